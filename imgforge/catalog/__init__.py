@@ -1,0 +1,1 @@
+"""Images, snapshots and volumes: their records and where they are kept."""

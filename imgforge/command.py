@@ -1,0 +1,223 @@
+"""The one door to external programs: argument lists in, bytes out, nothing left running.
+
+Every child dies with the *thread* that started it (PR_SET_PDEATHSIG, prctl(2)): start what must
+outlive a call from a thread that outlives it.
+"""
+
+import contextlib
+import ctypes
+import os
+import shlex
+import shutil
+import signal
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import sh
+
+from imgforge import host
+from imgforge.errors import CommandError, MissingProgramError
+from imgforge.programs import PROGRAMS
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_STDERR_TAIL_LINES = 12
+_UMASK = 0o022
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What goes into a program and where its output goes.
+
+    Without `stdout`, a file, its output is kept in memory; `on_stderr` sees each line of its
+    stderr as it comes.
+    """
+
+    stdin: bytes = b""
+    stdout: BinaryIO | None = None
+    on_stderr: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a program runs: additions to its clean environment, folder, inherited descriptors."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    pass_fds: Collection[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A program that ended: its replayable line, exit code, output and duration."""
+
+    line: str
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+
+
+def find_program(name: str) -> Path:
+    """Return the path of `name`, looked up on PATH and in the system folders.
+
+    Raises MissingProgramError, naming the package that holds it.
+    """
+    found = shutil.which(name, path=host.search_path())
+    if found:
+        return Path(found)
+    program = PROGRAMS.get(name)
+    if program is None:
+        raise MissingProgramError(f"Program {name}: not found on PATH.")
+    raise MissingProgramError(
+        f"Program {name} ({program.purpose}): not found on PATH.",
+        hint=f"Install it: scripts/setup, or by hand the package {program.debian} (Debian, "
+        f"Ubuntu), {program.fedora} (Fedora), {program.arch} (Arch).",
+    )
+
+
+class Process:
+    """A running program that dies with the thread that started it."""
+
+    def __init__(self, running: sh.RunningCommand, line: str) -> None:
+        self._running = running
+        self.line = line
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also its session's and process group's."""
+        return int(self._running.pid)
+
+    def is_alive(self) -> bool:
+        """Tell whether it still runs."""
+        return bool(self._running.is_alive())
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """Wait for its end; return its exit code, negative for a signal as in subprocess.
+
+        Raises TimeoutError.
+        """
+        try:
+            self._running.wait(timeout=timeout_s)
+            self._running.wait()  # with a limit sh does not wait for the last of the output
+        except sh.TimeoutException:
+            raise TimeoutError(f"still running after {timeout_s} s: {shorten(self.line)}") from None
+        return int(self._running.exit_code)
+
+    def output(self) -> tuple[bytes, bytes]:
+        """Return what it wrote to stdout and stderr, once it has ended."""
+        return bytes(self._running.stdout or b""), bytes(self._running.stderr or b"")
+
+    def kill(self) -> None:
+        """End it and its process group at once, and reap it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
+
+def spawn(
+    program: str,
+    arguments: Sequence[str | Path],
+    *,
+    streams: Streams = Streams(),
+    setting: Setting = Setting(),
+) -> Process:
+    """Start `program` and return at once.
+
+    The child gets a clean environment, umask 022, a session of its own and no descriptors but
+    those of `setting`.
+    """
+    path = find_program(program)
+    texts = [str(argument) for argument in arguments]
+    options: dict[str, Any] = {
+        "_bg_exc": False,
+        "_ok_code": list(range(-signal.NSIG, 256)),
+        "_new_session": True,
+        "_preexec_fn": _prepare_child(os.getpid()),
+        "_env": {**host.child_environment(), **setting.environment},
+        "_in": streams.stdin,
+        "_encoding": "utf-8",
+        "_decode_errors": "replace",
+        "_tty_out": False,
+        "_pass_fds": set(setting.pass_fds),
+    }
+    if setting.cwd is not None:
+        options["_cwd"] = str(setting.cwd)
+    if streams.stdout is not None:
+        options["_out"] = streams.stdout
+    if streams.on_stderr is not None:
+        options |= {"_err": streams.on_stderr, "_tee": "err"}
+    return Process(
+        sh.Command(str(path))(*texts, _bg=True, **options), shlex.join([program, *texts])
+    )
+
+
+def run(
+    program: str,
+    arguments: Sequence[str | Path],
+    *,
+    streams: Streams = Streams(),
+    setting: Setting = Setting(),
+    timeout_s: float | None = None,
+    accepted_exit_codes: Collection[int] = (0,),
+) -> Completed:
+    """Run `program` to its end and return what it said.
+
+    Raises CommandError, with the replayable line and the end of stderr, when the exit code is not
+    among `accepted_exit_codes` or `timeout_s` passes; MissingProgramError when it is not there.
+    Whatever interrupts the wait ends the program and its process group first.
+    """
+    started = time.monotonic()
+    process = spawn(program, arguments, streams=streams, setting=setting)
+    with _ended_on_error(process):
+        try:
+            exit_code = process.wait(timeout_s)
+        except TimeoutError:
+            process.kill()
+            raise _failure(process, f"did not end within {timeout_s:g} s") from None
+    if exit_code not in accepted_exit_codes:
+        raise _failure(process, _describe_exit(exit_code))
+    out, err = process.output()
+    return Completed(process.line, exit_code, out, err, time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def _ended_on_error(process: Process) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+
+
+def _failure(process: Process, what: str) -> CommandError:
+    stderr = process.output()[1].decode(errors="replace").strip()
+    tail = "\n".join("  " + line for line in stderr.splitlines()[-_STDERR_TAIL_LINES:])
+    return CommandError(
+        f"{process.line.split(maxsplit=1)[0]} {what}:\n  {process.line}"
+        + (f"\nthe end of its stderr:\n{tail}" if tail else "\nit said nothing on stderr.")
+    )
+
+
+def _describe_exit(exit_code: int) -> str:
+    if exit_code < 0:
+        return f"was ended by {signal.Signals(-exit_code).name}"
+    return f"failed with exit code {exit_code}"
+
+
+def shorten(line: str, width: int = 160) -> str:
+    """Return `line` cut to `width` characters, for messages."""
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _prepare_child(parent_pid: int) -> Callable[[], None]:
+    def prepare() -> None:
+        os.umask(_UMASK)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent_pid:  # it died between fork and prctl
+            os._exit(255)
+
+    return prepare

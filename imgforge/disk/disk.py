@@ -1,0 +1,22 @@
+"""A raw disk and its digest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgforge.recipe import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A raw disk file.
+
+    `sha256` is that of the whole file, as sha256sum(1) prints it. `layout`, `recipe_sha256` and
+    `lock_sha256` are empty or None where the disk was not built by us.
+    """
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    layout: Layout | None = None
+    recipe_sha256: str = ""
+    lock_sha256: str = ""

@@ -1,0 +1,100 @@
+"""Files and folders that appear whole or not at all, and what a killed run left is swept."""
+
+import ctypes
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_ASIDE = ".imgforge-aside-"
+
+
+@contextmanager
+def appearing(destination: Path) -> Iterator[Path]:
+    """Give a folder aside; put what is made under its "new" in the place of `destination`.
+
+    On a clean exit "new" (a file or a folder) is synced and renamed to `destination`, replacing a
+    file that stands there; a folder that stands there already is kept, and the new one dropped.
+    After an error, or a kill, nothing appears; what a killed run left is swept by the next.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with scratch_folder(destination.parent) as aside:
+        new = aside / "new"
+        yield new
+        sync(new)
+        if new.is_dir() and destination.is_dir():
+            return
+        new.replace(destination)
+        sync_folder(destination.parent)
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Give a new folder in `parent` that goes away at the end; sweep those of killed runs."""
+    with locked_folder(parent):
+        _sweep(parent)
+        folder = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=parent))
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Hold the exclusive lock of `folder`, waiting for whoever has it; a kill frees it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the aside folders in `parent` that no living process holds locked."""
+    for folder in parent.glob(_ASIDE + "*"):
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or every file and folder below a folder, to the disk."""
+    if path.is_dir():
+        # One sync of the file system beats thousands of single ones.
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _LIBC.syncfs(descriptor)
+        finally:
+            os.close(descriptor)
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's own entries to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

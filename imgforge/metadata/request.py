@@ -1,0 +1,20 @@
+"""What the metadata service was asked."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataRequest:
+    """One request of the guest: a line of metadata.jsonl.
+
+    `at_s` counts from the start of the machine on the host's monotonic clock; `version` is the
+    first part of the path; `token` tells whether it carried a valid IMDSv2 token.
+    """
+
+    at_s: float
+    method: str
+    path: str
+    version: str
+    token: bool
+    status: int
+    user_agent: str
