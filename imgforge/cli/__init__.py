@@ -1,1 +1,5 @@
-"""What a person types."""
+"""What a person types: commands, progress, plain words, exit codes."""
+
+from imgforge.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,14 @@
+"""How a room says what it is doing, without knowing who listens."""
+
+import logging
+from contextvars import ContextVar
+
+LOG = logging.getLogger("imgforge")
+
+SUBJECT: ContextVar[str] = ContextVar("imgforge_subject", default="")
+"""What the current task works on, such as a layout; each asyncio task has its own."""
+
+
+def report(message: str, *, done: int | None = None, total: int | None = None) -> None:
+    """Say what begins now, in plain words; `done` of `total` parts where that is known."""
+    LOG.info(message, extra={"subject": SUBJECT.get(), "done": done, "total": total})
