@@ -4,20 +4,32 @@ from imgforge.machine.accelerator import Accelerator, AcceleratorKind, Accelerat
 from imgforge.machine.event import (
     ConsoleBytes,
     ConsoleLine,
+    EndReason,
     MachineEnded,
     MachineEvent,
     MetadataAsked,
 )
-from imgforge.machine.machine import Machine
+from imgforge.machine.instance_type import INSTANCE_TYPES, T3_MICRO, T3_NANO, DiskBus, InstanceType
+from imgforge.machine.machine import Machine, start_machine
+from imgforge.machine.spec import BootSource, MachineSpec
 
 __all__ = [
+    "INSTANCE_TYPES",
+    "T3_MICRO",
+    "T3_NANO",
     "Accelerator",
     "AcceleratorKind",
     "AcceleratorWish",
+    "BootSource",
     "ConsoleBytes",
     "ConsoleLine",
+    "DiskBus",
+    "EndReason",
+    "InstanceType",
     "Machine",
     "MachineEnded",
     "MachineEvent",
+    "MachineSpec",
     "MetadataAsked",
+    "start_machine",
 ]

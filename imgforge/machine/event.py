@@ -41,6 +41,7 @@ class EndReason(StrEnum):
     GUEST_PANIC = "guest-panic"
     HOST_INTERNAL_ERROR = "host-internal-error"
     QEMU_DIED = "qemu-died"
+    STOPPED_BY_US = "stopped-by-us"
 
 
 @dataclass(frozen=True, slots=True)

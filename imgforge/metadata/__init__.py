@@ -1,6 +1,7 @@
 """169.254.169.254: what it knows, how it answers, what it was asked."""
 
-from imgforge.metadata.instance import Instance
+from imgforge.metadata.instance import HttpTokens, Instance
 from imgforge.metadata.request import MetadataRequest
+from imgforge.metadata.service import MetadataService
 
-__all__ = ["Instance", "MetadataRequest"]
+__all__ = ["HttpTokens", "Instance", "MetadataRequest", "MetadataService"]

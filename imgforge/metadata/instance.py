@@ -1,6 +1,14 @@
 """What the metadata service knows of one instance."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class HttpTokens(StrEnum):
+    """Whether the metadata service asks for an IMDSv2 token (EC2's `HttpTokens`)."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,7 +17,8 @@ class Instance:
 
     Ids have EC2's form (`i-`, `ami-`, `r-` and 8 or 17 hexadecimal digits). `public_keys` maps a
     key pair's name to its line as in authorized_keys(5), in the order of their index.
-    `block_devices` is `block-device-mapping/`: virtual name to device name.
+    `block_devices` is `block-device-mapping/`: virtual name to device name. `pending_time` is the
+    launch, as the identity document shows it.
     """
 
     instance_id: str
@@ -27,3 +36,5 @@ class Instance:
     block_devices: dict[str, str] = field(
         default_factory=lambda: {"ami": "/dev/sda1", "root": "/dev/sda1"}
     )
+    http_tokens: HttpTokens = HttpTokens.OPTIONAL
+    pending_time: str = "2024-01-01T00:00:00Z"

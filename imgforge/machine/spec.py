@@ -1,0 +1,42 @@
+"""What a machine is made of."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imgforge.machine.accelerator import Accelerator
+from imgforge.machine.instance_type import T3_NANO, InstanceType
+from imgforge.metadata import Instance
+
+
+@dataclass(frozen=True, slots=True)
+class BootSource:
+    """How a machine is started: by its BIOS from the disk, or with a kernel given to it.
+
+    Without `kernel` the other two mean nothing.
+    """
+
+    kernel: Path | None = None
+    initrd: Path | None = None
+    command_line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """A machine: its disk, how it starts, what runs it, and where what it shows is kept.
+
+    `disk` is never written to, and may be read-only; `disk_format` is QEMU's name ("raw",
+    "qcow2"). `folder` gets console.raw, console.log, metadata.jsonl and qemu.argv.
+
+    `network` lets the guest out: it then reaches the host's network, every server on the host's
+    own loopback (through 169.254.169.1) and what the host can reach, with the rights of the user
+    who runs it. Without it the guest reaches the metadata service and nothing else.
+    """
+
+    disk: Path
+    accelerator: Accelerator
+    instance: Instance
+    folder: Path
+    disk_format: str = "raw"
+    source: BootSource = field(default_factory=BootSource)
+    profile: InstanceType = T3_NANO
+    network: bool = False

@@ -1,0 +1,175 @@
+"""The metadata service of one machine, on a UNIX socket, inside the machine's event loop."""
+
+import asyncio
+import logging
+import shlex
+import socket
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any, Self
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from imgforge.metadata.answer import TOKEN_PATH, Answer, HttpRequest, answer
+from imgforge.metadata.instance import Instance
+from imgforge.metadata.request import MetadataRequest
+from imgforge.metadata.tokens import Tokens
+
+_BACKLOG = 64
+_CONNECTIONS = 64
+_REQUEST_LIMIT_S = 60.0
+_HEADERS_LIMIT_BYTES = 64 * 1024
+_SHOWN_CHARACTERS = 1024
+
+_Message = MutableMapping[str, Any]
+
+
+class MetadataService:
+    """Answers for one instance while its `async with` block lasts.
+
+    `folder` is a private folder whose path is short (a socket's has 108 bytes) and has no spaces;
+    the socket and the launcher of the relay are made in it. `clock` gives seconds since power-on;
+    `tell` is called in the event loop with each request, once its answer is decided. Installs no
+    signal handlers.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        *,
+        folder: Path,
+        clock: Callable[[], float],
+        tell: Callable[[MetadataRequest], None],
+    ) -> None:
+        self.socket_path = folder / "metadata"
+        self.launcher = folder / "relay"
+        config = uvicorn.Config(
+            _application(instance, clock=clock, tell=tell),
+            http=_Connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            limit_concurrency=_CONNECTIONS,
+            h11_max_incomplete_event_size=_HEADERS_LIMIT_BYTES,
+        )
+        config.load()
+        self._server = uvicorn.Server(config)
+        # Server.serve() would take over the signals and tick ten times a second: begin and end
+        # it by its own startup, and by closing.
+        self._server.lifespan = config.lifespan_class(config)
+
+    async def __aenter__(self) -> Self:
+        """Listen on `socket_path`. Raises OSError where it cannot be made."""
+        _keep_quiet()
+        self.launcher.write_text(_launcher_script(self.socket_path), encoding="utf-8")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(self.socket_path))
+        listener.listen(_BACKLOG)
+        await self._server.startup(sockets=[listener])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        _shut(self._server)
+
+
+def _launcher_script(socket_path: Path) -> str:
+    """Return the script slirp runs for each connection: its stderr would go to the guest."""
+    words = [sys.executable, "-I", "-S", str(Path(__file__).with_name("relay.py")), socket_path]
+    return f"exec {shlex.join(str(word) for word in words)} 2>/dev/null\n"
+
+
+def _shut(server: uvicorn.Server) -> None:
+    """Close the listeners and drop the connections: the guest is gone by now."""
+    for listener in server.servers:
+        listener.close()
+    for connection in list(server.server_state.connections):
+        transport = getattr(connection, "transport", None)
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
+    for task in list(server.server_state.tasks):
+        task.cancel()
+
+
+def _keep_quiet() -> None:
+    """Keep uvicorn from writing of a guest's bad requests to our stderr."""
+    logger = logging.getLogger("uvicorn")
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+
+
+class _Connection(H11Protocol):
+    """A connection that may be half closed by the client, and that does not wait for ever."""
+
+    _limit: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._limit = self.loop.call_later(_REQUEST_LIMIT_S, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Stay open for the answer when the client has asked and said that this was all."""
+        waiting = self.cycle is not None and not self.cycle.response_complete
+        if waiting:
+            self.cycle.keep_alive = False
+        return waiting
+
+
+def _application(
+    instance: Instance,
+    *,
+    clock: Callable[[], float],
+    tell: Callable[[MetadataRequest], None],
+) -> Callable[..., Awaitable[None]]:
+    tokens = Tokens()
+
+    async def application(
+        scope: _Message, receive: object, send: Callable[[_Message], Awaitable[None]]
+    ) -> None:
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        request = HttpRequest(scope["method"], scope["path"], headers)
+        at_s = clock()
+        reply = answer(request, instance, tokens, at_s)
+        tell(_record(scope, request, reply, at_s))
+        await send(
+            {
+                "type": "http.response.start",
+                "status": reply.status,
+                "headers": [
+                    *((name.encode(), value.encode()) for name, value in reply.headers.items()),
+                    (b"content-length", str(len(reply.body)).encode()),
+                    (b"server", b"EC2ws"),
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": reply.body})
+
+    return application
+
+
+def _record(scope: _Message, request: HttpRequest, reply: Answer, at_s: float) -> MetadataRequest:
+    # As it came over the wire: percent-encoded, so without control characters.
+    path = scope["raw_path"].decode("ascii", "replace")[:_SHOWN_CHARACTERS]
+    agent = request.headers.get("user-agent", "")[:_SHOWN_CHARACTERS]
+    return MetadataRequest(
+        at_s=at_s,
+        method=request.method[:32],
+        path=path,
+        version=path.removeprefix("/").partition("/")[0],
+        token=reply.token or (request.path.rstrip("/") == TOKEN_PATH and reply.status == 200),
+        status=int(reply.status),
+        user_agent="".join(character for character in agent if character.isprintable()),
+    )
