@@ -1,6 +1,47 @@
 """What was seen becomes a verdict: stages, signs, checks."""
 
+from imgforge.acceptance.judge import host_failure, judge
+from imgforge.acceptance.login import (
+    Login,
+    discard_login,
+    new_login,
+    ssh_arguments,
+    ssh_line,
+    trust_host,
+)
+from imgforge.acceptance.observe import ObservedMachine, observe
 from imgforge.acceptance.record import BootRecord, LoginAttempt, SeenSign, Stage, StageName
-from imgforge.acceptance.verdict import Check, Verdict
+from imgforge.acceptance.report import explain
+from imgforge.acceptance.verdict import (
+    BootMethod,
+    Check,
+    DiskReport,
+    Verdict,
+    read_verdict,
+    write_verdict,
+)
 
-__all__ = ["BootRecord", "Check", "LoginAttempt", "SeenSign", "Stage", "StageName", "Verdict"]
+__all__ = [
+    "BootMethod",
+    "BootRecord",
+    "Check",
+    "DiskReport",
+    "Login",
+    "LoginAttempt",
+    "ObservedMachine",
+    "SeenSign",
+    "Stage",
+    "StageName",
+    "Verdict",
+    "discard_login",
+    "explain",
+    "host_failure",
+    "judge",
+    "new_login",
+    "observe",
+    "read_verdict",
+    "ssh_arguments",
+    "ssh_line",
+    "trust_host",
+    "write_verdict",
+]

@@ -22,7 +22,11 @@ class StageName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage and, where it was reached, the seconds from power-on to its first sign."""
+    """A stage and the seconds from power-on to its first sign.
+
+    `seconds` is None where the stage was not reached, and where it was reached but showed nothing
+    of its own: a quiet kernel is known only by what it started.
+    """
 
     name: StageName
     reached: bool
@@ -31,41 +35,97 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class SeenSign:
-    """A fatal sign: its id in the table, the text it was known by, when, and what to do."""
+    """A fatal sign: its id in the table, what it means, the text it was known by, what to do.
+
+    `stage` is the stage that failed, or None: then it is the first that was not reached.
+    """
 
     id: str
+    meaning: str
     text: str
     at_s: float
     hint: str
+    stage: StageName | None
+
+
+class LoginOutcome(StrEnum):
+    """How an attempt to log in by SSH ended.
+
+    After a WRONG_ANSWER the key was taken, but something else ran than what was asked for.
+    """
+
+    LET_IN = "let-in"
+    WRONG_ANSWER = "wrong-answer"
+    REFUSED = "refused"
+    HOST_KEY_MISMATCH = "host-key-mismatch"
+    NO_AGREEMENT = "no-agreement"
+    UNREACHABLE = "unreachable"
+
+
+class LoginId(StrEnum):
+    """The ways in that are tried."""
+
+    OWNER = "owner"
+    OTHER_KEY = "other-key"
+    OTHER_KEY_ROOT = "other-key-root"
 
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """A way in that was tried: what with, whether it let us in, and what ssh said."""
+    """A way in that was tried, how it ended, and what ssh said.
 
-    id: str
-    let_in: bool
+    `methods` are the authentications the server offered (RFC 4252), as far as ssh told them.
+    """
+
+    id: LoginId
+    user: str
+    outcome: LoginOutcome
+    methods: tuple[str, ...]
     evidence: str
+    at_s: float
+
+    @property
+    def let_in(self) -> bool:
+        """Whether a command ran on the machine."""
+        return self.outcome is LoginOutcome.LET_IN
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """A command run over SSH; `exit_code` is None where ssh or the time limit ended it."""
+
+    command: str
+    exit_code: int | None
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class PatternSeen:
+    """A regular expression of the recipe, and the first console line it matched, if any."""
+
+    pattern: str
+    line: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class BootRecord:
     """One boot, seen from outside.
 
-    `sign` is the fatal sign that ended it, if any; `ended` is set where the machine stopped
-    by itself; `timed_out` where the boot's time limit passed. `console_tail` is the end of the
-    console, stripped of control characters.
+    `sign` is the fatal sign that ended it, if any; `ended` is set where the machine stopped by
+    itself. Stages that the way of booting does not have are not listed. `console_lines` is the
+    end of the console, stripped of control characters; `host_keys` are the lines learned from it.
     """
 
     stages: tuple[Stage, ...]
     sign: SeenSign | None
     ended: MachineEnded | None
-    timed_out: bool
     logins: tuple[LoginAttempt, ...]
-    commands: tuple[LoginAttempt, ...]
+    commands: tuple[CommandResult, ...]
     requests: tuple[MetadataRequest, ...]
+    host_keys: tuple[str, ...]
+    must_show: tuple[PatternSeen, ...]
+    must_not_show: tuple[PatternSeen, ...]
     console_lines: tuple[str, ...]
-    console_bytes: int
     accelerator: Accelerator
     qemu_version: str
     boot_method: str

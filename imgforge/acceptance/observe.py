@@ -1,0 +1,275 @@
+"""A running machine is watched until somebody is in, or until it is clear that nobody will be."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from imgforge.acceptance.login import Login, Visitor, trust_host
+from imgforge.acceptance.outside_signs import (
+    sign_of_end,
+    sign_of_limit,
+    sign_of_login,
+    sign_of_silence,
+)
+from imgforge.acceptance.record import (
+    BootRecord,
+    CommandResult,
+    LoginAttempt,
+    LoginId,
+    LoginOutcome,
+    SeenSign,
+    StageName,
+)
+from imgforge.acceptance.watch import Watch
+from imgforge.errors import HostError
+from imgforge.machine import Accelerator, MachineEvent
+from imgforge.recipe import ExpectPart
+
+RETRY_S = 0.4
+REFUSED_FOR_S = 8.0
+REFUSALS = 3
+COMMAND_LIMIT_S = 60.0
+_SUPER_USER = "root"
+_EVENTS_AT_ONCE = 500
+
+
+class _Spec(Protocol):
+    @property
+    def accelerator(self) -> Accelerator: ...
+
+
+class ObservedMachine(Protocol):
+    """What is needed of a running machine to observe it."""
+
+    @property
+    def spec(self) -> _Spec:
+        """How it was started."""
+
+    @property
+    def ssh_port(self) -> int:
+        """The loopback port that leads to its SSH server."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since power-on."""
+
+    @property
+    def qemu_version(self) -> str:
+        """The version of the QEMU that runs it."""
+
+    def events(self) -> AsyncIterator[MachineEvent]:
+        """Return what happens to it, in order."""
+
+
+async def observe(
+    machine: ObservedMachine, *, expect: ExpectPart, login: Login, boot_method: str, by_bios: bool
+) -> BootRecord:
+    """Watch `machine` until all that is expected was seen, a fatal sign, or a limit.
+
+    It ends within 2 s of a fatal sign's appearance; `expect.boot_limit_s` bounds the time to the
+    first login, and `expect.silence_limit_s` the time without any event until then. What comes
+    after the login has limits of its own. A machine started without its BIOS (`by_bios` False)
+    has no firmware and bootloader stages. Keys and known_hosts are in the folder of `login`.
+
+    Raises HostError where ssh is not there or the machine can no longer be heard; cancelled, it
+    leaves no ssh behind.
+    """
+    watch = Watch(
+        by_bios=by_bios,
+        must_show=expect.console_must_show,
+        must_not_show=expect.console_must_not_show,
+    )
+    visit = _Visit(machine=machine, watch=watch, expect=expect, login=login)
+    tasks = [asyncio.create_task(part) for part in (visit.read(), visit.guard(), visit.pay())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return _record(visit, boot_method=boot_method)
+
+
+def _record(visit: "_Visit", *, boot_method: str) -> BootRecord:
+    watch, machine = visit.watch, visit.machine
+    watch.look_at_pending()
+    return BootRecord(
+        stages=watch.stages.stages(),
+        sign=watch.settle() or visit.sign,
+        ended=watch.ended,
+        logins=tuple(visit.logins.values()),
+        commands=tuple(visit.commands),
+        requests=tuple(watch.requests),
+        host_keys=watch.host_keys,
+        must_show=watch.must_show,
+        must_not_show=watch.must_not_show,
+        console_lines=watch.console_lines,
+        accelerator=machine.spec.accelerator,
+        qemu_version=machine.qemu_version,
+        boot_method=boot_method,
+        seconds=machine.elapsed_s,
+    )
+
+
+@dataclass(slots=True)
+class _Visit:
+    """Three tasks on one watch: read what happens, guard the limits, pay the visit by SSH.
+
+    Whichever ends first ends the observation.
+    """
+
+    machine: ObservedMachine
+    watch: Watch
+    expect: ExpectPart
+    login: Login
+    sign: SeenSign | None = None
+    logins: dict[LoginId, LoginAttempt] = field(default_factory=dict)
+    commands: list[CommandResult] = field(default_factory=list)
+    is_in: bool = False
+    _progress_at_s: float = 0.0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _has_host_keys: asyncio.Event = field(default_factory=asyncio.Event)
+    _shows_all: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def read(self) -> None:
+        """Take the machine's events until it ends."""
+        count = 0
+        async for event in self.machine.events():
+            before = self.watch.settles_at_s
+            self.watch.take(event)
+            if self.watch.settles_at_s != before:
+                self._changed.set()
+            if self.watch.host_keys:
+                self._has_host_keys.set()
+            if self.is_in:
+                self._see_whether_all_shows()
+            count += 1
+            if count % _EVENTS_AT_ONCE == 0:  # a flood must not keep the others from running
+                await asyncio.sleep(0)
+        if self.watch.ended is None:
+            raise HostError("The machine's events stopped without telling that it ended.")
+        self.sign = sign_of_end(self.watch.ended, was_in=self.is_in)
+
+    async def guard(self) -> None:
+        """Wait for a sign to settle, or for a limit to pass."""
+        while True:
+            now = self.machine.elapsed_s
+            if self._is_over(now):
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), max(0.01, self._deadline() - now))
+            self._changed.clear()
+
+    async def pay(self) -> None:
+        """Log in once the host keys are known; then look at all that a login can show."""
+        await self._has_host_keys.wait()
+        visitor = Visitor(self.login, self.machine.ssh_port)
+        if not await self._log_in(visitor):
+            return
+        await self._run_commands(visitor)
+        await self._try_other_ways(visitor)
+        self.watch.look_at_pending()
+        self._see_whether_all_shows()
+        with suppress(TimeoutError):
+            remaining = max(0.0, self.expect.boot_limit_s - self.machine.elapsed_s)
+            await asyncio.wait_for(self._shows_all.wait(), remaining)
+
+    def _is_over(self, now: float) -> bool:
+        settles_at_s = self.watch.settles_at_s
+        if settles_at_s is not None and now >= settles_at_s:
+            return self.watch.settle() is not None
+        if self.is_in or now < self._deadline():
+            return False
+        limited = now >= self.expect.boot_limit_s
+        make, limit_s = (
+            (sign_of_limit, self.expect.boot_limit_s)
+            if limited
+            else (sign_of_silence, self.expect.silence_limit_s)
+        )
+        self.sign = make(
+            at_s=now,
+            limit_s=limit_s,
+            last=self.watch.last_said,
+            has_host_keys=bool(self.watch.host_keys),
+        )
+        return True
+
+    def _deadline(self) -> float:
+        """Return when, in seconds from power-on, something is next to be looked at."""
+        settles_at_s = self.watch.settles_at_s
+        if settles_at_s is not None:
+            return settles_at_s
+        if self.is_in:
+            return self.machine.elapsed_s + 3600
+        heard_at_s = max(self.watch.last_at_s, self._progress_at_s)
+        return min(self.expect.boot_limit_s, heard_at_s + self.expect.silence_limit_s)
+
+    def _see_whether_all_shows(self) -> None:
+        if self.watch.shows_all:
+            self._shows_all.set()
+
+    async def _log_in(self, visitor: Visitor) -> bool:
+        """Try until in; tell whether we are, else what refuses us is in `sign`."""
+        refusals = _Refusals()
+        last: LoginOutcome | None = None
+        while True:
+            trust_host(self.login, keys=self.watch.host_keys, port=self.machine.ssh_port)
+            attempt = await visitor.log_in(at_s=self.machine.elapsed_s)
+            now = self.machine.elapsed_s
+            self.logins[LoginId.OWNER] = attempt
+            if attempt.outcome is not last:
+                last, self._progress_at_s = attempt.outcome, now
+            if attempt.let_in:
+                self.watch.stages.reach(StageName.SSH, now)
+                self.is_in = True
+                return True
+            if refusals.are_final(attempt, now=now, fetched_at_s=self.watch.key_fetched_at_s):
+                self.sign = sign_of_login(attempt)
+                return False
+            await asyncio.sleep(RETRY_S)
+
+    async def _run_commands(self, visitor: Visitor) -> None:
+        for line in self.expect.commands:
+            limit_s = max(COMMAND_LIMIT_S, self.expect.boot_limit_s - self.machine.elapsed_s)
+            self.commands.append(await visitor.run(line, timeout_s=limit_s))
+
+    async def _try_other_ways(self, visitor: Visitor) -> None:
+        """Knock with a key nobody was told of, as the user and as root, at the same time.
+
+        After the commands: OpenSSH (9.8 and later) shuts out an address that was refused often.
+        """
+        users = {LoginId.OTHER_KEY: self.login.user, LoginId.OTHER_KEY_ROOT: _SUPER_USER}
+        if self.login.user == _SUPER_USER:
+            del users[LoginId.OTHER_KEY_ROOT]
+        now = self.machine.elapsed_s
+        attempts = await asyncio.gather(
+            *(visitor.try_other_key(way, user=user, at_s=now) for way, user in users.items())
+        )
+        self.logins |= {attempt.id: attempt for attempt in attempts}
+
+
+@dataclass(slots=True)
+class _Refusals:
+    """Tells a server that is not ready from one that has made up its mind.
+
+    A key may be refused while the guest still puts it in place: refusals count once the guest
+    has fetched it, and are final after 8 s and three of them.
+    """
+
+    count: int = 0
+    first_at_s: float = 0.0
+
+    def are_final(self, attempt: LoginAttempt, *, now: float, fetched_at_s: float | None) -> bool:
+        if attempt.outcome in {LoginOutcome.HOST_KEY_MISMATCH, LoginOutcome.NO_AGREEMENT}:
+            return True
+        if attempt.outcome is LoginOutcome.UNREACHABLE or fetched_at_s is None:
+            return False
+        if self.count == 0:
+            self.first_at_s = now
+        self.count += 1
+        return self.count >= REFUSALS and now - self.first_at_s >= REFUSED_FOR_S

@@ -1,0 +1,88 @@
+"""How far a machine has come, read off its console, its requests and its logins."""
+
+import re
+from dataclasses import dataclass
+from re import Pattern
+
+from imgforge.acceptance.record import Stage, StageName
+
+ORDER: tuple[StageName, ...] = tuple(StageName)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A text that shows a stage; `needle` is plain text that each match contains."""
+
+    stage: StageName
+    needle: str
+    pattern: Pattern[str]
+
+
+def _mark(stage: StageName, needle: str, pattern: str) -> _Mark:
+    return _Mark(stage, needle, re.compile(pattern))
+
+
+_MARKS = (
+    _mark(StageName.FIRMWARE, "SeaBIOS", r"SeaBIOS \(version "),
+    _mark(StageName.FIRMWARE, "Booting from ", r"^Booting from (?:Hard Disk|DVD|ROM)"),
+    _mark(StageName.BOOTLOADER, "GRUB", r"\bGRUB ?(?:[Ll]oading|version|Geom|Read|Hard)|^GRUB\b"),
+    _mark(StageName.BOOTLOADER, "Booting '", r"^\s*Booting '"),
+    _mark(StageName.BOOTLOADER, "Booting `", r"^\s*Booting `"),
+    _mark(StageName.KERNEL, "Linux version ", r"(?:^|\] )Linux version \d"),
+    _mark(StageName.KERNEL, "ooting the kernel", r"^\s*[Bb]ooting the kernel"),
+    _mark(StageName.KERNEL, "[ ", r"^\[ +\d+\.\d{6}\]"),
+    _mark(StageName.INITRAMFS, "Loading, please wait", r"^Loading, please wait"),
+    _mark(StageName.INITRAMFS, "imgforge-initramfs:", r"imgforge-initramfs:"),
+    _mark(StageName.INITRAMFS, "Begin: ", r"(?:^|\] )Begin: "),
+    _mark(StageName.INITRAMFS, "dracut", r"(?:^|\] )dracut[:-]"),
+    _mark(StageName.INIT, "systemd[1]:", r"(?:^|\] )systemd\[1\]:(?! Running in initrd)"),
+    _mark(StageName.INIT, "Welcome to ", r"^\s*Welcome to (?!GRUB|emergency|rescue)"),
+    _mark(StageName.INIT, "imgforge-init:", r"imgforge-init:"),
+    _mark(StageName.INIT, "INIT: version", r"^\s*INIT: version"),
+    _mark(StageName.NETWORK, "lease", r"udhcpc: lease of |[Ll]ease of \d+\.\d+|leased \d+\.\d+"),
+    _mark(StageName.NETWORK, "DHCP", r"\bDHCPACK (?:of|from)\b|DHCPv4 address \d"),
+    _mark(StageName.NETWORK, "bound to ", r"\bbound to \d+\.\d+\.\d+\.\d+"),
+    _mark(StageName.NETWORK, "ci-info: |", r"ci-info: \| +(?!lo )\S+ +\| +True +\| +\d+\.\d+"),
+)
+
+
+class StageClock:
+    """Recognises stages as they come; each keeps the time of its first sign.
+
+    A later stage implies those before it: they are then reached, and where they showed nothing
+    themselves (a quiet kernel) their seconds are None. A machine started without its BIOS has
+    neither firmware nor bootloader: those two are not counted and not listed.
+    """
+
+    def __init__(self, *, by_bios: bool) -> None:
+        first = StageName.FIRMWARE if by_bios else StageName.KERNEL
+        self._expected = ORDER[ORDER.index(first) :]
+        self._marks = tuple(mark for mark in _MARKS if mark.stage in self._expected)
+        self._seen: dict[StageName, float] = {}
+        self._furthest = -1
+
+    def read(self, text: str, at_s: float) -> None:
+        """Look at a console text, a whole line or one without its end."""
+        self.reach(StageName.FIRMWARE, at_s)  # whatever the text: something runs
+        for mark in self._marks:
+            if mark.needle in text and mark.pattern.search(text):
+                self.reach(mark.stage, at_s)
+
+    def reach(self, stage: StageName, at_s: float) -> None:
+        """Note that `stage` showed itself; later signs of it change nothing."""
+        if stage not in self._expected or stage in self._seen:
+            return
+        self._seen[stage] = at_s
+        self._furthest = max(self._furthest, ORDER.index(stage))
+        self._marks = tuple(mark for mark in self._marks if mark.stage not in self._seen)
+
+    def has_reached(self, stage: StageName) -> bool:
+        """Tell whether `stage` or a later one showed itself."""
+        return ORDER.index(stage) <= self._furthest
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the stages this way of booting has, in order."""
+        return tuple(
+            Stage(name=name, reached=self.has_reached(name), seconds=self._seen.get(name))
+            for name in self._expected
+        )

@@ -1,0 +1,188 @@
+"""What has been seen of a boot so far: console, requests, stages, fatal signs. No clock, no I/O."""
+
+import re
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imgforge.acceptance.grub_errors import explain_grub_error
+from imgforge.acceptance.host_keys import HostKeyReader
+from imgforge.acceptance.record import PatternSeen, SeenSign, StageName
+from imgforge.acceptance.signs import SIGNS, Sign, Where
+from imgforge.acceptance.stages import StageClock
+from imgforge.machine import ConsoleBytes, ConsoleLine, MachineEnded, MachineEvent, MetadataAsked
+from imgforge.metadata import MetadataRequest
+
+KEPT_LINES = 400
+KEPT_REQUESTS = 10_000
+_READ_CHARACTERS = 4096  # of a line: no line can hold up the watch
+_SHOWN_CHARACTERS = 1000
+_HOST_KEY_CHARACTERS = 16_384
+TENTATIVE_S = 1.5
+SETTLE_S = 0.3
+
+_PENDING_SIGNS = tuple(sign for sign in SIGNS if sign.where is not Where.LINE)
+_LINE_SIGNS = tuple(sign for sign in SIGNS if sign.where is not Where.PENDING)
+_BOOTS_ON = re.compile(r"Booting [`']|\[Linux-bzImage")
+_KEY_PATH = re.compile(r"/public-keys/+0/+openssh-key/*(?:\?.*)?$")
+
+
+@dataclass(slots=True)
+class _Expected:
+    pattern: re.Pattern[str]
+    line: str | None = None
+
+    def read(self, text: str) -> None:
+        if self.line is None and self.pattern.search(text):
+            self.line = text[:_SHOWN_CHARACTERS]
+
+    def seen(self) -> PatternSeen:
+        return PatternSeen(self.pattern.pattern, self.line)
+
+
+class Watch:
+    """Takes a machine's events in their order and keeps what matters, in bounded memory."""
+
+    def __init__(
+        self, *, by_bios: bool, must_show: Sequence[str] = (), must_not_show: Sequence[str] = ()
+    ) -> None:
+        self.stages = StageClock(by_bios=by_bios)
+        self.sign: SeenSign | None = None
+        self.ended: MachineEnded | None = None
+        self.key_fetched_at_s: float | None = None
+        self.requests: list[MetadataRequest] = []
+        self.last_at_s = 0.0
+        self._tentative: SeenSign | None = None
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._pending = ""
+        self._host_keys = HostKeyReader()
+        self._must_show = [_Expected(re.compile(pattern)) for pattern in must_show]
+        self._must_not_show = [_Expected(re.compile(pattern)) for pattern in must_not_show]
+
+    @property
+    def host_keys(self) -> tuple[str, ...]:
+        """The SSH host keys the console has shown whole."""
+        return self._host_keys.keys
+
+    @property
+    def console_lines(self) -> tuple[str, ...]:
+        """The end of the console, the line without its end included."""
+        return (*self._lines, *([self._pending] if self._pending.strip() else []))
+
+    @property
+    def last_said(self) -> str:
+        """The last console line with something in it, or words to say that there is none."""
+        lines = (line for line in reversed(self.console_lines) if line.strip())
+        return next(lines, "nothing at all on the console")
+
+    @property
+    def must_show(self) -> tuple[PatternSeen, ...]:
+        """What the console must show, and has so far."""
+        return tuple(expected.seen() for expected in self._must_show)
+
+    @property
+    def must_not_show(self) -> tuple[PatternSeen, ...]:
+        """What the console must not show, and has so far."""
+        return tuple(expected.seen() for expected in self._must_not_show)
+
+    @property
+    def shows_all(self) -> bool:
+        """Whether everything that the console must show was there."""
+        return all(expected.line is not None for expected in self._must_show)
+
+    @property
+    def settles_at_s(self) -> float | None:
+        """When the observation ends for the sign seen so far: a little later, for what follows."""
+        if self.sign is not None:
+            return self.sign.at_s + SETTLE_S
+        return None if self._tentative is None else self._tentative.at_s + TENTATIVE_S
+
+    def settle(self) -> SeenSign | None:
+        """Return the sign seen; one that nothing cleared in its time is no longer tentative."""
+        if self.stages.has_reached(StageName.KERNEL):
+            self._tentative = None
+        self.sign = self.sign or self._tentative
+        return self.sign
+
+    def take(self, event: MachineEvent) -> None:
+        """Take the next event."""
+        self.last_at_s = max(self.last_at_s, event.at_s)
+        match event:
+            case ConsoleLine(at_s=at_s, text=text):
+                self._take_line(text, at_s)
+            case ConsoleBytes(at_s=at_s, pending=pending):
+                self._take_pending(pending, at_s)
+            case MetadataAsked(at_s=at_s, request=request):
+                self._take_request(request, at_s)
+            case MachineEnded():
+                self.ended = event
+
+    def look_at_pending(self) -> None:
+        """Take the line without its end for one that must show, too: a login prompt has none."""
+        for expected in self._must_show:
+            expected.read(self._pending)
+
+    def _take_line(self, whole: str, at_s: float) -> None:
+        text = whole[:_READ_CHARACTERS]
+        self._pending = ""
+        self._lines.append(text[:_SHOWN_CHARACTERS])
+        self._host_keys.read(whole[:_HOST_KEY_CHARACTERS])
+        for expected in (*self._must_show, *self._must_not_show):
+            expected.read(text)
+        self._look(text, at_s, _LINE_SIGNS)
+
+    def _take_pending(self, pending: str, at_s: float) -> None:
+        text = pending[-_READ_CHARACTERS:]
+        self._pending = text[-_SHOWN_CHARACTERS:]
+        self._look(text, at_s, _PENDING_SIGNS)
+
+    def _take_request(self, request: MetadataRequest, at_s: float) -> None:
+        if len(self.requests) < KEPT_REQUESTS:
+            self.requests.append(request)
+        self.stages.reach(StageName.NETWORK, at_s)
+        self.stages.reach(StageName.METADATA, at_s)
+        if self.key_fetched_at_s is None and is_key_answer(request):
+            self.key_fetched_at_s = at_s
+
+    def _look(self, text: str, at_s: float, signs: tuple[Sign, ...]) -> None:
+        self.stages.read(text, at_s)
+        if self._tentative and (
+            self.stages.has_reached(StageName.KERNEL) or _BOOTS_ON.search(text)
+        ):
+            self._tentative = None
+        if self.sign is None:
+            self._look_for_sign(text, at_s, signs)
+
+    def _look_for_sign(self, text: str, at_s: float, signs: tuple[Sign, ...]) -> None:
+        for sign in signs:
+            if sign.needle not in text or (sign.until and self.stages.has_reached(sign.until)):
+                continue
+            if match := sign.pattern.search(text):
+                self._note(sign, match, at_s)
+                return
+
+    def _note(self, sign: Sign, match: re.Match[str], at_s: float) -> None:
+        seen = _describe(sign, match, at_s)
+        if not sign.tentative:
+            # GRUB's wait for a key follows the error that explains it.
+            self.sign = self._tentative if sign.id == "grub-waits-for-a-key" else seen
+            self.sign = self.sign or seen
+        elif self._tentative is None:
+            self._tentative = seen
+        else:  # the line goes on: "Error 1" becomes "Error 15: File not found"
+            self._tentative = _describe(sign, match, self._tentative.at_s)
+
+
+def is_key_answer(request: MetadataRequest) -> bool:
+    """Tell whether a request was for the served public key and was answered with it."""
+    return request.status == 200 and _KEY_PATH.search(request.path) is not None
+
+
+def _describe(sign: Sign, match: re.Match[str], at_s: float) -> SeenSign:
+    meaning, hint = sign.meaning, sign.hint
+    if sign.id == "grub-error":
+        number = int(match["number"])
+        explained, hint = explain_grub_error(number)
+        meaning = f"{meaning} with error {number} ({explained})"
+    text = match.string.strip()[:_SHOWN_CHARACTERS]
+    return SeenSign(sign.id, meaning, text, at_s, hint, sign.stage)
