@@ -16,7 +16,8 @@ def explain(verdict: Verdict, console_lines: Sequence[str], *, width: int = 100)
     """Return the lines that end a test; the last name the stage that failed and what to do.
 
     For a rejected disk they show the console around the fatal sign or, where there was none, its
-    end and each check that does not hold. What the guest wrote is stripped of control characters and cut to `width` columns.
+    end and each check that does not hold. What the guest wrote is stripped of control characters
+    and cut to `width` columns.
     """
     if verdict.accepted:
         return verdict.reason

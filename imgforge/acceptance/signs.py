@@ -119,17 +119,22 @@ SIGNS: tuple[Sign, ...] = (
         meaning="the kernel panicked",
         hint=_KERNEL_HINT,
     ),
-    Sign(
-        id="kernel-oops",
-        needle=": ",
-        pattern=_kernel(
-            r"(?:Oops: .*\[#\d+\]|Oops: general protection fault|kernel BUG at .+:\d+!"
-            r"|BUG: (?:unable to handle|kernel NULL pointer dereference|stack guard page was hit)"
-            r"|general protection fault,? .*\[#\d+\])"
-        ),
-        stage=_KERNEL,
-        meaning="the kernel hit a fault of its own",
-        hint=_KERNEL_HINT,
+    *(
+        Sign(
+            id="kernel-oops",
+            needle=needle,
+            pattern=_kernel(text),
+            stage=_KERNEL,
+            meaning="the kernel hit a fault of its own",
+            hint=_KERNEL_HINT,
+        )
+        for needle, text in (
+            ("Oops: ", r"Oops: .*\[#\d+\]"),
+            ("kernel BUG at ", r"kernel BUG at .+:\d+!"),
+            ("BUG: unable to handle", r"BUG: unable to handle "),
+            ("BUG: kernel NULL", r"BUG: kernel NULL pointer dereference"),
+            ("general protection fault", r"general protection fault,? .*\[#\d+\]"),
+        )
     ),
     Sign(
         # One short lockup is what a busy host without KVM looks like from inside.

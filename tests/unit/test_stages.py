@@ -1,0 +1,89 @@
+"""How far a machine has come, as its console and requests tell."""
+
+import pytest
+
+from imgforge.acceptance.record import StageName
+from imgforge.acceptance.stages import StageClock
+
+TEXTS = [
+    ("SeaBIOS (version 1.16.2-debian-1.16.2-1)", StageName.FIRMWARE),
+    ("GRUB Loading stage1.5.", StageName.BOOTLOADER),
+    ("GRUB loading, please wait...", StageName.BOOTLOADER),
+    ("  Booting 'minimal'", StageName.BOOTLOADER),
+    ("[    0.000000] Linux version 6.1.0-18-cloud-amd64", StageName.KERNEL),
+    ("Linux version 2.6.32 (root@build)", StageName.KERNEL),
+    ("Booting the kernel.", StageName.KERNEL),
+    ("[    1.234567] anything", StageName.KERNEL),
+    ("Loading, please wait...", StageName.INITRAMFS),
+    ("Begin: Loading essential drivers ... done.", StageName.INITRAMFS),
+    ("imgforge-initramfs: mounting LABEL=root", StageName.INITRAMFS),
+    ("systemd[1]: systemd 252.22 running in system mode", StageName.INIT),
+    ("Welcome to Debian GNU/Linux 12 (bookworm)!", StageName.INIT),
+    ("imgforge-init: started", StageName.INIT),
+    ("INIT: version 3.06 booting", StageName.INIT),
+    ("udhcpc: lease of 169.0.2.15 obtained, lease time 86400", StageName.NETWORK),
+    ("DHCPACK of 10.0.2.15 from 10.0.2.2", StageName.NETWORK),
+    (
+        "ci-info: |  ens3  | True |  169.0.2.15  | 255.0.0.0 | global | 02:00 |",
+        StageName.NETWORK,
+    ),
+]
+
+
+def _furthest(clock: StageClock) -> StageName | None:
+    reached = [stage.name for stage in clock.stages() if stage.reached]
+    return reached[-1] if reached else None
+
+
+@pytest.mark.parametrize(("text", "stage"), TEXTS)
+def test_recognises_a_stage(text: str, stage: StageName) -> None:
+    clock = StageClock(by_bios=True)
+    clock.read(text, 1.5)
+    assert _furthest(clock) is stage
+
+
+def test_nothing_is_reached_before_anything_was_seen() -> None:
+    assert _furthest(StageClock(by_bios=True)) is None
+
+
+def test_any_text_shows_that_the_firmware_runs() -> None:
+    clock = StageClock(by_bios=True)
+    clock.read("\x00garbage", 0.5)
+    assert clock.stages()[0].seconds == 0.5
+
+
+def test_a_later_stage_implies_the_earlier_ones_without_a_time() -> None:
+    clock = StageClock(by_bios=True)
+    clock.read("GRUB loading", 1.0)
+    clock.read("imgforge-init: started", 6.0)
+    stages = {stage.name: stage for stage in clock.stages()}
+    assert stages[StageName.KERNEL].reached
+    assert stages[StageName.KERNEL].seconds is None
+    assert stages[StageName.BOOTLOADER].seconds == 1.0
+    assert not stages[StageName.NETWORK].reached
+
+
+def test_a_stage_keeps_the_time_of_its_first_sign() -> None:
+    clock = StageClock(by_bios=True)
+    clock.read("[    0.000000] Linux version 6.1", 4.0)
+    clock.read("[    9.000000] Linux version 6.1", 13.0)
+    assert [stage.seconds for stage in clock.stages() if stage.name is StageName.KERNEL] == [4.0]
+
+
+def test_a_direct_boot_has_neither_firmware_nor_bootloader() -> None:
+    clock = StageClock(by_bios=False)
+    clock.read("GRUB loading", 1.0)
+    assert _furthest(clock) is None
+    clock.reach(StageName.SSH, 9.0)
+    assert [stage.name for stage in clock.stages()] == list(StageName)[2:]
+    assert all(stage.reached for stage in clock.stages())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[  OK  ] Started x", "xsystemd[1]:x", "a lease", "ci-info: |  lo  | True | 127.0.0.1 |"],
+)
+def test_other_text_shows_no_stage_of_its_own(text: str) -> None:
+    clock = StageClock(by_bios=True)
+    clock.read(text, 1.0)
+    assert _furthest(clock) is StageName.FIRMWARE
