@@ -1,5 +1,6 @@
 """A disk becomes a running machine: acceleration, QEMU, console, network."""
 
+from imgforge.machine.acceleration import choose_accelerator, find_proof_kernel
 from imgforge.machine.accelerator import Accelerator, AcceleratorKind, AcceleratorWish
 from imgforge.machine.event import (
     ConsoleBytes,
@@ -31,5 +32,7 @@ __all__ = [
     "MachineEvent",
     "MachineSpec",
     "MetadataAsked",
+    "choose_accelerator",
+    "find_proof_kernel",
     "start_machine",
 ]
