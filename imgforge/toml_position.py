@@ -1,10 +1,14 @@
 """Where in a TOML text a key stands: what tomllib does not tell."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-_TABLE = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
-_KEY = re.compile(r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*[A-Za-z0-9_"'-]+)*)\s*=""")
+# What decides whether a line begins inside a value: strings hide everything, brackets nest.
+_VALUE_PART = re.compile(
+    r"""\"{3}(?:[^\\]|\\.)*?\"{3}|'{3}.*?'{3}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|\#[^\n]*|[\[\]{}\n]""",
+    re.DOTALL,
+)
+_NAME = re.compile(r"""[ \t]*(?:([A-Za-z0-9_-]+)|"((?:[^"\\]|\\.)*)"|'([^']*)')[ \t]*""")
 
 Step = str | int
 
@@ -17,30 +21,57 @@ def line_of(text: str, path: Sequence[Step]) -> int:
     """
     best_line, best_length = 1, 0
     for line_number, found in _written_paths(text):
-        length = _shared_length(found, path)
-        if length == len(found) and length > best_length:
-            best_line, best_length = line_number, length
+        if len(found) > best_length and found == tuple(path[: len(found)]):
+            best_line, best_length = line_number, len(found)
     return best_line
 
 
-def _written_paths(text: str) -> list[tuple[int, tuple[Step, ...]]]:
-    paths: list[tuple[int, tuple[Step, ...]]] = []
+def _written_paths(text: str) -> Iterator[tuple[int, tuple[Step, ...]]]:
     table: tuple[Step, ...] = ()
     counts: dict[tuple[str, ...], int] = {}
-    for line_number, line in enumerate(text.splitlines(), start=1):
-        if header := _TABLE.match(line):
-            names = _split(header[2])
-            if header[1] == "[[":
+    for line_number, line in _statements(text):
+        brackets = len(line) - len(line.lstrip("["))
+        names, end = _read_key(line, brackets)
+        if not names:
+            continue
+        if brackets == 0 and line[end : end + 1] == "=":
+            yield line_number, (*table, *names)
+        elif brackets in (1, 2) and line[end : end + brackets] == "]" * brackets:
+            if brackets == 2:
                 counts[names] = counts.get(names, -1) + 1
             table = _with_indexes(names, counts)
-            paths.append((line_number, table))
-        elif key := _KEY.match(line):
-            paths.append((line_number, (*table, *_split(key[1]))))
-    return paths
+            yield line_number, table
 
 
-def _split(dotted: str) -> tuple[str, ...]:
-    return tuple(name.strip().strip("\"'") for name in dotted.split("."))
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the number and text of each line that begins outside of any value."""
+    lines = text.split("\n")
+    yield 1, lines[0].strip()
+    line_number, depth = 1, 0
+    for part in _VALUE_PART.finditer(text):
+        match part[0]:
+            case "[" | "{":
+                depth += 1
+            case "]" | "}":
+                depth = max(0, depth - 1)
+            case "\n":
+                line_number += 1
+                if depth == 0:
+                    yield line_number, lines[line_number - 1].strip()
+            case string_or_comment:
+                line_number += string_or_comment.count("\n")
+
+
+def _read_key(line: str, start: int) -> tuple[tuple[str, ...], int]:
+    """Read a dotted key; return its names, none where there is no key, and where it ends."""
+    names: list[str] = []
+    while found := _NAME.match(line, start):
+        names.append(next(group for group in found.groups() if group is not None))
+        start = found.end()
+        if line[start : start + 1] != ".":
+            return tuple(names), start
+        start += 1
+    return (), start
 
 
 def _with_indexes(names: tuple[str, ...], counts: dict[tuple[str, ...], int]) -> tuple[Step, ...]:
@@ -50,12 +81,3 @@ def _with_indexes(names: tuple[str, ...], counts: dict[tuple[str, ...], int]) ->
         if names[:depth] in counts:
             steps.append(counts[names[:depth]])
     return tuple(steps)
-
-
-def _shared_length(left: Sequence[Step], right: Sequence[Step]) -> int:
-    length = 0
-    for one, other in zip(left, right, strict=False):
-        if one != other:
-            break
-        length += 1
-    return length
