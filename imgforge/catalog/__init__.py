@@ -1,1 +1,36 @@
 """Images, snapshots and volumes: their records and where they are kept."""
+
+from imgforge.catalog.catalog import Catalog
+from imgforge.catalog.image import (
+    LOCAL_OWNER_ID,
+    Architecture,
+    BlockDeviceMapping,
+    BootMode,
+    EbsDevice,
+    Image,
+    ImageState,
+    Snapshot,
+    VirtualizationType,
+    VolumeType,
+)
+from imgforge.catalog.registration import Gate, ImageRegistration, NameConflict
+from imgforge.catalog.rules import Finding, check_registration
+
+__all__ = [
+    "LOCAL_OWNER_ID",
+    "Architecture",
+    "BlockDeviceMapping",
+    "BootMode",
+    "Catalog",
+    "EbsDevice",
+    "Finding",
+    "Gate",
+    "Image",
+    "ImageRegistration",
+    "ImageState",
+    "NameConflict",
+    "Snapshot",
+    "VirtualizationType",
+    "VolumeType",
+    "check_registration",
+]

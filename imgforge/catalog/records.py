@@ -1,0 +1,202 @@
+"""Images and snapshots as rows of the catalog's database, and back."""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+
+from imgforge.catalog.image import (
+    Architecture,
+    BlockDeviceMapping,
+    BootMode,
+    EbsDevice,
+    Image,
+    ImageState,
+    Snapshot,
+    VirtualizationType,
+    VolumeType,
+)
+from imgforge.recipe import Layout
+
+_IMAGE_COLUMNS = tuple(
+    field.name for field in fields(Image) if field.name not in {"block_devices", "tags"}
+)
+_SNAPSHOT_COLUMNS = tuple(field.name for field in fields(Snapshot))
+_DEVICE_COLUMNS = (
+    "image_id",
+    "position",
+    "device_name",
+    "has_ebs",
+    "snapshot_id",
+    "volume_size_gib",
+    "volume_type",
+    "iops",
+    "delete_on_termination",
+    "encrypted",
+    "virtual_name",
+    "no_device",
+)
+Value = str | int | None
+
+
+def insert_image(connection: sqlite3.Connection, image: Image, *, registration_sha256: str) -> None:
+    """Write an image with its block devices and tags."""
+    values = {column: getattr(image, column) for column in _IMAGE_COLUMNS}
+    _insert(connection, "images", {**values, "registration_sha256": registration_sha256})
+    for position, device in enumerate(image.block_devices):
+        row = (image.image_id, position, *_device_values(device))
+        _insert(connection, "block_devices", dict(zip(_DEVICE_COLUMNS, row, strict=True)))
+    for key, value in image.tags.items():
+        _insert(connection, "tags", {"resource_id": image.image_id, "key": key, "value": value})
+
+
+def insert_snapshot(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
+    """Write a snapshot."""
+    values = {column: getattr(snapshot, column) for column in _SNAPSHOT_COLUMNS}
+    _insert(connection, "snapshots", values)
+
+
+def deregister(
+    connection: sqlite3.Connection, image_id: str, *, date: str, superseded_by: str
+) -> None:
+    """Mark an image as deregistered; it stays as history, and its name is free."""
+    connection.execute(
+        "UPDATE images SET state = ?, deregistration_date = ?, superseded_by = ?"
+        " WHERE image_id = ?",
+        (ImageState.DEREGISTERED, date, superseded_by, image_id),
+    )
+
+
+def set_verdict(connection: sqlite3.Connection, image_id: str, verdict_json: str) -> None:
+    """Put an accepted verdict to an image that was registered without one."""
+    connection.execute(
+        "UPDATE images SET verified = 1, verdict_json = ? WHERE image_id = ?",
+        (verdict_json, image_id),
+    )
+
+
+def find_by_name(
+    connection: sqlite3.Connection, *, owner_id: str, name: str
+) -> tuple[Image, str] | None:
+    """Return the image that has this name now, and its registration's digest."""
+    row = connection.execute(
+        "SELECT image_id, registration_sha256 FROM images"
+        " WHERE owner_id = ? AND name = ? AND state <> 'deregistered'",
+        (owner_id, name),
+    ).fetchone()
+    if row is None:
+        return None
+    image = find_image(connection, row["image_id"])
+    return None if image is None else (image, row["registration_sha256"])
+
+
+def find_image(connection: sqlite3.Connection, image_id: str) -> Image | None:
+    """Return an image by its id."""
+    found = _load(connection, "WHERE image_id = ?", (image_id,))
+    return found[0] if found else None
+
+
+def list_images(connection: sqlite3.Connection, states: Iterable[ImageState]) -> list[Image]:
+    """Return the images in these states, the oldest first."""
+    wanted = tuple(states)
+    marks = ", ".join("?" * len(wanted))
+    return _load(connection, f"WHERE state IN ({marks})", wanted)
+
+
+def find_snapshot(connection: sqlite3.Connection, snapshot_id: str) -> Snapshot | None:
+    """Return a snapshot by its id."""
+    row = connection.execute(
+        "SELECT * FROM snapshots WHERE snapshot_id = ?", (snapshot_id,)
+    ).fetchone()
+    if row is None:
+        return None
+    values = {column: row[column] for column in _SNAPSHOT_COLUMNS}
+    return Snapshot(**{**values, "encrypted": bool(row["encrypted"])})
+
+
+def _insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Value]) -> None:
+    # Table and columns are names of this module; only values come from outside.
+    marks = ", ".join("?" * len(values))
+    statement = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})"  # noqa: S608
+    connection.execute(statement, tuple(values.values()))
+
+
+def _device_values(device: BlockDeviceMapping) -> tuple[Value, ...]:
+    ebs = device.ebs
+    rest = (device.virtual_name, device.no_device)
+    if ebs is None:
+        return (device.device_name, False, None, None, None, None, None, None, *rest)
+    return (
+        device.device_name,
+        True,
+        ebs.snapshot_id,
+        ebs.volume_size_gib,
+        ebs.volume_type,
+        ebs.iops,
+        ebs.delete_on_termination,
+        ebs.encrypted,
+        *rest,
+    )
+
+
+def _load(connection: sqlite3.Connection, where: str, arguments: tuple[str, ...]) -> list[Image]:
+    images = f"SELECT * FROM images {where}"  # noqa: S608 - `where` is one of this module's
+    rows = connection.execute(f"{images} ORDER BY creation_date, rowid", arguments).fetchall()
+    ids = f"SELECT image_id FROM images {where}"  # noqa: S608
+    devices: dict[str, list[BlockDeviceMapping]] = defaultdict(list)
+    for row in connection.execute(
+        f"SELECT * FROM block_devices WHERE image_id IN ({ids}) ORDER BY position",  # noqa: S608
+        arguments,
+    ):
+        devices[row["image_id"]].append(_read_device(row))
+    tags: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in connection.execute(
+        f"SELECT * FROM tags WHERE resource_id IN ({ids}) ORDER BY key",  # noqa: S608
+        arguments,
+    ):
+        tags[row["resource_id"]][row["key"]] = row["value"]
+    return [
+        _read_image(row, tuple(devices[row["image_id"]]), tags[row["image_id"]]) for row in rows
+    ]
+
+
+def _read_image(
+    row: sqlite3.Row, devices: tuple[BlockDeviceMapping, ...], tags: Mapping[str, str]
+) -> Image:
+    values = {column: row[column] for column in _IMAGE_COLUMNS}
+    for column in ("ena_support", "public", "verified"):
+        values[column] = bool(values[column])
+    try:
+        values |= _read_choices(row)
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"the record of {row['image_id']} has {error}") from error
+    return Image(**values, block_devices=devices, tags=tags)
+
+
+def _read_choices(row: sqlite3.Row) -> dict[str, object]:
+    return {
+        "architecture": Architecture(row["architecture"]),
+        "virtualization_type": VirtualizationType(row["virtualization_type"]),
+        "boot_mode": row["boot_mode"] and BootMode(row["boot_mode"]),
+        "state": ImageState(row["state"]),
+        "layout": row["layout"] and Layout(row["layout"]),
+    }
+
+
+def _read_device(row: sqlite3.Row) -> BlockDeviceMapping:
+    ebs = None
+    if row["has_ebs"]:
+        ebs = EbsDevice(
+            snapshot_id=row["snapshot_id"],
+            volume_size_gib=row["volume_size_gib"],
+            volume_type=VolumeType(row["volume_type"]),
+            iops=row["iops"],
+            delete_on_termination=bool(row["delete_on_termination"]),
+            encrypted=None if row["encrypted"] is None else bool(row["encrypted"]),
+        )
+    return BlockDeviceMapping(
+        row["device_name"],
+        ebs=ebs,
+        virtual_name=row["virtual_name"],
+        no_device=bool(row["no_device"]),
+    )

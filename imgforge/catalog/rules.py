@@ -1,0 +1,241 @@
+"""What EC2 would refuse, found before it is asked; and the gate that only a verdict opens."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from imgforge.acceptance import Verdict
+from imgforge.catalog.image import BootMode, EbsDevice, VirtualizationType, VolumeType
+from imgforge.catalog.registration import Gate, ImageRegistration
+from imgforge.disk import Disk
+from imgforge.errors import BadInputError, ImageRejectedError
+
+_NAME = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}")
+_PV_DEVICE = re.compile(r"/dev/(sd|hd)[a-z](1[0-5]|[1-9])?")
+_HVM_DEVICE = re.compile(r"/dev/(sd[a-z]|xvd[a-d][a-z]|xvd[e-z])")
+_HVM_ROOTS = ("/dev/sda1", "/dev/xvda")
+_PV_ROOT = "/dev/sda1"
+_EPHEMERAL = re.compile(r"ephemeral(\d|1\d|2[0-3])")
+_KERNEL_ID = re.compile(r"aki-([0-9a-f]{8}|[0-9a-f]{17})")
+_MAX_TAGS = 50
+# EC2 API, data type EbsBlockDevice, VolumeSize and Iops.
+_SIZES_GIB: Mapping[VolumeType, tuple[int, int]] = {
+    VolumeType.GP2: (1, 16_384),
+    VolumeType.GP3: (1, 65_536),
+    VolumeType.IO1: (4, 16_384),
+    VolumeType.IO2: (4, 65_536),
+    VolumeType.ST1: (125, 16_384),
+    VolumeType.SC1: (125, 16_384),
+    VolumeType.STANDARD: (1, 1_024),
+}
+_IOPS: Mapping[VolumeType, tuple[int, int]] = {
+    VolumeType.GP3: (3_000, 80_000),
+    VolumeType.IO1: (100, 64_000),
+    VolumeType.IO2: (100, 256_000),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule of EC2 that is broken: the rule's id, what was found and what is needed."""
+
+    rule: str
+    found: str
+    needed: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: found {self.found}; {self.needed}"
+
+
+def size_gib(size_bytes: int) -> int:
+    """Return the smallest volume, in GiB, that holds so many bytes."""
+    return max(1, -(-size_bytes // 2**30))
+
+
+def check_registration(
+    registration: ImageRegistration, *, disk: Disk, snapshots: Mapping[str, int]
+) -> tuple[Finding, ...]:
+    """Return every rule that the registration breaks (EC2 API, RegisterImage).
+
+    `snapshots` are those that exist here, with their size in GiB.
+    """
+    return (
+        *_check_texts(registration),
+        *_check_virtualization(registration, disk),
+        *_check_devices(registration),
+        *_check_volumes(registration, disk, snapshots),
+    )
+
+
+def _check_texts(registration: ImageRegistration) -> Iterator[Finding]:
+    if not _NAME.fullmatch(registration.name):
+        yield Finding(
+            "name",
+            repr(registration.name),
+            "3 to 128 of A-Z a-z 0-9 ( ) [ ] space . / - ' @ _ are allowed",
+        )
+    if len(registration.description) > 255:
+        found = f"{len(registration.description)} characters"
+        yield Finding("description", found, "at most 255 are allowed")
+    if len(registration.tags) > _MAX_TAGS:
+        yield Finding("tags", str(len(registration.tags)), f"at most {_MAX_TAGS} are allowed")
+    for key, value in registration.tags.items():
+        if not 1 <= len(key) <= 128 or key.lower().startswith("aws:"):
+            yield Finding("tags", f"key {key!r}", "1 to 128 characters, not starting with aws:")
+        if len(value) > 256:
+            yield Finding("tags", f"{len(value)} characters under {key!r}", "at most 256")
+
+
+def _check_virtualization(registration: ImageRegistration, disk: Disk) -> Iterator[Finding]:
+    kind = registration.virtualization_type
+    kernel_id = registration.kernel_id
+    if disk.layout and VirtualizationType.of_layout(disk.layout) is not kind:
+        needed = f"the disk's layout {disk.layout} needs another"
+        yield Finding("virtualization-type", str(kind), needed)
+    if kind is VirtualizationType.HVM:
+        if kernel_id:
+            yield Finding("kernel-id", kernel_id, "an hvm image has none")
+        return
+    if kernel_id and not _KERNEL_ID.fullmatch(kernel_id):
+        yield Finding("kernel-id", repr(kernel_id), "aki- and 8 or 17 hexadecimal digits")
+    if registration.ena_support:
+        yield Finding("ena-support", "true", "a paravirtual image cannot have it")
+    if registration.boot_mode in {BootMode.UEFI, BootMode.UEFI_PREFERRED}:
+        yield Finding("boot-mode", str(registration.boot_mode), "paravirtual images know no UEFI")
+
+
+def _check_devices(registration: ImageRegistration) -> Iterator[Finding]:
+    root = registration.root_device_name
+    hvm = registration.virtualization_type is VirtualizationType.HVM
+    roots = _HVM_ROOTS if hvm else (_PV_ROOT,)
+    if root not in roots:
+        yield Finding("root-device-name", repr(root), f"{' or '.join(roots)} is needed")
+    names = [device.device_name for device in registration.block_devices]
+    if root not in names:
+        yield Finding("root-device-name", f"{root} outside the mapping", "the mapping names it")
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Finding("device-name", f"{name} twice", "each device is named once")
+    pattern = _HVM_DEVICE if hvm else _PV_DEVICE
+    for device in registration.block_devices:
+        name = device.device_name
+        if not pattern.fullmatch(name) and name != root:
+            allowed = "/dev/sd[a-z], /dev/xvd[a-d][a-z], /dev/xvd[e-z]"
+            if not hvm:
+                allowed = "/dev/sd[a-z] and /dev/hd[a-z], each with 1 to 15 behind it or not"
+            kind = registration.virtualization_type
+            yield Finding("device-name", repr(name), f"{allowed} are allowed ({kind})")
+        given = [device.ebs is not None, device.virtual_name is not None, device.no_device]
+        if given.count(True) != 1:
+            found = f"{given.count(True)} of them for {name}"
+            yield Finding("device", found, "exactly one of ebs, virtual name and no device")
+        if device.virtual_name and not _EPHEMERAL.fullmatch(device.virtual_name):
+            yield Finding("virtual-name", repr(device.virtual_name), "ephemeral0 to ephemeral23")
+
+
+def _check_volumes(
+    registration: ImageRegistration, disk: Disk, snapshots: Mapping[str, int]
+) -> Iterator[Finding]:
+    for device in registration.block_devices:
+        name, ebs = device.device_name, device.ebs
+        if name != registration.root_device_name:
+            if ebs is not None:
+                yield from _check_extra_volume(name, ebs, snapshots)
+        elif ebs is None:
+            yield Finding("root-device", f"{name} without ebs", "the root is an EBS volume")
+        else:
+            yield from _check_root_volume(name, ebs, size_gib(disk.size_bytes))
+
+
+def _check_root_volume(name: str, ebs: EbsDevice, least_gib: int) -> Iterator[Finding]:
+    if ebs.snapshot_id is not None:
+        yield Finding("snapshot", f"{ebs.snapshot_id} for {name}", "the disk becomes its snapshot")
+    if ebs.volume_type in {VolumeType.ST1, VolumeType.SC1}:
+        yield Finding("volume-type", f"{ebs.volume_type} for {name}", "it cannot be booted from")
+    yield from _check_from_snapshot(name, ebs, least_gib)
+
+
+def _check_extra_volume(
+    name: str, ebs: EbsDevice, snapshots: Mapping[str, int]
+) -> Iterator[Finding]:
+    if ebs.snapshot_id is None:
+        if ebs.volume_size_gib is None:
+            yield Finding("volume-size", f"none for {name}", "a blank volume needs its size")
+        else:
+            yield from _check_limits(name, ebs, ebs.volume_size_gib)
+    elif ebs.snapshot_id not in snapshots:
+        yield Finding("snapshot", f"{ebs.snapshot_id} for {name}", "no such snapshot is here")
+    else:
+        yield from _check_from_snapshot(name, ebs, snapshots[ebs.snapshot_id])
+
+
+def _check_from_snapshot(name: str, ebs: EbsDevice, least_gib: int) -> Iterator[Finding]:
+    if ebs.encrypted is not None:
+        found = f"encrypted = {str(ebs.encrypted).lower()} for {name}"
+        yield Finding("encrypted", found, "a volume made from a snapshot is as the snapshot is")
+    chosen_gib = ebs.volume_size_gib or least_gib
+    if chosen_gib < least_gib:
+        found = f"{chosen_gib} GiB for {name}"
+        yield Finding("volume-size", found, f"its snapshot has {least_gib} GiB")
+    yield from _check_limits(name, ebs, chosen_gib)
+
+
+def _check_limits(name: str, ebs: EbsDevice, chosen_gib: int) -> Iterator[Finding]:
+    kind = ebs.volume_type
+    least, most = _SIZES_GIB[kind]
+    if not least <= chosen_gib <= most:
+        needed = f"a {kind} volume has {least} to {most} GiB"
+        yield Finding("volume-size", f"{chosen_gib} GiB for {name}", needed)
+    if ebs.iops is None:
+        if kind in {VolumeType.IO1, VolumeType.IO2}:
+            yield Finding("iops", f"none for {name}", f"a {kind} volume needs them")
+    elif kind not in _IOPS:
+        yield Finding("iops", f"{ebs.iops} for {name}", f"a {kind} volume has none")
+    elif not _IOPS[kind][0] <= ebs.iops <= _IOPS[kind][1]:
+        needed = f"a {kind} volume has {_IOPS[kind][0]} to {_IOPS[kind][1]}"
+        yield Finding("iops", f"{ebs.iops} for {name}", needed)
+
+
+def refuse(name: str, findings: Iterable[Finding]) -> None:
+    """Raise BadInputError with all findings, if there are any."""
+    lines = [f"  {finding}." for finding in findings]
+    if lines:
+        raise BadInputError("\n".join([f"Image {name!r} cannot be registered:", *lines]))
+
+
+def check_gate(disk: Disk, *, verdict: Verdict | None, gate: Gate) -> bool:
+    """Tell whether an accepted verdict names this disk.
+
+    Raises, unless the gate is left open, BadInputError where there is no verdict of this disk and
+    ImageRejectedError where it is a rejection.
+    """
+    problem = _find_problem(disk, verdict)
+    if problem is None:
+        return True
+    if gate is Gate.UNVERIFIED:
+        return False
+    hint = (
+        f"imgforge test {disk.path} makes a verdict. --unverified registers the disk all the "
+        "same, and the image keeps saying so."
+    )
+    message = f"Disk {disk.path}: is not registered: {problem}."
+    if verdict is not None and not verdict.accepted:
+        raise ImageRejectedError(message, hint=hint)
+    raise BadInputError(message, hint=hint)
+
+
+def _find_problem(disk: Disk, verdict: Verdict | None) -> str | None:
+    if verdict is None:
+        return "no verdict is given"
+    tested = verdict.disk
+    if not verdict.accepted:
+        return f"its verdict is a rejection: {verdict.reason.rstrip('.')}"
+    if tested.sha256_before != tested.sha256_after:
+        return "the disk changed while it was tested"
+    if tested.sha256_after != disk.sha256:
+        return (
+            f"the verdict is of another disk, SHA-256 {tested.sha256_after}; this one has "
+            f"{disk.sha256}"
+        )
+    if disk.layout and tested.layout and disk.layout is not tested.layout:
+        return f"it was tested as {tested.layout}, and is {disk.layout}"
+    return None

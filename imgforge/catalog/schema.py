@@ -1,0 +1,178 @@
+"""The catalog's database: its tables, how an older one is brought up, and what its errors mean.
+
+The steps are only ever added to: a database knows by its user_version which it has taken.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from imgforge.errors import HostError
+
+_APPLICATION_ID = 0x696D6766  # "imgf", for file(1)
+_BUSY_LIMIT_S = 60.0
+
+_SNAPSHOTS = """
+CREATE TABLE snapshots (
+  snapshot_id TEXT NOT NULL PRIMARY KEY CHECK (snapshot_id LIKE 'snap-%'),
+  owner_id TEXT NOT NULL CHECK (length(owner_id) = 12),
+  volume_size_gib INTEGER NOT NULL CHECK (volume_size_gib BETWEEN 1 AND 65536),
+  state TEXT NOT NULL CHECK (state IN ('pending', 'completed', 'error')),
+  start_time TEXT NOT NULL,
+  description TEXT NOT NULL,
+  encrypted INTEGER NOT NULL CHECK (encrypted IN (0, 1)),
+  blob_sha256 TEXT NOT NULL CHECK (length(blob_sha256) = 64),
+  blob_size_bytes INTEGER NOT NULL CHECK (blob_size_bytes > 0)
+) STRICT
+"""
+
+_IMAGES = """
+CREATE TABLE images (
+  image_id TEXT NOT NULL PRIMARY KEY CHECK (image_id LIKE 'ami-%'),
+  owner_id TEXT NOT NULL CHECK (length(owner_id) = 12),
+  name TEXT NOT NULL CHECK (length(name) BETWEEN 3 AND 128),
+  description TEXT NOT NULL CHECK (length(description) <= 255),
+  architecture TEXT NOT NULL,
+  virtualization_type TEXT NOT NULL CHECK (virtualization_type IN ('hvm', 'paravirtual')),
+  boot_mode TEXT,
+  root_device_name TEXT NOT NULL,
+  kernel_id TEXT,
+  ena_support INTEGER NOT NULL CHECK (ena_support IN (0, 1)),
+  public INTEGER NOT NULL CHECK (public IN (0, 1)),
+  state TEXT NOT NULL,
+  creation_date TEXT NOT NULL,
+  layout TEXT,
+  disk_sha256 TEXT NOT NULL CHECK (length(disk_sha256) = 64),
+  recipe_sha256 TEXT NOT NULL,
+  lock_sha256 TEXT NOT NULL,
+  verified INTEGER NOT NULL CHECK (verified IN (0, 1)),
+  verdict_json TEXT CHECK (verified = 0 OR verdict_json IS NOT NULL),
+  deregistration_date TEXT CHECK ((deregistration_date IS NULL) = (state <> 'deregistered')),
+  superseded_by TEXT REFERENCES images (image_id) DEFERRABLE INITIALLY DEFERRED,
+  registration_sha256 TEXT NOT NULL CHECK (length(registration_sha256) = 64)
+) STRICT
+"""
+
+_IMAGE_NAMES = """
+CREATE UNIQUE INDEX image_names ON images (owner_id, name) WHERE state <> 'deregistered'
+"""
+
+_BLOCK_DEVICES = """
+CREATE TABLE block_devices (
+  image_id TEXT NOT NULL REFERENCES images (image_id),
+  position INTEGER NOT NULL,
+  device_name TEXT NOT NULL,
+  has_ebs INTEGER NOT NULL,
+  snapshot_id TEXT REFERENCES snapshots (snapshot_id),
+  volume_size_gib INTEGER,
+  volume_type TEXT,
+  iops INTEGER,
+  delete_on_termination INTEGER,
+  encrypted INTEGER,
+  virtual_name TEXT,
+  no_device INTEGER NOT NULL,
+  PRIMARY KEY (image_id, device_name),
+  CHECK (has_ebs + (virtual_name IS NOT NULL) + no_device = 1)
+) STRICT
+"""
+
+_TAGS = """
+CREATE TABLE tags (
+  resource_id TEXT NOT NULL,
+  key TEXT NOT NULL CHECK (length(key) BETWEEN 1 AND 128),
+  value TEXT NOT NULL CHECK (length(value) <= 256),
+  PRIMARY KEY (resource_id, key)
+) STRICT
+"""
+
+_STEPS: Sequence[Sequence[str]] = ((_SNAPSHOTS, _IMAGES, _IMAGE_NAMES, _BLOCK_DEVICES, _TAGS),)
+SCHEMA_VERSION = len(_STEPS)
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open the catalog's database; make it, or bring it up to this version, where needed.
+
+    Raises HostError where it is damaged, no catalog, newer than this program, or not writable.
+    """
+    with told(path):
+        connection = sqlite3.connect(path, timeout=_BUSY_LIMIT_S, isolation_level=None)
+        try:
+            connection.row_factory = sqlite3.Row
+            version = _check_is_ours(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+            # In WAL mode only FULL keeps what was acknowledged through a power cut.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            if version < SCHEMA_VERSION:
+                _bring_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _check_is_ours(connection: sqlite3.Connection, path: Path) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application_id != _APPLICATION_ID and (tables or version or application_id):
+        raise HostError(
+            f"Catalog database {path}: is an SQLite database of another program.",
+            hint="Move it away; imgforge then starts a new catalog.",
+        )
+    if version > SCHEMA_VERSION:
+        raise HostError(
+            f"Catalog database {path}: has schema {version}, written by a newer imgforge; "
+            f"this one knows schemas up to {SCHEMA_VERSION}.",
+            hint="Update imgforge.",
+        )
+    return version
+
+
+def _bring_up(connection: sqlite3.Connection) -> None:
+    with transaction(connection):
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        for statements in _STEPS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Write all of it or nothing; others wait from the start on (BEGIN IMMEDIATE)."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into sentences about the file `path` (sqlite.org/rescode.html)."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        reason, hint = _explain(getattr(error, "sqlite_errorname", ""))
+        raise HostError(f"Catalog database {path}: {reason} ({error}).", hint=hint) from error
+
+
+def _explain(name: str) -> tuple[str, str]:
+    match name.split("_")[1] if "_" in name else "":
+        case "NOTADB" | "CORRUPT":
+            hint = "Put a copy of it back, or move it away: a new one is made. Blobs stay."
+            return "is damaged, or no SQLite database", hint
+        case "FULL":
+            return "no space is left on its file system", "Free some, and try again."
+        case "READONLY" | "CANTOPEN" | "PERM" | "AUTH":
+            return "cannot be opened for writing", "Look at the owner and mode of its folder."
+        case "BUSY" | "LOCKED":
+            return f"another process held it for {_BUSY_LIMIT_S:g} s", "Try again."
+        case _:
+            return "failed", ""
