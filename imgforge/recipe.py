@@ -55,7 +55,7 @@ class FilesystemType(StrEnum):
 
 def parse_size(text: str) -> int:
     """Return the bytes of a size such as "512M" or "10G" (powers of 1024)."""
-    match = re.fullmatch(r"(\d+)\s*([KMGT]?)i?B?", text.strip())
+    match = re.fullmatch(r"([0-9]+)\s*([KMGT]?)i?B?", text.strip())
     if match is None:
         raise ValueError('a size is a whole number with K, M, G or T behind it, as in "512M"')
     return int(match[1]) * _UNITS[match[2]]
@@ -336,6 +336,8 @@ def load_recipe(path: Path) -> RecipeFile:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInputError(f"Recipe {path}: not TOML: {error}.") from None
+    except RecursionError:
+        raise BadInputError(f"Recipe {path}: its arrays or tables nest too deep.") from None
     try:
         # By way of JSON: there strict mode takes lists for tuples and text for enumerations.
         recipe = Recipe.model_validate_json(json.dumps(values, default=str))
