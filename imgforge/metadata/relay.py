@@ -2,7 +2,7 @@
 
 slirp starts this for each connection (`guestfwd=…-cmd:`) with the guest's side as stdin and
 stdout. It stands alone: standard library only, and few modules, since it is started often
-(measured: 12 ms with `python -I -S`). It ends when either side is gone, and QEMU's end is a side
+(measured: 18 ms with `python -I -S`). It ends when either side is gone, and QEMU's end is a side
 gone; it also ends after a minute in which nothing moved, so that half a request does not keep a
 process.
 """

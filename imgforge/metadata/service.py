@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Self
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -124,6 +125,15 @@ class _Connection(H11Protocol):
         if waiting:
             self.cycle.keep_alive = False
         return waiting
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, also where an answer to its beginning is under way or out."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:
+            self.transport.abort()
 
 
 def _application(

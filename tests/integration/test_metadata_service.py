@@ -1,0 +1,288 @@
+"""The metadata service on its socket, and the relay that guests reach it through."""
+
+import asyncio
+import gc
+import json
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imgforge.metadata import Instance, MetadataRequest, MetadataService
+
+INSTANCE = Instance(
+    "i-0123456789abcdef0",
+    "ami-0123456789abcdef0",
+    public_keys={"key": "ssh-ed25519 AAAA me"},
+    user_data=b"x" * 16384,
+)
+RELAY = Path(__file__).parents[2] / "imgforge/metadata/relay.py"
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def serving(
+    folder: Path, scenario: Callable[[MetadataService], Awaitable[None]]
+) -> list[MetadataRequest]:
+    """Serve while `scenario` runs; return what was asked. Nothing may fail behind its back."""
+    requests: list[MetadataRequest] = []
+    failures: list[object] = []
+
+    async def session() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: failures.append(context))
+        async with MetadataService(
+            INSTANCE, folder=folder, clock=lambda: 7.0, tell=requests.append
+        ) as service:
+            await scenario(service)
+
+    asyncio.run(asyncio.wait_for(session(), 60))
+    gc.collect()  # a task that failed tells so when it goes
+    assert failures == []
+    return requests
+
+
+async def ask(service: MetadataService, data: bytes, *, half_close: bool = False) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(str(service.socket_path))
+    writer.write(data)
+    if half_close:
+        writer.write_eof()
+    try:
+        return await asyncio.wait_for(reader.read(), 10)
+    except (ConnectionResetError, BrokenPipeError):
+        return b""
+    finally:
+        writer.close()
+
+
+def request(path: str, *headers: str, method: str = "GET") -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: 169.254.169.254", "Connection: close", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def test_answers_as_ec2_does_and_notes_each_request(short_folder: Path) -> None:
+    async def scenario(service: MetadataService) -> None:
+        reply = await ask(service, request("/latest/meta-data/instance-id", "User-Agent: curl/8"))
+        head, _, body = reply.partition(b"\r\n\r\n")
+        assert body == b"i-0123456789abcdef0"
+        assert head.startswith(b"HTTP/1.1 200")
+        assert b"server: EC2ws" in head
+        assert b"date:" not in head.lower()
+
+    requests = serving(short_folder, scenario)
+    assert requests[-1] == MetadataRequest(
+        at_s=7.0,
+        method="GET",
+        path="/latest/meta-data/instance-id",
+        version="latest",
+        token=False,
+        status=200,
+        user_agent="curl/8",
+    )
+
+
+def test_a_token_got_by_put_is_noted_where_it_is_used(short_folder: Path) -> None:
+    async def scenario(service: MetadataService) -> None:
+        reply = await ask(
+            service,
+            request("/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 60", method="PUT"),
+        )
+        token = reply.partition(b"\r\n\r\n")[2].decode()
+        await ask(service, request("/latest/user-data", f"X-aws-ec2-metadata-token: {token}"))
+
+    requests = serving(short_folder, scenario)
+    assert [(asked.method, asked.token, asked.status) for asked in requests] == [
+        ("PUT", True, 200),
+        ("GET", True, 200),
+    ]
+
+
+def test_a_client_that_half_closes_still_gets_its_answer(short_folder: Path) -> None:
+    async def scenario(service: MetadataService) -> None:
+        data = b"GET /latest/user-data HTTP/1.1\r\nHost: x\r\n\r\n"
+        started = time.monotonic()
+        reply = await ask(service, data, half_close=True)
+        assert reply.endswith(b"x" * 16384)
+        assert time.monotonic() - started < 3
+
+    serving(short_folder, scenario)
+
+
+HOSTILE = (
+    b"",
+    b"\r\n\r\n",
+    b"\x00" * 100,
+    b"\x16\x03\x01\x02\x00\x01\x00",
+    b"GET\r\n\r\n",
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET http://[::1/ HTTP/1.1\r\nHost: x\r\n\r\n",
+    request("/latest/meta-data/%00"),
+    request("/latest/../../../etc/passwd"),
+    request("/latest/%2e%2e/%2e%2e/etc/passwd"),
+    request("/" + "a" * 60_000),
+    request("/" + "/" * 60_000),
+    request("/%ff%fe%e2%80%ae"),
+    request("/?" + "&a=b" * 1000),
+    request("*", method="OPTIONS"),
+    request(
+        "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 9" + "9" * 5000, method="PUT"
+    ),
+    request("/latest/meta-data/", "X-aws-ec2-metadata-token: \u20ac"),
+    request("/", "Upgrade: websocket", "Connection: Upgrade"),
+    request("/", "Content-Length: -1"),
+    request("/", "Content-Length: 1", "Content-Length: 2"),
+    request("/", "Transfer-Encoding: chunked") + b"zz\r\n",
+    request("/", "X: " + "y" * 200_000),
+    b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 50_000,
+    b"\xff" * 300_000,
+)
+
+
+def test_hostile_requests_get_an_answer_or_a_closed_connection_and_no_words_on_stderr(
+    short_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario(service: MetadataService) -> None:
+        for data in HOSTILE:
+            reply = await ask(service, data, half_close=True)
+            assert reply[:9] in {b"", b"HTTP/1.1 "}, data[:80]
+            assert not reply.startswith(b"HTTP/1.1 5"), data[:80]
+        alive = await ask(service, request("/latest/meta-data/ami-id"))
+        assert alive.endswith(b"ami-0123456789abcdef0")
+
+    requests = serving(short_folder, scenario)
+    assert all(asked.path.isprintable() and len(asked.path) <= 1024 for asked in requests)
+    json.dumps([asked.path for asked in requests])
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+
+
+def test_a_body_that_turns_out_garbage_after_the_answer_closes_the_connection(
+    short_folder: Path,
+) -> None:
+    async def scenario(service: MetadataService) -> None:
+        reader, writer = await asyncio.open_unix_connection(str(service.socket_path))
+        writer.write(b"GET /latest/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await asyncio.wait_for(reader.readuntil(b"user-data"), 5)
+        writer.write(b"zz\r\n")
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+
+    serving(short_folder, scenario)
+
+
+def test_half_a_request_keeps_nobody_else_waiting_nor_the_end(short_folder: Path) -> None:
+    async def scenario(service: MetadataService) -> None:
+        held = [await asyncio.open_unix_connection(str(service.socket_path)) for _ in range(30)]
+        for _, writer in held:
+            writer.write(b"GET /latest/meta-data/ HT")
+        reply = await ask(service, request("/latest/meta-data/ami-id"))
+        assert reply.endswith(b"ami-0123456789abcdef0")
+
+    started = time.monotonic()
+    serving(short_folder, scenario)
+    assert time.monotonic() - started < 3
+
+
+def test_signals_stay_with_whoever_had_them(short_folder: Path) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    async def scenario(service: MetadataService) -> None:
+        assert signal.getsignal(signal.SIGTERM) == before[1]
+        await ask(service, request("/"))
+
+    serving(short_folder, scenario)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def start(words: list[str], guests_end: socket.socket) -> subprocess.Popen[bytes]:
+    """Start a program as slirp does: one socket as stdin, stdout and stderr."""
+    wire = guests_end.fileno()
+    process = subprocess.Popen(
+        words, stdin=wire, stdout=wire, stderr=wire, start_new_session=True, text=False
+    )
+    guests_end.close()
+    return process
+
+
+def start_launcher(service: MetadataService, guests_end: socket.socket) -> subprocess.Popen[bytes]:
+    return start(["/bin/sh", str(service.launcher)], guests_end)
+
+
+def start_relay(socket_path: Path, guests_end: socket.socket) -> subprocess.Popen[bytes]:
+    return start([sys.executable, "-I", "-S", str(RELAY), str(socket_path)], guests_end)
+
+
+def test_the_relay_carries_a_half_closed_request_and_ends(short_folder: Path) -> None:
+    async def scenario(service: MetadataService) -> None:
+        ours, guests = socket.socketpair()
+        relay = start_launcher(service, guests)
+        reader, writer = await asyncio.open_connection(sock=ours)
+        writer.write(b"GET /latest/user-data HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write_eof()
+        reply = await asyncio.wait_for(reader.read(), 10)
+        assert reply.endswith(b"x" * 16384)
+        assert await asyncio.to_thread(relay.wait, 5) == 0
+        writer.close()
+
+    serving(short_folder, scenario)
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /latest/met"])
+def test_the_relay_ends_when_the_guests_side_is_gone(short_folder: Path, said: bytes) -> None:
+    async def scenario(service: MetadataService) -> None:
+        ours, guests = socket.socketpair()
+        relay = start_launcher(service, guests)
+        ours.sendall(said)
+        await asyncio.sleep(0.3)
+        ours.close()
+        await asyncio.to_thread(relay.wait, 5)
+
+    serving(short_folder, scenario)
+
+
+def test_the_relay_ends_when_a_half_closed_guest_is_gone(short_folder: Path) -> None:
+    """A service that never answers: only the guest's end can end the relay."""
+    path = short_folder / "mute"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        ours, guests = socket.socketpair()
+        relay = start_relay(path, guests)
+        accepted, _ = listener.accept()
+        ours.shutdown(socket.SHUT_WR)
+        assert accepted.recv(10) == b""
+        ours.close()
+        relay.wait(5)
+        accepted.close()
+
+
+def test_the_relay_ends_when_the_service_is_gone(short_folder: Path) -> None:
+    path = short_folder / "killed"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        ours, guests = socket.socketpair()
+        relay = start_relay(path, guests)
+        accepted, _ = listener.accept()
+        accepted.close()
+        relay.wait(5)
+        assert ours.recv(10) == b""
+        ours.close()
+
+
+def test_the_relay_without_a_service_says_nothing_to_the_guest(short_folder: Path) -> None:
+    ours, guests = socket.socketpair()
+    relay = start_relay(short_folder / "none", guests)
+    relay.wait(5)
+    assert ours.recv(10) == b""
+    ours.close()
