@@ -7,6 +7,7 @@ outlive a call from a thread that outlives it.
 import contextlib
 import ctypes
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -25,7 +26,6 @@ from imgforge.programs import PROGRAMS
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _STDERR_TAIL_LINES = 12
-_UMASK = 0o022
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,12 @@ class Streams:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where a program runs: additions to its clean environment, folder, inherited descriptors."""
+    """Where a program runs: additions to its clean environment, folder, descriptors, umask."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     pass_fds: Collection[int] = ()
+    umask: int = 0o022
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +101,22 @@ class Process:
 
         Raises TimeoutError.
         """
-        try:
-            self._running.wait(timeout=timeout_s)
-            self._running.wait()  # with a limit sh does not wait for the last of the output
-        except sh.TimeoutException:
-            raise TimeoutError(f"still running after {timeout_s} s: {shorten(self.line)}") from None
+        if timeout_s is not None and not self._ends_within(timeout_s):
+            raise TimeoutError(f"still running after {timeout_s:g} s: {shorten(self.line)}")
+        self._running.wait()
         return int(self._running.exit_code)
+
+    def _ends_within(self, timeout_s: float) -> bool:
+        # Not by sh's own limit: that polls, and does not wait for the last of the output.
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return True
+        try:
+            # While it is not reaped, its id is nobody else's.
+            return not self.is_alive() or _wait_readable(descriptor, timeout_s)
+        finally:
+            os.close(descriptor)
 
     def output(self) -> tuple[bytes, bytes]:
         """Return what it wrote to stdout and stderr, once it has ended."""
@@ -113,9 +124,13 @@ class Process:
 
     def kill(self) -> None:
         """End it and its process group at once, and reap it."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self.end_family()
         self.wait()
+
+    def end_family(self) -> None:
+        """End what is left of its process group, itself included, without waiting."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
 
 def spawn(
@@ -127,7 +142,7 @@ def spawn(
 ) -> Process:
     """Start `program` and return at once.
 
-    The child gets a clean environment, umask 022, a session of its own and no descriptors but
+    The child gets a clean environment, a session of its own and no descriptors but
     those of `setting`.
     """
     path = find_program(program)
@@ -136,7 +151,7 @@ def spawn(
         "_bg_exc": False,
         "_ok_code": list(range(-signal.NSIG, 256)),
         "_new_session": True,
-        "_preexec_fn": _prepare_child(os.getpid()),
+        "_preexec_fn": _prepare_child(os.getpid(), setting),
         "_env": {**host.child_environment(), **setting.environment},
         "_in": streams.stdin,
         "_encoding": "utf-8",
@@ -150,9 +165,12 @@ def spawn(
         options["_out"] = streams.stdout
     if streams.on_stderr is not None:
         options |= {"_err": streams.on_stderr, "_tee": "err"}
-    return Process(
-        sh.Command(str(path))(*texts, _bg=True, **options), shlex.join([program, *texts])
-    )
+    line = shlex.join([program, *texts])
+    try:
+        return Process(sh.Command(str(path))(*texts, _bg=True, **options), line)
+    except sh.ForkException as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise CommandError(f"{program} could not be started: {reason}\n  {line}") from None
 
 
 def run(
@@ -178,6 +196,7 @@ def run(
         except TimeoutError:
             process.kill()
             raise _failure(process, f"did not end within {timeout_s:g} s") from None
+    process.end_family()  # what it left in the background
     if exit_code not in accepted_exit_codes:
         raise _failure(process, _describe_exit(exit_code))
     out, err = process.output()
@@ -191,6 +210,12 @@ def _ended_on_error(process: Process) -> Iterator[None]:
     except BaseException:
         process.kill()
         raise
+
+
+def _wait_readable(descriptor: int, timeout_s: float) -> bool:
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(max(0, timeout_s) * 1000))
 
 
 def _failure(process: Process, what: str) -> CommandError:
@@ -213,9 +238,11 @@ def shorten(line: str, width: int = 160) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
-def _prepare_child(parent_pid: int) -> Callable[[], None]:
+def _prepare_child(parent_pid: int, setting: Setting) -> Callable[[], None]:
     def prepare() -> None:
-        os.umask(_UMASK)
+        os.umask(setting.umask)
+        for descriptor in setting.pass_fds:
+            os.set_inheritable(descriptor, True)  # noqa: FBT003 (it takes no keywords)
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent_pid:  # it died between fork and prctl
             os._exit(255)
