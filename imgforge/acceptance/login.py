@@ -17,6 +17,7 @@ from imgforge import command
 from imgforge.acceptance.host_keys import format_known_hosts
 from imgforge.acceptance.record import CommandResult, LoginAttempt, LoginId, LoginOutcome
 from imgforge.command import Completed
+from imgforge.errors import HostError
 
 _SSH_FAILED = 255
 _EVIDENCE_LINES = 8
@@ -109,15 +110,12 @@ def ssh_line(login: Login, *, port: int) -> str:
 
 def _arguments(login: Login, *, port: int, user: str, key: _Key) -> list[str]:
     settings = [text for option in _OPTIONS for text in ("-o", option)]
-    known_hosts = ["-o", f'UserKnownHostsFile="{_escape(login.known_hosts)}"']
-    identity = ["-i", _escape(login.folder / key)]
-    return [
-        *("-F", "/dev/null", "-p", str(port)),
-        *identity,
-        *known_hosts,
-        *settings,
-        f"{user}@127.0.0.1",
+    # Not -i: it looks for the file before it reads %% as %.
+    files = [
+        *("-o", f'IdentityFile="{_escape(login.folder / key)}"'),
+        *("-o", f'UserKnownHostsFile="{_escape(login.known_hosts)}"'),
     ]
+    return ["-F", "/dev/null", "-p", str(port), *files, *settings, f"{user}@127.0.0.1"]
 
 
 def _escape(path: Path) -> str:
@@ -166,6 +164,8 @@ class Visitor:
     async def _ssh(
         self, user: str, key: _Key, *, remote: str, timeout_s: float
     ) -> Completed | None:
+        if not (self.login.folder / key).is_file():  # ssh would go on without, and be refused
+            raise HostError(f"SSH key {self.login.folder / key}: is not there.")
         arguments = _arguments(self.login, port=self.port, user=user, key=key)
         return await _Errand([*_BATCH, *arguments, remote], timeout_s).done()
 

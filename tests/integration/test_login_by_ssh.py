@@ -21,6 +21,7 @@ from imgforge.acceptance import (
 )
 from imgforge.acceptance.record import LoginId, LoginOutcome
 from imgforge.acceptance.verdict import DiskReport
+from imgforge.errors import HostError
 from imgforge.machine import (
     Accelerator,
     AcceleratorKind,
@@ -161,7 +162,14 @@ def test_nothing_of_the_users_own_is_used_by_ssh(login: Login) -> None:
     assert arguments[-1] == "root@127.0.0.1"
     wanted = {"StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "IdentityAgent=none"}
     assert wanted <= set(arguments)
-    assert ssh_line(login, port=2222).startswith("ssh -F /dev/null -p 2222 -i ")
+    assert ssh_line(login, port=2222).startswith("ssh -F /dev/null -p 2222 -o ")
+
+
+def test_a_lost_key_is_the_hosts_failure_and_no_refusal(ssh: FakeSsh, login: Login) -> None:
+    ssh.behave(SERVES_OWNER)
+    (login.folder / "other").unlink()
+    with pytest.raises(HostError, match="is not there"):
+        see(BootedMachine(), login)
 
 
 def test_the_owner_gets_in_and_nobody_else(ssh: FakeSsh, login: Login) -> None:
