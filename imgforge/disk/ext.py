@@ -232,16 +232,20 @@ class ExtFilesystem:
             raise BadInputError(f"ext inode {number}: the disk ends within it.")
         return Inode(number, raw)
 
-    def extents(self, inode: Inode) -> Iterator[Extent]:
-        """Walk a file's blocks in their order in the file; holes are left out."""
+    def extents(self, inode: Inode, maps: set[int] | None = None) -> Iterator[Extent]:
+        """Walk a file's blocks in their order in the file; holes are left out.
+
+        `maps` gets the blocks that hold the map itself: none may be met twice.
+        """
         if inode.flags & _FLAG_INLINE_DATA:
             raise BadInputError(f"ext inode {inode.number}: inline data is not supported here.")
         total = 0
         body = inode.raw[40:100]
+        maps = set() if maps is None else maps
         runs = (
-            self._extent_tree(inode.number, body, depth=None)
+            self._extent_tree(inode.number, body, maps, depth=None)
             if inode.flags & _FLAG_EXTENTS
-            else self._block_map(inode, body)
+            else self._block_map(inode, body, maps)
         )
         for run in runs:
             total += run.count
@@ -250,7 +254,15 @@ class ExtFilesystem:
                 raise BadInputError(f"ext inode {inode.number}: its blocks lie outside the disk.")
             yield run
 
-    def _extent_tree(self, number: int, node: bytes, *, depth: int | None) -> Iterator[Extent]:
+    def _read_map(self, number: int, block: int, maps: set[int]) -> bytes:
+        if block in maps or block >= self.superblock.blocks_count:
+            raise BadInputError(f"ext inode {number}: the map of its blocks is damaged.")
+        maps.add(block)
+        return self.read_block(block)
+
+    def _extent_tree(
+        self, number: int, node: bytes, maps: set[int], *, depth: int | None
+    ) -> Iterator[Extent]:
         magic, entries, _, node_depth = struct.unpack_from("<4H", node, 0)
         sound = (
             magic == _EXTENT_MAGIC
@@ -268,10 +280,10 @@ class ExtFilesystem:
                     yield Extent(logical, low | high << 32, written)
             else:
                 _, low, high = struct.unpack_from("<IIH", node, position)
-                child = self.read_block(low | high << 32)
-                yield from self._extent_tree(number, child, depth=node_depth - 1)
+                child = self._read_map(number, low | high << 32, maps)
+                yield from self._extent_tree(number, child, maps, depth=node_depth - 1)
 
-    def _block_map(self, inode: Inode, body: bytes) -> Iterator[Extent]:
+    def _block_map(self, inode: Inode, body: bytes, maps: set[int]) -> Iterator[Extent]:
         pointers = struct.unpack("<15I", body)
         per_block = self.superblock.block_bytes // 4
         blocks = -(-inode.size_bytes // self.superblock.block_bytes)
@@ -280,22 +292,23 @@ class ExtFilesystem:
             if logical >= blocks:
                 return
             level = max(0, index - 11)
-            yield from self._indirect(inode.number, pointer, level, logical)
+            if pointer:
+                yield from self._indirect(inode.number, pointer, maps, (level, logical))
             logical += per_block**level
 
-    def _indirect(self, number: int, pointer: int, level: int, logical: int) -> Iterator[Extent]:
-        if pointer == 0:
-            return
-        if pointer >= self.superblock.blocks_count:
-            raise BadInputError(f"ext inode {number}: its blocks lie outside the disk.")
+    def _indirect(
+        self, number: int, pointer: int, maps: set[int], place: tuple[int, int]
+    ) -> Iterator[Extent]:
+        level, logical = place
         if level == 0:
             yield Extent(logical, pointer, 1)
             return
         per_block = self.superblock.block_bytes // 4
-        for index, child in enumerate(struct.unpack(f"<{per_block}I", self.read_block(pointer))):
+        step = per_block ** (level - 1)
+        node = struct.unpack(f"<{per_block}I", self._read_map(number, pointer, maps))
+        for index, child in enumerate(node):
             if child:
-                start = logical + index * per_block ** (level - 1)
-                yield from self._indirect(number, child, level - 1, start)
+                yield from self._indirect(number, child, maps, (level - 1, logical + index * step))
 
     def read_file(self, inode: Inode) -> bytes:
         """Read a file's, folder's or long symlink's whole content (at most 1 GiB)."""
