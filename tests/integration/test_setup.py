@@ -1,0 +1,125 @@
+"""scripts/setup, imgforge/programs.py, the lock and the other ground files say the same."""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from imgforge.programs import PROGRAMS
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = [ROOT / ".ci" / "run", *sorted((ROOT / "scripts").iterdir())]
+SHELL_SCRIPTS = [path for path in SCRIPTS if path.read_bytes()[:20].split(b"\n")[0].endswith(b"sh")]
+
+
+def needs_of_setup() -> dict[str, str]:
+    """Return what scripts/setup looks for, and the package that has it."""
+    text = (ROOT / "scripts" / "setup").read_text()
+    table = text.partition("needs='\n")[2].partition("'")[0]
+    return {sign: package for package, sign in (line.split() for line in table.splitlines())}
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_setup_installs_each_program_by_its_debian_package(name: str) -> None:
+    assert needs_of_setup()[name] == PROGRAMS[name].debian
+
+
+def test_every_requirement_is_locked_with_digests() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["dev"],
+    ]
+    lock = (ROOT / "requirements.lock").read_text()
+    locked = dict(re.findall(r"^([a-z0-9-]+)==\S+.*\\\n((?:    --hash=.*\n)+)", lock, re.MULTILINE))
+    for requirement in asked:
+        name = re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower().replace(".", "-")
+        assert "--hash=sha256:" in locked[name]
+    assert len(locked) == len(re.findall(r"^\S+==", lock, re.MULTILINE))
+
+
+def test_the_lock_names_no_server() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    assert "--index" not in lock
+    assert "--find-links" not in lock
+
+
+def test_ci_runs_the_tests_and_nothing_else() -> None:
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    commands = [line for line in lines if line and not line.startswith("#")]
+    assert commands == ["set -eu", 'cd "$(dirname "$0")/.."', "exec make test"]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_each_script_can_be_run(path: Path) -> None:
+    assert os.access(path, os.X_OK)
+    assert path.read_text().startswith("#!/")
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is missing")
+def test_shellcheck_finds_nothing_in_the_scripts() -> None:
+    done = subprocess.run(
+        ["shellcheck", *SHELL_SCRIPTS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(shutil.which("ruby") is None, reason="ruby is missing")
+def test_the_vagrantfile_is_ruby() -> None:
+    subprocess.run(["ruby", "-c", ROOT / "Vagrantfile"], timeout=60, check=True)
+
+
+@pytest.mark.skipif(shutil.which("vagrant") is None, reason="vagrant is missing")
+def test_the_vagrantfile_is_valid() -> None:
+    command = ["vagrant", "validate", "--ignore-provider"]
+    subprocess.run(command, cwd=ROOT, timeout=300, check=True)
+
+
+def test_setup_refuses_an_argument_it_does_not_know() -> None:
+    done = subprocess.run(
+        [ROOT / "scripts" / "setup", "--chekc"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "unknown argument '--chekc'; allowed: --check" in done.stderr
+
+
+def test_setup_names_what_is_missing_without_touching_anything(tmp_path: Path) -> None:
+    """On a PATH that has next to nothing, with an apt-get that must not be run."""
+    setup = tmp_path / "scripts" / "setup"
+    setup.parent.mkdir()
+    # The system folders that setup adds to PATH stand somewhere else here.
+    text = (ROOT / "scripts" / "setup").read_text()
+    line = 'PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"\n'
+    assert text.count(line) == 1
+    setup.write_text(text.replace(line, ""))
+    setup.chmod(0o755)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sh", "sort", "tr", "dirname", "qemu-img"):
+        found = shutil.which(name) or shutil.which("true")
+        assert found is not None
+        (programs / name).symlink_to(found)
+    (programs / "apt-get").write_text(f"#!/bin/sh\n: >'{tmp_path}/ran'\n")
+    (programs / "apt-get").chmod(0o755)
+    done = subprocess.run(
+        [setup, "--check"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": str(programs)},
+    )
+    assert done.returncode == 3
+    missing = done.stderr.partition("missing packages: ")[2].split()
+    assert {"qemu-system-x86", "grub-legacy", "python3-venv"} <= set(missing)
+    assert "qemu-utils" not in missing
+    assert not (tmp_path / "ran").exists()

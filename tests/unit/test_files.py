@@ -1,0 +1,136 @@
+"""Files and folders that appear whole or not at all."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from imgforge.files import appearing, locked_folder, scratch_folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_at_the_end(tmp_path: Path) -> None:
+    with appearing(tmp_path / "deep" / "disk.raw") as new:
+        new.write_bytes(b"whole")
+        assert "disk.raw" not in names(tmp_path / "deep")
+    assert names(tmp_path / "deep") == ["disk.raw"]
+    assert (tmp_path / "deep" / "disk.raw").read_bytes() == b"whole"
+
+
+def test_a_file_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
+    (tmp_path / "disk.raw").write_bytes(b"old")
+    with appearing(tmp_path / "disk.raw") as new:
+        new.write_bytes(b"new")
+        assert (tmp_path / "disk.raw").read_bytes() == b"old"
+    assert (tmp_path / "disk.raw").read_bytes() == b"new"
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    with appearing(tmp_path / "tree") as new:
+        (new / "a" / "b").mkdir(parents=True)
+        (new / "a" / "b" / "file").write_bytes(b"x")
+    assert (tmp_path / "tree" / "a" / "b" / "file").read_bytes() == b"x"
+    assert names(tmp_path) == ["tree"]
+
+
+def test_a_folder_that_stands_there_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "first").touch()
+    with appearing(tmp_path / "tree") as new:
+        new.mkdir()
+        (new / "second").touch()
+    assert names(tmp_path / "tree") == ["first"]
+    assert names(tmp_path) == ["tree"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, MemoryError])
+def test_after_an_error_nothing_appears_and_nothing_is_left(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    (tmp_path / "disk.raw").write_bytes(b"old")
+    with pytest.raises(error), appearing(tmp_path / "disk.raw") as new:  # noqa: PT012
+        new.write_bytes(b"half")
+        raise error
+    assert names(tmp_path) == ["disk.raw"]
+    assert (tmp_path / "disk.raw").read_bytes() == b"old"
+
+
+def test_what_was_never_made_does_not_appear(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), appearing(tmp_path / "disk.raw"):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_a_file_does_not_take_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "disk.raw").mkdir()
+    with pytest.raises(IsADirectoryError), appearing(tmp_path / "disk.raw") as new:
+        new.write_bytes(b"x")
+    assert names(tmp_path) == ["disk.raw"]
+
+
+def test_two_at_once_do_not_sweep_each_other(tmp_path: Path) -> None:
+    with appearing(tmp_path / "one") as one, appearing(tmp_path / "other") as other:
+        with appearing(tmp_path / "third") as third:
+            third.touch()
+        one.touch()
+        other.touch()
+    assert names(tmp_path) == ["one", "other", "third"]
+
+
+def test_twenty_threads_that_make_the_same_folder_leave_one_whole(tmp_path: Path) -> None:
+    problems: list[BaseException] = []
+
+    def make(number: int) -> None:
+        try:
+            with appearing(tmp_path / "tree") as new:
+                new.mkdir()
+                for name in ("a", "b"):
+                    (new / name).write_text(str(number))
+        except OSError as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=make, args=[number]) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not problems
+    assert names(tmp_path) == ["tree"]
+    assert (tmp_path / "tree" / "a").read_text() == (tmp_path / "tree" / "b").read_text()
+
+
+def test_a_scratch_folder_goes_away(tmp_path: Path) -> None:
+    with scratch_folder(tmp_path) as folder:
+        (folder / "x").touch()
+        assert folder.stat().st_mode & 0o077 == 0
+    assert names(tmp_path) == []
+
+
+def test_a_link_that_looks_like_a_leftover_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").touch()
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / ".imgforge-aside-link").symlink_to(precious)
+    with scratch_folder(work):
+        pass
+    assert names(precious) == ["file"]
+
+
+def test_a_locked_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    entered = threading.Event()
+
+    def wait_for_it() -> None:
+        with locked_folder(tmp_path):
+            entered.set()
+
+    thread = threading.Thread(target=wait_for_it)
+    with locked_folder(tmp_path):
+        thread.start()
+        assert not entered.wait(0.2)
+    assert entered.wait(10)
+    thread.join(10)
