@@ -37,7 +37,7 @@ class ConsoleText:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
         self._line = ""
-        self._after_empty = False
+        self._after_empty = True
 
     @property
     def pending(self) -> str:

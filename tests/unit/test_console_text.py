@@ -36,7 +36,6 @@ def test_escapes_are_stripped_however_they_are_cut() -> None:
 
 def test_what_is_drawn_at_another_place_is_another_line() -> None:
     assert lines_of(b"\x1bc\x1b[2JGRUB\x1b[5;1Hminimal\x1b[6;1Hother") == [
-        "",
         "GRUB",
         "minimal",
         "other",
