@@ -8,7 +8,7 @@ import os
 import re
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +23,8 @@ _SECTOR_BYTES = 512
 # qemu's block/vpc.c, VHD_MAX_SECTORS: a VHD ends at 2040 GiB.
 _VHD_MAX_BYTES = 2040 * 2**30
 _FULL_BELOW_BYTES = 2**20
+# Above what terabytes of data take, on a slow disk.
+_TIME_LIMIT_S = 24 * 3600.0
 _DIFFERENT = 1
 
 
@@ -169,12 +171,22 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
+def _qemu_img(
+    verb: str, arguments: Sequence[str | Path], *, accepted_exit_codes: Collection[int] = (0,)
+) -> command.Completed:
+    # Absolute: qemu-img takes "nbd:…" or "json:…" for something else than a file.
+    absolute = [part.absolute() if isinstance(part, Path) else part for part in arguments]
+    return command.run(
+        "qemu-img",
+        [verb, *absolute],
+        timeout_s=_TIME_LIMIT_S,
+        accepted_exit_codes=accepted_exit_codes,
+    )
+
+
 def _convert(source: Path, *, to: ArtifactFormat, written: Path) -> None:
     options = ["-o", to.qemu_options] if to.qemu_options else []
-    formats = ["-f", "raw", "-O", to.qemu_name, *options]
-    # Absolute: qemu-img takes "nbd:…" or "json:…" for something else than a file.
-    paths = [source.absolute(), written.absolute()]
-    command.run("qemu-img", ["convert", *formats, *paths])
+    _qemu_img("convert", ["-f", "raw", "-O", to.qemu_name, *options, source, written])
 
 
 def _compare(disk: Disk, *, to: ArtifactFormat, written: Path) -> None:
@@ -182,19 +194,16 @@ def _compare(disk: Disk, *, to: ArtifactFormat, written: Path) -> None:
 
     Not with -s: it also refuses zeros that became a hole, which is no difference of the data.
     """
-    described = command.run(
-        "qemu-img",
-        ["info", "--output=json", "-f", to.qemu_name, written.absolute()],
-    )
+    described = _qemu_img("info", ["--output=json", "-f", to.qemu_name, written])
     size_bytes = json.loads(described.stdout)["virtual-size"]
     if size_bytes != disk.size_bytes:
         raise HostError(
             f"Disk {disk.path}: qemu-img made a {to} of {size_bytes} bytes out of a disk of "
             f"{disk.size_bytes}."
         )
-    compared = command.run(
-        "qemu-img",
-        ["compare", "-f", "raw", "-F", to.qemu_name, disk.path.absolute(), written.absolute()],
+    compared = _qemu_img(
+        "compare",
+        ["-f", "raw", "-F", to.qemu_name, disk.path, written],
         accepted_exit_codes=(0, _DIFFERENT),
     )
     if compared.exit_code == _DIFFERENT:
