@@ -69,7 +69,8 @@ GRUB_ERRORS: Mapping[int, tuple[str, str]] = MappingProxyType(
         ),
         18: (
             "Selected cylinder exceeds maximum supported by BIOS",
-            "Move the boot partition to the start of the disk.",
+            "The partition reaches beyond the disk's end: the disk was cut short, or /boot lies "
+            "beyond what the BIOS reads.",
         ),
         19: (
             "Linux kernel must be loaded before initrd",
@@ -114,6 +115,16 @@ GRUB_ERRORS: Mapping[int, tuple[str, str]] = MappingProxyType(
 )
 
 
-def explain_grub_error(number: int) -> tuple[str, str]:
-    """Return what GRUB Legacy's `Error number` means, and what to change."""
-    return GRUB_ERRORS.get(number, ("a number that GRUB 0.97 does not have", f"{_STAGES}."))
+def explain_grub_error(number: int, *, is_bare: bool) -> tuple[str, str]:
+    """Return what GRUB Legacy's `Error number` means, and what to change.
+
+    A bare number, without its text, comes from stage 1.5: no menu was read yet.
+    """
+    meaning, hint = GRUB_ERRORS.get(number, ("a number that GRUB 0.97 does not have", ""))
+    if is_bare:
+        hint = (
+            "GRUB did not come as far as its menu: it could not read /boot/grub/stage2. "
+            f"{_STAGES}, and check that the disk was not cut short and that GRUB reads its file "
+            "system."
+        )
+    return meaning, hint or f"{_STAGES}."

@@ -36,8 +36,11 @@ def explain(verdict: Verdict, console_lines: Sequence[str], *, width: int = 100)
 
 
 def around(lines: Sequence[str], text: str) -> list[str]:
-    """Return the lines around the last one that holds `text`; without such a line, the last."""
-    told = [line for line in lines if line.strip()]
+    """Return the lines around the last one that holds `text`; without such a line, the last.
+
+    Lines without a letter or digit (the frame of a boot menu) are left out.
+    """
+    told = [line for line in lines if any(character.isalnum() for character in line)]
     found = [number for number, line in enumerate(told) if text and text in line]
     at = found[-1] if found else len(told) - 1
     return told[max(0, at - LINES_BEFORE) : at + 1 + LINES_AFTER]

@@ -182,7 +182,7 @@ def _describe(sign: Sign, match: re.Match[str], at_s: float) -> SeenSign:
     meaning, hint = sign.meaning, sign.hint
     if sign.id == "grub-error":
         number = int(match["number"])
-        explained, hint = explain_grub_error(number)
+        explained, hint = explain_grub_error(number, is_bare=":" not in match[0])
         meaning = f"{meaning} with error {number} ({explained})"
     text = match.string.strip()[:_SHOWN_CHARACTERS]
     return SeenSign(sign.id, meaning, text, at_s, hint, sign.stage)

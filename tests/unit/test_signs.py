@@ -180,6 +180,7 @@ def test_a_grub_error_of_stage_1_5_has_no_text_and_no_line_end() -> None:
     found = _watch("Error 17", pending=True).settle()
     assert found is not None
     assert "Cannot mount selected partition" in found.meaning
+    assert "stage2" in found.hint
 
 
 def test_a_grub_error_that_goes_on_is_read_again() -> None:
