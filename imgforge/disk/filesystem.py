@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from imgforge.command import Setting, Streams, run, shorten, spawn
-from imgforge.disk.ext import ExtFilesystem
-from imgforge.disk.inode_patch import patch_inodes
+from imgforge.disk.ext import Dirent, ExtFilesystem
+from imgforge.disk.inode_patch import BOOT_FOLDERS, patch_inodes
 from imgforge.disk.plan import BLOCK_BYTES, INODE_BYTES, DiskPlan
 from imgforge.errors import BadInputError, CommandError, HostError
 from imgforge.recipe import FilesystemType
@@ -69,7 +69,7 @@ def make_ext(
     with disk.open("rb") as file:
         filesystem = ExtFilesystem(file, offset=offset)
         dirents = dict(filesystem.walk())
-        commands = _write_boot_files(filesystem, boot_files)
+        commands = _write_boot_files(filesystem, dirents, boot_files)
     for entry in entries:
         if entry.xattrs:
             number = dirents[_key(entry)].inode if entry.path != "." else 2
@@ -79,7 +79,8 @@ def make_ext(
         disk,
         offset=offset,
         entries=entries,
-        boot_files=[f"boot/grub/{name}" for name in boot_files],
+        dirents=dirents,
+        boot_files=boot_files,
         stamp_s=spec.stamp_s,
     )
 
@@ -132,15 +133,22 @@ def _raise_failure(line: str, said_bytes: bytes, what: str) -> NoReturn:
     raise CommandError(f"{line.split()[0]} {what}:\n  {shorten(line, 1000)}\n{said}")
 
 
-def _write_boot_files(filesystem: ExtFilesystem, boot_files: Mapping[str, Path]) -> list[str]:
+def _write_boot_files(
+    filesystem: ExtFilesystem, dirents: Mapping[bytes, Dirent], boot_files: Mapping[str, Path]
+) -> list[str]:
     """Return the debugfs commands that put the boot files in place, over any that stand there."""
     commands = []
-    for folder in ("/boot", "/boot/grub"):
-        if filesystem.find(folder) is None:
-            commands.append(f"mkdir {folder}")
+    for folder in BOOT_FOLDERS:
+        dirent = dirents.get(folder)
+        if dirent is None:
+            commands.append(f"mkdir /{folder.decode()}")
+        elif not filesystem.inode(dirent.inode).is_folder:
+            raise BadInputError(
+                f"The root tree's /{folder.decode()} is no folder; menu.lst needs one."
+            )
     commands.append("cd /boot/grub")
     for name, source in boot_files.items():
-        if filesystem.find(f"/boot/grub/{name}") is not None:
+        if BOOT_FOLDERS[-1] + b"/" + name.encode() in dirents:
             commands.append(f"rm {name}")
         commands.append(f'write "{source}" {name}')
     return commands

@@ -7,7 +7,7 @@ systems without metadata checksums.
 
 import os
 import struct
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from imgforge.rootfs import EntryKind, TreeEntry
 _S_IFCHR, _S_IFBLK, _S_IFIFO = 0o020000, 0o060000, 0o010000
 _FIRST_FREE_INODE = 11
 _LOST_FOUND = b"lost+found"
+BOOT_FOLDERS = (b"boot", b"boot/grub")
 # What the plain copy of each kind is, and what it becomes: type bits and dirent file type.
 _PLAIN = {
     EntryKind.FILE: S_IFREG,
@@ -44,19 +45,24 @@ def patch_inodes(
     *,
     offset: int,
     entries: Sequence[TreeEntry],
+    dirents: Mapping[bytes, Dirent],
     boot_files: Collection[str],
     stamp_s: int,
 ) -> None:
     """Write the metadata of `entries` into the ext file system `offset` bytes into `disk`.
 
+    `dirents` are its paths before `boot_files` were added to /boot/grub.
     What is not among them (boot files, lost+found, the journal) becomes root's, of the time
     `stamp_s`. Raises HostError where the tree and its index disagree.
     """
     with disk.open("r+b") as file:
         filesystem = ExtFilesystem(file, offset=offset)
-        dirents = dict(filesystem.walk())
-        known = {_key(entry): entry for entry in entries}
-        _check_paths(known, dirents, boot_files)
+        ours = {_LOST_FOUND, *(BOOT_FOLDERS[-1] + b"/" + name.encode() for name in boot_files)}
+        dirents = {**dirents, **_list_boot_folders(filesystem)}
+        known = {
+            key: entry for entry in entries if (key := _key(entry)) not in ours - {_LOST_FOUND}
+        }
+        _check_paths(known, dirents, ours.union(BOOT_FOLDERS))
         wanted: dict[int, _Metadata] = {}
         for path, dirent in dirents.items():
             if path not in known:
@@ -75,12 +81,23 @@ def patch_inodes(
             os.pwrite(file.fileno(), bytes([file_type]), offset + position + 7)
 
 
+def _list_boot_folders(filesystem: ExtFilesystem) -> dict[bytes, Dirent]:
+    """Return the paths in the root folder, /boot and /boot/grub as they are now."""
+    found: dict[bytes, Dirent] = {}
+    prefix, number = b"", ROOT_INODE
+    for folder in (*BOOT_FOLDERS, b""):
+        names = filesystem.list_folder(filesystem.inode(number))
+        found |= {prefix + d.name: d for d in names if d.name not in {b".", b".."}}
+        if folder:
+            prefix, number = folder + b"/", found[folder].inode
+    return found
+
+
 def _check_paths(
-    known: Mapping[bytes, TreeEntry], dirents: Mapping[bytes, Dirent], boot_files: Iterable[str]
+    known: Mapping[bytes, TreeEntry], dirents: Mapping[bytes, Dirent], ours: Collection[bytes]
 ) -> None:
-    ours = {_LOST_FOUND, b"boot", b"boot/grub", *(os.fsencode(path) for path in boot_files)}
     missing = known.keys() - dirents.keys() - {b"."}
-    unknown = dirents.keys() - known.keys() - ours
+    unknown = dirents.keys() - known.keys() - set(ours)
     for paths, where in ((missing, "the index only"), (unknown, "the tree only")):
         if paths:
             raise HostError(
