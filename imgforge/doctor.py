@@ -4,7 +4,7 @@ import os
 import pwd
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,9 +12,15 @@ from typing import Any
 
 from imgforge import command, host
 from imgforge.errors import CommandError, HostError, MissingProgramError
-from imgforge.machine import Accelerator, AcceleratorWish, choose_accelerator
+from imgforge.machine import (
+    Accelerator,
+    AcceleratorWish,
+    choose_accelerator,
+    find_proof_kernel,
+)
 from imgforge.programs import PROGRAMS, Program
 from imgforge.progress import report
+from imgforge.rootfs import HostOffer, choose_package_mode, probe_host
 
 OLDEST_PYTHON = (3, 11)
 # Measured with guest/recipes/debian.toml: its tree takes 460 MB and each layout's disk as much
@@ -219,25 +225,21 @@ def _enough(name: str, found_bytes: int, least_bytes: int, *, where: str) -> Fin
 
 
 def _examine_packages() -> tuple[Finding, ...]:
-    """Look at what decides how packages are unpacked."""
-    namespaces = _examine_user_namespaces()
-    if host.is_root():
-        return (namespaces,)
-    return namespaces, _examine_subordinate_ids()
+    """Look at which way packages are installed, and at what decides that."""
+    offer = probe_host()
+    way = _examine_package_way(offer)
+    return (way,) if offer.is_root else (way, _examine_subordinate_ids())
 
 
-def _examine_user_namespaces() -> Finding:
+def _examine_package_way(offer: HostOffer) -> Finding:
     try:
-        command.run("unshare", ["-Ur", "true"], timeout_s=_VERSION_LIMIT_S)
-        found = "allowed"
+        choice = choose_package_mode("minbase", offer)
     except HostError as error:
-        found = f"forbidden: {str(error).strip().splitlines()[-1].strip()}"
+        return Finding(
+            name="packages", good=False, required=True, found=str(error), needed=error.hint
+        )
     return Finding(
-        name="user namespaces",
-        good=found == "allowed",
-        required=False,
-        found=found,
-        needed="allowed; else packages are unpacked under fakechroot and fakeroot",
+        name="packages", good=True, required=True, found=f"{choice.mode}: {choice.reason}"
     )
 
 
@@ -259,7 +261,8 @@ def _examine_subordinate_ids() -> Finding:
         good=count >= 2**16,
         required=False,
         found=f"{count} in /etc/subuid",
-        needed=f"65536: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}",
+        needed="65536, for user namespaces: "
+        f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}",
     )
 
 
@@ -293,7 +296,8 @@ def _examine_kvm_device() -> Finding:
 
 def _examine_acceleration(wish: AcceleratorWish) -> tuple[Accelerator | None, Finding]:
     try:
-        chosen = choose_accelerator(wish)
+        cache = host.cache_dir()
+        chosen = choose_accelerator(wish, kernel=find_proof_kernel(cache), cache=cache)
     except HostError as error:
         return None, Finding(
             name="acceleration",
@@ -336,21 +340,21 @@ def parse_os_release(text: str) -> Distribution:
     return Distribution(values.get("PRETTY_NAME") or values.get("ID") or "unknown", found)
 
 
-def install_line(family: Family, programs: Iterable[ProgramState]) -> str:
+def install_line(family: Family, programs: Sequence[ProgramState]) -> str:
     """Return the command that installs the missing `programs`, or "" where none is missing.
 
     Names that are no package of the distribution itself ("… (AUR)") come behind a "#".
     """
+    if not any(state.is_missing for state in programs):
+        return ""
+    if family is Family.DEBIAN:
+        return "scripts/setup"
     known = Family.DEBIAN if family is Family.OTHER else family
     names = sorted({state.packages[known] for state in programs if state.is_missing})
-    if not names:
-        return ""
+    if family is Family.OTHER:
+        return f"# Debian's names: {' '.join(names)}"
     plain = " ".join(name for name in names if " " not in name)
-    other = "; ".join(name for name in names if " " in name)
-    commands = {
-        Family.DEBIAN: "scripts/setup",
-        Family.FEDORA: f"dnf install {plain}",
-        Family.ARCH: f"pacman -S {plain}",
-        Family.OTHER: f"(Debian's names) {plain}",
-    }
-    return commands[family] + (f"  # and: {other}" if other else "")
+    by_hand = "; ".join(name for name in names if " " in name)
+    install = "dnf install" if family is Family.FEDORA else "pacman -S"
+    parts = [f"{install} {plain}" if plain else "", f"# by hand: {by_hand}" if by_hand else ""]
+    return "  ".join(part for part in parts if part)

@@ -21,6 +21,8 @@ ROOMS = {
     "catalog",
     "ec2",
 }
+# The flow: what wires the rooms together.
+FLOW = {"pipeline", "trial", "launch", "reproducibility", "doctor"}
 GROUND = {
     "recipe",
     "toml_position",
@@ -35,8 +37,7 @@ GROUND = {
 FLOORS = {
     "cli": 3,
     "__main__": 3,
-    "pipeline": 2,
-    "doctor": 2,
+    **dict.fromkeys(FLOW, 2),
     **dict.fromkeys(ROOMS, 1),
     **dict.fromkeys(GROUND, 0),
 }
