@@ -13,11 +13,10 @@ from imgforge.acceptance.record import StageName
 
 
 class Where(Enum):
-    """Where a sign shows: in whole lines, in a line without its end (a prompt), or in both."""
+    """Where a sign shows: in whole lines only, or also in a line without its end (a prompt)."""
 
     LINE = 1
-    PENDING = 2
-    EITHER = 3
+    EITHER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +167,13 @@ SIGNS: tuple[Sign, ...] = (
     ),
     Sign(
         id="grub-prompt",
+        # GRUB clears the rest of the line and moves the cursor back: that may end the line.
         needle="grub",
-        pattern=re.compile(r"(?:^|\s)grub(?: rescue)?>\s*$"),
+        pattern=re.compile(r"^\s*grub(?: rescue)?>\s*$"),
         stage=_BOOTLOADER,
         meaning="GRUB found no menu and waits at its prompt",
         hint="GRUB looks for /boot/grub/menu.lst on the partition it was installed with.",
-        where=Where.PENDING,
+        where=Where.EITHER,
         until=_KERNEL,
     ),
     Sign(
@@ -235,7 +235,7 @@ SIGNS: tuple[Sign, ...] = (
         stage=_INITRAMFS,
         meaning="the initramfs gave up and waits in its shell",
         hint=_ROOT_HINT,
-        where=Where.PENDING,
+        where=Where.EITHER,
         until=_INIT,
     ),
     Sign(

@@ -21,8 +21,7 @@ _HOST_KEY_CHARACTERS = 16_384
 TENTATIVE_S = 1.5
 SETTLE_S = 0.3
 
-_PENDING_SIGNS = tuple(sign for sign in SIGNS if sign.where is not Where.LINE)
-_LINE_SIGNS = tuple(sign for sign in SIGNS if sign.where is not Where.PENDING)
+_PENDING_SIGNS = tuple(sign for sign in SIGNS if sign.where is Where.EITHER)
 _BOOTS_ON = re.compile(r"Booting [`']|\[Linux-bzImage")
 _KEY_PATH = re.compile(r"/public-keys/+0/+openssh-key/*(?:\?.*)?$")
 
@@ -129,7 +128,7 @@ class Watch:
         self._host_keys.read(whole[:_HOST_KEY_CHARACTERS])
         for expected in (*self._must_show, *self._must_not_show):
             expected.read(text)
-        self._look(text, at_s, _LINE_SIGNS)
+        self._look(text, at_s, SIGNS)
 
     def _take_pending(self, pending: str, at_s: float) -> None:
         text = pending[-_READ_CHARACTERS:]

@@ -149,6 +149,11 @@ def test_finds_a_fatal_prompt_that_has_no_line_end(text: str, sign: str) -> None
     assert found.id == sign
 
 
+@pytest.mark.parametrize("text", ["grub>" + " " * 74, "(initramfs) "])
+def test_finds_a_prompt_whose_line_a_cursor_movement_ended(text: str) -> None:
+    assert _watch(text).settle() is not None
+
+
 @pytest.mark.parametrize("text", HARMLESS_LINES)
 @pytest.mark.parametrize("pending", [False, True])
 def test_takes_no_harmless_text_for_a_fatal_sign(text: str, pending: bool) -> None:
