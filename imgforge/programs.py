@@ -44,6 +44,27 @@ _ALL = (
         arch="mmdebstrap (AUR)",
     ),
     Program(
+        name="apt-get",
+        purpose="finds and fetches Debian packages",
+        debian="apt",
+        fedora="apt",
+        arch="apt",
+    ),
+    Program(
+        name="dpkg-deb",
+        purpose="reads Debian packages",
+        debian="dpkg",
+        fedora="dpkg",
+        arch="dpkg",
+    ),
+    Program(
+        name="unshare",
+        purpose="packages are installed in namespaces of their own",
+        debian="util-linux",
+        fedora="util-linux",
+        arch="util-linux",
+    ),
+    Program(
         name="grub",
         purpose="GRUB Legacy: makes hvm disks boot",
         debian="grub-legacy",
