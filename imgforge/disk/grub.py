@@ -10,7 +10,11 @@ from imgforge.disk.partition import FIRST_LBA, SECTOR_BYTES
 from imgforge.errors import HostError, MissingProgramError
 from imgforge.recipe import FilesystemType, Layout
 
-_STAGE_FOLDERS = (Path("/usr/lib/grub/x86_64-pc"), Path("/usr/lib/grub/i386-pc"))
+_STAGE_FOLDERS = (
+    Path("/usr/lib/grub/x86_64-pc"),
+    Path("/usr/lib/grub/i386-pc"),
+    Path("/usr/local/lib/grub/x86_64-pc"),  # scripts/setup, where grub-legacy's package conflicts
+)
 _ERROR = re.compile(rb"Error (\d+): ([^\r\n]*)")
 _TIMEOUT_S = 120
 
