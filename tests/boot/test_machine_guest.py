@@ -50,8 +50,12 @@ export PATH=/bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 for module in /modules/*; do insmod $module; done
 ip link set lo up; ip link set eth0 up
-printf '#!/bin/sh\\n[ $1 = bound ] && ip addr add $ip/$mask dev eth0 && echo "dhcp $ip $router." >/dev/console' \
-    > /leased; chmod +x /leased
+exec 2>&1
+cat >/leased <<'.'
+#!/bin/sh
+[ $1 = bound ] && ip addr add $ip/$mask dev eth0 && echo "dhcp $ip $router." >/dev/console
+.
+chmod +x /leased
 udhcpc -i eth0 -s /leased -n -q >/dev/null
 meta() {{ wget -q -O - http://169.254.169.254/latest/$1; }}
 reach() {{ nc -w 3 $1 $2 </dev/null >/dev/null && echo "reached $3" || echo "no way to $3"; }}
