@@ -25,6 +25,7 @@ from imgforge.acceptance.record import (
 from imgforge.acceptance.watch import Watch
 from imgforge.errors import HostError
 from imgforge.machine import Accelerator, MachineEvent
+from imgforge.progress import report
 from imgforge.recipe import ExpectPart
 
 RETRY_S = 0.4
@@ -131,6 +132,7 @@ class _Visit:
     logins: dict[LoginId, LoginAttempt] = field(default_factory=dict)
     commands: list[CommandResult] = field(default_factory=list)
     is_in: bool = False
+    _told: StageName | None = None
     _progress_at_s: float = 0.0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _has_host_keys: asyncio.Event = field(default_factory=asyncio.Event)
@@ -142,6 +144,7 @@ class _Visit:
         async for event in self.machine.events():
             before = self.watch.settles_at_s
             self.watch.take(event)
+            self._tell_progress()
             if self.watch.settles_at_s != before:
                 self._changed.set()
             if self.watch.host_keys:
@@ -173,11 +176,7 @@ class _Visit:
             return
         await self._run_commands(visitor)
         await self._try_other_ways(visitor)
-        self.watch.look_at_pending()
-        self._see_whether_all_shows()
-        with suppress(TimeoutError):
-            remaining = max(0.0, self.expect.boot_limit_s - self.machine.elapsed_s)
-            await asyncio.wait_for(self._shows_all.wait(), remaining)
+        await self._wait_for_console()
 
     def _is_over(self, now: float) -> bool:
         settles_at_s = self.watch.settles_at_s
@@ -209,6 +208,12 @@ class _Visit:
         heard_at_s = max(self.watch.last_at_s, self._progress_at_s)
         return min(self.expect.boot_limit_s, heard_at_s + self.expect.silence_limit_s)
 
+    def _tell_progress(self) -> None:
+        furthest = self.watch.stages.furthest
+        if furthest is not None and furthest is not self._told:
+            self._told = furthest
+            report(f"boot: {furthest.value} after {self.machine.elapsed_s:.1f} s")
+
     def _see_whether_all_shows(self) -> None:
         if self.watch.shows_all:
             self._shows_all.set()
@@ -227,16 +232,32 @@ class _Visit:
             if attempt.let_in:
                 self.watch.stages.reach(StageName.SSH, now)
                 self.is_in = True
+                self._tell_progress()
                 return True
             if refusals.are_final(attempt, now=now, fetched_at_s=self.watch.key_fetched_at_s):
                 self.sign = sign_of_login(attempt)
                 return False
             await asyncio.sleep(RETRY_S)
 
+    async def _wait_for_console(self) -> None:
+        """Wait for what the console must show; cloud-init says much after the first login."""
+        self.watch.look_at_pending()
+        self._see_whether_all_shows()
+        while not self._shows_all.is_set():
+            heard_at_s = max(self.watch.last_at_s, self._progress_at_s)
+            until = min(self.expect.boot_limit_s, heard_at_s + self.expect.silence_limit_s)
+            remaining_s = until - self.machine.elapsed_s
+            if remaining_s <= 0:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._shows_all.wait(), remaining_s)
+
     async def _run_commands(self, visitor: Visitor) -> None:
         for line in self.expect.commands:
             limit_s = max(COMMAND_LIMIT_S, self.expect.boot_limit_s - self.machine.elapsed_s)
+            report(f"boot: running {line}")
             self.commands.append(await visitor.run(line, timeout_s=limit_s))
+            self._progress_at_s = self.machine.elapsed_s
 
     async def _try_other_ways(self, visitor: Visitor) -> None:
         """Knock with a key nobody was told of, as the user and as root, at the same time.

@@ -76,6 +76,11 @@ class StageClock:
         self._furthest = max(self._furthest, ORDER.index(stage))
         self._marks = tuple(mark for mark in self._marks if mark.stage not in self._seen)
 
+    @property
+    def furthest(self) -> StageName | None:
+        """The last stage that showed itself, in their order."""
+        return None if self._furthest < 0 else ORDER[self._furthest]
+
     def has_reached(self, stage: StageName) -> bool:
         """Tell whether `stage` or a later one showed itself."""
         return ORDER.index(stage) <= self._furthest

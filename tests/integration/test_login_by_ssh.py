@@ -298,6 +298,16 @@ def test_console_text_that_never_comes_is_waited_for_until_the_limit(
     assert 1.9 < record.seconds < 4
 
 
+def test_console_text_is_not_waited_for_once_the_machine_is_silent(
+    ssh: FakeSsh, login: Login
+) -> None:
+    ssh.behave(SERVES_OWNER)
+    expect = ExpectPart(boot_limit_s=60, silence_limit_s=1, console_must_show=("never",))
+    record = see(BootedMachine(), login, expect)
+    assert not accepted(record, expect)
+    assert record.seconds < 5
+
+
 def test_a_panic_during_a_command_ends_it_and_leaves_no_ssh(ssh: FakeSsh, login: Login) -> None:
     ssh.behave(f'case "$*" in *"sleep 60") exec sleep 60 ;; esac\n{SERVES_OWNER}')
     panic = "[   12.3] Kernel panic - not syncing: Fatal exception"
