@@ -29,6 +29,11 @@ _LOG = logging.getLogger("imgforge")
 _FORMAT = 1  # raise it when the same inputs give another tree
 _PLAIN_MTIME_S = 1_600_000_000  # of files that come from folders, without packages
 _LATEST_MTIME_S = 2**31 - 1
+# Mount points and homes: without base-files no package brings them.
+_SKELETON = dict.fromkeys(("dev", "mnt", "proc", "run", "sys", "var"), 0o755) | {
+    "root": 0o700,
+    "tmp": 0o1777,
+}
 _MERGED_USR = ("bin", "lib", "lib64", "sbin")
 # What configuring packages leaves of this host, of the hour, or of what every machine must make
 # for itself.
@@ -203,6 +208,8 @@ def _unpack_packages(
     tree: PlainTree, files: Sequence[Path], scratch: Path, excluded: Exclusion
 ) -> None:
     _LOG.info("packages: unpacking %d", len(files))
+    for name, mode in _SKELETON.items():
+        tree.add_folder(TreeEntry(name, EntryKind.DIRECTORY, mode, 0, 0, tree.mtime_s))
     for name in _MERGED_USR:  # Debian's packages are only supported on a merged /usr
         tree.add_folder(TreeEntry(f"usr/{name}", EntryKind.DIRECTORY, 0o755, 0, 0, tree.mtime_s))
         link = TreeEntry(name, EntryKind.SYMLINK, 0o777, 0, 0, tree.mtime_s)
