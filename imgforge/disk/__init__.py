@@ -3,6 +3,7 @@
 from imgforge.disk.build import build_disk
 from imgforge.disk.difference import Difference, first_difference
 from imgforge.disk.disk import Disk
+from imgforge.disk.partition import has_boot_code
 from imgforge.disk.pvgrub import PvBoot, PvBootFailure, evaluate_pv_boot
 from imgforge.disk.record import disk_sha256, open_disk
 
@@ -15,5 +16,6 @@ __all__ = [
     "disk_sha256",
     "evaluate_pv_boot",
     "first_difference",
+    "has_boot_code",
     "open_disk",
 ]

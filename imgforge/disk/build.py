@@ -32,6 +32,7 @@ from imgforge.disk.record import (
     synced_meanwhile,
     write_record,
 )
+from imgforge.disk.xfs import make_xfs
 from imgforge.errors import HostError
 from imgforge.files import appearing
 from imgforge.recipe import FilesystemType, Layout, RecipeFile
@@ -94,6 +95,7 @@ def build_disk(
             layout=layout,
             recipe_sha256=recipe_file.recipe.sha256,
             lock_sha256=rootfs.lock_sha256,
+            recipe=recipe_file.recipe,
             build_key=key,
             identity=identify(os.fstat(kept.fileno())),
         )
@@ -128,7 +130,8 @@ def _assemble(
         identity=identity,
         stamp_s=_stamp_s(rootfs),
     )
-    make_ext(new, plan=plan, spec=spec, rootfs=rootfs, boot_files=boot_files)
+    make = make_xfs if kind is FilesystemType.XFS else make_ext
+    make(new, plan=plan, spec=spec, rootfs=rootfs, boot_files=boot_files)
     if stages is not None:
         install(new, layout=layout, stages=stages)
 
@@ -159,7 +162,7 @@ def _build_key(rootfs: Rootfs, recipe_file: RecipeFile, layout: Layout) -> str:
     take longer than all the rest of an unchanged build.
     """
     xfs = recipe_file.recipe.disk.filesystem is FilesystemType.XFS
-    programs = ["mkfs.xfs"] if xfs else ["mke2fs", "debugfs"]
+    programs = ["mkfs.xfs", "xfs_db"] if xfs else ["mke2fs", "debugfs"]
     programs += [] if layout is Layout.PV else ["sfdisk"]
     digest = hashlib.sha256(f"{_FORMAT} {_content_key(rootfs, recipe_file, layout)}".encode())
     if not layout.is_pv:
@@ -187,6 +190,7 @@ def _take_existing(
     update = {
         "recipe_sha256": recipe_file.recipe.sha256,
         "lock_sha256": rootfs.lock_sha256,
+        "recipe": recipe_file.recipe,
     }
     current = record.model_copy(update=update)
     if current != record:  # a part of the recipe changed that the disk does not depend on

@@ -147,3 +147,10 @@ def _parse_gpt(table: bytes, entry_bytes: int) -> list[Partition]:
             number = position // entry_bytes + 1
             found.append(Partition(number, start, end - start + 1, kind, "gpt"))
     return found
+
+
+def has_boot_code(path: Path) -> bool:
+    """Tell whether a BIOS would run what the disk begins with: code, and the signature 55 AA."""
+    with path.open("rb") as file:
+        sector = file.read(512)
+    return sector[510:] == b"\x55\xaa" and any(sector[:440])

@@ -72,6 +72,10 @@ def plan_disk(recipe_file: RecipeFile, *, layout: Layout, content: Content, tree
     plan = _arrange(size_bytes, layout=layout, content=content, kind=kind)
     leaves = plan.root_bytes - _overhead_bytes(plan, kind)
     needed = content.file_bytes
+    if kind is FilesystemType.XFS and plan.root_bytes < _LEAST_XFS_BYTES:
+        raise too_small(
+            recipe_file, needed=_LEAST_XFS_BYTES, leaves=plan.root_bytes, enough=automatic
+        )
     if needed > leaves:  # sparse files take less than their length
         needed = _stored_bytes(tree)
     if needed > leaves or plan.root_bytes <= 0:
@@ -93,6 +97,8 @@ def too_small(recipe_file: RecipeFile, *, needed: int, leaves: int, enough: int)
 def automatic_size(*, layout: Layout, content: Content, kind: FilesystemType) -> int:
     """Return the size in bytes of a disk that holds `content` with a fifth to spare."""
     wanted = content.rounded_bytes * 6 // 5
+    if kind is FilesystemType.XFS:
+        wanted = max(wanted, _LEAST_XFS_BYTES)
     size = -(-wanted // _MIB + 4) * _MIB
     while True:
         plan = _arrange(size, layout=layout, content=content, kind=kind)
@@ -105,8 +111,6 @@ def automatic_size(*, layout: Layout, content: Content, kind: FilesystemType) ->
 def _arrange(
     size_bytes: int, *, layout: Layout, content: Content, kind: FilesystemType
 ) -> DiskPlan:
-    if kind is FilesystemType.XFS:
-        size_bytes = max(size_bytes, _LEAST_XFS_BYTES)
     sectors = size_bytes // SECTOR_BYTES
     match layout:
         case Layout.PV:

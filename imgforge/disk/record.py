@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from imgforge.disk.disk import Disk
 from imgforge.errors import BadInputError
 from imgforge.files import appearing
-from imgforge.recipe import Layout
+from imgforge.recipe import Layout, Recipe
 
 _CHUNK_BYTES = 2**20
 _ZEROS = bytes(_CHUNK_BYTES)
@@ -45,6 +45,7 @@ class DiskRecord(BaseModel):
     layout: Layout | None
     recipe_sha256: str
     lock_sha256: str
+    recipe: Recipe | None = None
     build_key: str
     identity: FileIdentity
 
@@ -57,6 +58,7 @@ class DiskRecord(BaseModel):
             layout=self.layout,
             recipe_sha256=self.recipe_sha256,
             lock_sha256=self.lock_sha256,
+            recipe=self.recipe,
         )
 
 
