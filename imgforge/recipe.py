@@ -22,6 +22,7 @@ from imgforge.toml_position import line_of
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SECTOR_BYTES = 512
+_NUL = re.compile(r"\\u0{4}|\\U0{8}")  # TOML has NUL only as an escape
 _SOURCE_KINDS = {"packages", "folder", "tar"}
 
 
@@ -338,6 +339,11 @@ def load_recipe(path: Path) -> RecipeFile:
         raise BadInputError(f"Recipe {path}: not TOML: {error}.") from None
     except RecursionError:
         raise BadInputError(f"Recipe {path}: its arrays or tables nest too deep.") from None
+    if _holds_nul(values):
+        line = next(n for n, found in enumerate(text.splitlines(), 1) if _NUL.search(found))
+        raise BadInputError(
+            f"{path}:{line}: a value holds a NUL character; no path or argument can have one"
+        )
     try:
         # By way of JSON: there strict mode takes lists for tuples and text for enumerations.
         recipe = Recipe.model_validate_json(json.dumps(values, default=str))
@@ -374,6 +380,18 @@ def _describe(path: Path, text: str, problem: dict[str, Any]) -> str:
         case _:
             found = _show(problem["input"])
             return f"{path}:{line}: {key}: {message[0].lower()}{message[1:]}; found {found}"
+
+
+def _holds_nul(value: object) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case dict():
+            return any(_holds_nul(part) for pair in value.items() for part in pair)
+        case list():
+            return any(map(_holds_nul, value))
+        case _:
+            return False
 
 
 def _show(value: object) -> str:

@@ -189,6 +189,11 @@ def test_a_recipe_cut_anywhere_is_good_or_bad_input_and_nothing_else(tmp_path: P
             assert "r.toml" in str(error)  # noqa: PT017
 
 
+@pytest.mark.parametrize("line", ['init = "a\\u0000b"', 'init = "\\U00000000"', '"a\\u0000" = 1'])
+def test_a_nul_is_bad_input(tmp_path: Path, line: str) -> None:
+    assert "r.toml:8: a value holds a NUL" in complain(tmp_path, changed('init = "init"', line))
+
+
 def test_deep_nesting_is_bad_input(tmp_path: Path) -> None:
     assert "r.toml" in complain(tmp_path, "a = " + "[" * 20_000)
 
