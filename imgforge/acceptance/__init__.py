@@ -12,6 +12,7 @@ from imgforge.acceptance.login import (
 from imgforge.acceptance.observe import ObservedMachine, observe
 from imgforge.acceptance.record import BootRecord, LoginAttempt, SeenSign, Stage, StageName
 from imgforge.acceptance.report import explain
+from imgforge.acceptance.unbootable import record_unbootable
 from imgforge.acceptance.verdict import (
     BootMethod,
     Check,
@@ -40,6 +41,7 @@ __all__ = [
     "new_login",
     "observe",
     "read_verdict",
+    "record_unbootable",
     "ssh_arguments",
     "ssh_line",
     "trust_host",

@@ -213,6 +213,12 @@ class _Errand:
                 self._process.kill()
 
 
+def unanswered(user: str, *, at_s: float) -> LoginAttempt:
+    """Return the owner's attempt as it stands before the server's first answer."""
+    evidence = "the server has not answered"
+    return LoginAttempt(LoginId.OWNER, user, LoginOutcome.UNREACHABLE, (), evidence, at_s)
+
+
 def _attempt(id: LoginId, *, user: str, done: Completed | None, at_s: float) -> LoginAttempt:  # noqa: A002
     if done is None:
         return LoginAttempt(id, user, LoginOutcome.UNREACHABLE, (), "ssh did not end in time", at_s)

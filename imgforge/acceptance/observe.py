@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from imgforge.acceptance.login import Login, Visitor, trust_host
+from imgforge.acceptance.login import Login, Visitor, trust_host, unanswered
 from imgforge.acceptance.outside_signs import (
     sign_of_end,
     sign_of_limit,
@@ -29,6 +29,7 @@ from imgforge.progress import report
 from imgforge.recipe import ExpectPart
 
 RETRY_S = 0.4
+REFUSED_RETRY_S = 1.5
 REFUSED_FOR_S = 8.0
 REFUSALS = 3
 COMMAND_LIMIT_S = 60.0
@@ -220,8 +221,9 @@ class _Visit:
 
     async def _log_in(self, visitor: Visitor) -> bool:
         """Try until in; tell whether we are, else what refuses us is in `sign`."""
-        refusals = _Refusals()
+        refusals = _Refusals(self.expect.silence_limit_s)
         last: LoginOutcome | None = None
+        self.logins[LoginId.OWNER] = unanswered(self.login.user, at_s=self.machine.elapsed_s)
         while True:
             trust_host(self.login, keys=self.watch.host_keys, port=self.machine.ssh_port)
             attempt = await visitor.log_in(at_s=self.machine.elapsed_s)
@@ -234,10 +236,12 @@ class _Visit:
                 self.is_in = True
                 self._tell_progress()
                 return True
-            if refusals.are_final(attempt, now=now, fetched_at_s=self.watch.key_fetched_at_s):
-                self.sign = sign_of_login(attempt)
+            fetched = self.watch.key_fetched_at_s is not None
+            if refusals.are_final(attempt, now=now, fetched=fetched):
+                self.sign = sign_of_login(attempt, fetched=fetched)
                 return False
-            await asyncio.sleep(RETRY_S)
+            refused = attempt.outcome is not LoginOutcome.UNREACHABLE
+            await asyncio.sleep(REFUSED_RETRY_S if refused else RETRY_S)
 
     async def _wait_for_console(self) -> None:
         """Wait for what the console must show; cloud-init says much after the first login."""
@@ -278,19 +282,24 @@ class _Visit:
 class _Refusals:
     """Tells a server that is not ready from one that has made up its mind.
 
-    A key may be refused while the guest still puts it in place: refusals count once the guest
-    has fetched it, and are final after 8 s and three of them.
+    A key may be refused while the guest still puts it in place: refusals are final 8 s and three
+    of them after the guest has fetched it. While it was not even asked for, they are final after
+    the silence limit: a server that logs our knocking would keep the console from ever being
+    silent.
     """
 
+    silence_limit_s: float
     count: int = 0
     first_at_s: float = 0.0
+    _fetched: bool = False
 
-    def are_final(self, attempt: LoginAttempt, *, now: float, fetched_at_s: float | None) -> bool:
+    def are_final(self, attempt: LoginAttempt, *, now: float, fetched: bool) -> bool:
         if attempt.outcome in {LoginOutcome.HOST_KEY_MISMATCH, LoginOutcome.NO_AGREEMENT}:
             return True
-        if attempt.outcome is LoginOutcome.UNREACHABLE or fetched_at_s is None:
+        if attempt.outcome is LoginOutcome.UNREACHABLE:
             return False
-        if self.count == 0:
-            self.first_at_s = now
+        if self.count == 0 or fetched is not self._fetched:
+            self.count, self.first_at_s, self._fetched = 0, now, fetched
         self.count += 1
-        return self.count >= REFUSALS and now - self.first_at_s >= REFUSED_FOR_S
+        limit_s = REFUSED_FOR_S if fetched else self.silence_limit_s
+        return self.count >= REFUSALS and now - self.first_at_s >= limit_s

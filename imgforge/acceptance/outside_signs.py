@@ -81,8 +81,12 @@ def _quiet_hint(*, has_host_keys: bool) -> str:
     )
 
 
-def sign_of_login(attempt: LoginAttempt) -> SeenSign:
-    """Return the sign that an SSH server is that will not let the owner of the key in."""
+def sign_of_login(attempt: LoginAttempt, *, fetched: bool) -> SeenSign:
+    """Return the sign that an SSH server is that will not let the owner of the key in.
+
+    `fetched` tells whether the guest was given the key at all.
+    """
+    stage = StageName.SSH
     match attempt.outcome:
         case LoginOutcome.HOST_KEY_MISMATCH:
             sign_id = "host-key-mismatch"
@@ -96,6 +100,14 @@ def sign_of_login(attempt: LoginAttempt) -> SeenSign:
             sign_id = "ssh-wrong-answer"
             meaning = f"the SSH server took the key of {attempt.user}, but ran no command for it"
             hint = "Check expect.login_user, its shell, and `command=` in its authorized_keys."
+        case _ if not fetched:
+            stage = StageName.METADATA
+            sign_id = "key-not-fetched"
+            meaning = "the machine never asked the metadata service for the key, and refuses it"
+            hint = (
+                "Fetch http://169.254.169.254/latest/meta-data/public-keys/0/openssh-key when "
+                "booting (cloud-init does), and look for the network in the lines above."
+            )
         case _:
             sign_id = "ssh-refused-key"
             meaning = f"the SSH server refused the served key for user {attempt.user}"
@@ -106,8 +118,8 @@ def sign_of_login(attempt: LoginAttempt) -> SeenSign:
     return SeenSign(
         id=sign_id,
         meaning=meaning,
-        text=attempt.evidence,
+        text=attempt.evidence.rpartition("\n")[2],
         at_s=attempt.at_s,
         hint=hint,
-        stage=StageName.SSH,
+        stage=stage,
     )
