@@ -23,8 +23,8 @@ from imgforge.progress import report
 from imgforge.rootfs import HostOffer, choose_package_mode, probe_host
 
 OLDEST_PYTHON = (3, 11)
-# Measured with guest/recipes/debian.toml: its tree takes 460 MB and each layout's disk as much
-# again; a machine has 512 MiB, two run at a time, and QEMU itself takes some 150 MiB on TCG.
+# guest/recipes/debian.toml: its tree takes 460 MB, each layout's disk as much again. Machines have
+# 512 MiB each and run two at a time; half as much again is left to QEMU and the page cache.
 LEAST_CACHE_BYTES = 2 * 2**30
 LEAST_OUT_BYTES = 2 * 2**30
 LEAST_MEMORY_BYTES = 3 * 2**29
