@@ -92,8 +92,12 @@ def test_setup_refuses_an_argument_it_does_not_know() -> None:
     assert "unknown argument '--chekc'; allowed: --check" in done.stderr
 
 
-def test_setup_names_what_is_missing_without_touching_anything(tmp_path: Path) -> None:
-    """On a PATH that has next to nothing, with an apt-get that must not be run."""
+def bare_machine(tmp_path: Path, *, sudo: str | None) -> tuple[Path, Path]:
+    """Make a PATH that has next to nothing, with an apt-get that tells when it ran.
+
+    Returns scripts/setup as such a machine has it, and the folder of its programs. The user is an
+    ordinary one; `sudo` is the script that stands for it.
+    """
     setup = tmp_path / "scripts" / "setup"
     setup.parent.mkdir()
     # The system folders that setup adds to PATH stand somewhere else here.
@@ -104,22 +108,48 @@ def test_setup_names_what_is_missing_without_touching_anything(tmp_path: Path) -
     setup.chmod(0o755)
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("sh", "sort", "tr", "dirname", "qemu-img"):
-        found = shutil.which(name) or shutil.which("true")
+    for name in ("sh", "sort", "tr", "dirname"):
+        found = shutil.which(name)
         assert found is not None
         (programs / name).symlink_to(found)
-    (programs / "apt-get").write_text(f"#!/bin/sh\n: >'{tmp_path}/ran'\n")
-    (programs / "apt-get").chmod(0o755)
-    done = subprocess.run(
-        [setup, "--check"],
+    scripts = {"qemu-img": "", "apt-get": f": >'{tmp_path}/ran'", "id": "echo 1000"}
+    if sudo is not None:
+        scripts["sudo"] = sudo
+    for name, script in scripts.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    return setup, programs
+
+
+def run_setup(setup: Path, programs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [setup, *arguments],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
         env={"PATH": str(programs)},
     )
+
+
+def test_setup_names_what_is_missing_without_touching_anything(tmp_path: Path) -> None:
+    done = run_setup(*bare_machine(tmp_path, sudo=None), "--check")
     assert done.returncode == 3
     missing = done.stderr.partition("missing packages: ")[2].split()
     assert {"qemu-system-x86", "grub-legacy", "python3-venv"} <= set(missing)
     assert "qemu-utils" not in missing
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(not Path("/etc/debian_version").exists(), reason="this is not Debian or Ubuntu")
+@pytest.mark.parametrize(
+    ("sudo", "line"), [(None, "  su -c {}"), ("exit 1  # it would ask a password", "  sudo {}")]
+)
+def test_setup_that_may_not_install_prints_the_command_to_run(
+    tmp_path: Path, sudo: str | None, line: str
+) -> None:
+    setup, programs = bare_machine(tmp_path, sudo=sudo)
+    done = run_setup(setup, programs)
+    assert done.returncode == 3
+    assert line.format(setup) in done.stderr.splitlines()
     assert not (tmp_path / "ran").exists()
