@@ -22,7 +22,7 @@ from imgforge.disk.filesystem import (
 from imgforge.disk.grub import find_stages, install
 from imgforge.disk.menu import format_menu, resolve_entries
 from imgforge.disk.partition import write_table
-from imgforge.disk.plan import Content, DiskPlan, automatic_size, plan_disk, too_small
+from imgforge.disk.plan import Content, DiskPlan, automatic_size, plan_disk, stored_bytes, too_small
 from imgforge.disk.record import (
     DiskRecord,
     disk_sha256,
@@ -69,6 +69,7 @@ def build_disk(
         plan.size_bytes // _MIB,
         recipe_file.recipe.disk.filesystem.value,
     )
+    _check_host_space(destination.parent, rootfs)
     menu = format_menu(recipe_file.recipe.boot, entries, layout=layout)
     with _told_where_full(destination.parent, content), appearing(destination) as new:
         try:
@@ -198,22 +199,28 @@ def _take_existing(
     return current.to_disk(destination)
 
 
+def _check_host_space(folder: Path, rootfs: Rootfs) -> None:
+    free = host.free_disk_bytes(folder)
+    if free < rootfs.content_bytes and free < stored_bytes(rootfs.tree):
+        raise _full(folder, rootfs.content_bytes)
+
+
 @contextmanager
 def _told_where_full(folder: Path, content: Content) -> Iterator[None]:
     """Turn a full disk of the host, found by whichever step, into one sentence."""
     try:
         yield
     except HostFullError as error:
-        raise _full(folder, content) from error
+        raise _full(folder, content.file_bytes) from error
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise _full(folder, content) from error
+            raise _full(folder, content.file_bytes) from error
         raise
 
 
-def _full(folder: Path, content: Content) -> HostError:
+def _full(folder: Path, needed_bytes: int) -> HostError:
     return HostError(
-        f"Folder {folder}: the disk needs some {-(-content.file_bytes // _MIB)} MiB there, "
+        f"Folder {folder}: the disk needs some {-(-needed_bytes // _MIB)} MiB there, "
         f"{host.free_disk_bytes(folder) // _MIB} MiB are free.",
         hint="Free some space, or choose another folder with --out.",
     )

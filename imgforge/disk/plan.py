@@ -77,7 +77,7 @@ def plan_disk(recipe_file: RecipeFile, *, layout: Layout, content: Content, tree
             recipe_file, needed=_LEAST_XFS_BYTES, leaves=plan.root_bytes, enough=automatic
         )
     if needed > leaves:  # sparse files take less than their length
-        needed = _stored_bytes(tree)
+        needed = stored_bytes(tree)
     if needed > leaves or plan.root_bytes <= 0:
         raise too_small(recipe_file, needed=needed, leaves=leaves, enough=automatic)
     return plan
@@ -164,7 +164,7 @@ def _has_backup(group: int) -> bool:
     return False
 
 
-def _stored_bytes(tree: Path) -> int:
+def stored_bytes(tree: Path) -> int:
     """Sum what the files of `tree` occupy, each hard linked one once."""
     seen: set[tuple[int, int]] = set()
     total = 0

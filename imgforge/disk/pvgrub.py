@@ -20,6 +20,7 @@ MENU_PLACES = (
     *((number, folder) for number in (1, 2, 3, 4) for folder in ("/boot/grub", "/grub")),
 )
 _LARGEST_COMMAND_LINE = 2047  # COMMAND_LINE_SIZE of x86 Linux, less its NUL
+_LARGEST_MENU_BYTES = 2**20
 _PATH = re.compile(r"(\([^)]*\))?(/.*)")
 _COMPRESSIONS = {
     b"\x1f\x8b": "gzip",
@@ -109,9 +110,14 @@ def _find_menu(
         if number and number not in partitions:
             continue
         place = f"{path}/menu.lst"
-        if extract_file(disk, partition=partitions.get(number), path=place, destination=copy):
-            with copy.open("rb") as file:
-                return number, _name(number, place), parse_menu(file.read(2**20))
+        if extract_file(
+            disk,
+            partition=partitions.get(number),
+            path=place,
+            destination=copy,
+            limit_bytes=_LARGEST_MENU_BYTES,
+        ):
+            return number, _name(number, place), parse_menu(copy.read_bytes())
     return None
 
 

@@ -48,7 +48,7 @@ def make_tree(folder: Path, *, many: int = 0) -> Rootfs:
     (tree / "usr/long-link").symlink_to("/etc/" + "x" * 100)
     file("etc/shadow", b"root:*:1::::::\n", 0o640)
     file("etc/old", b"from before 1970")
-    entries[-1] = TreeEntry("etc/old", EntryKind.FILE, 0o600, 65536, 4_000_000_000, -5)
+    entries[-1] = TreeEntry("etc/old", EntryKind.FILE, 0o600, 65536, 2_000_000_000, -5)
     file("etc/future", b"after 2038")
     entries[-1] = TreeEntry("etc/future", EntryKind.FILE, 0o600, 1, 2, 5_000_000_000)
     file("usr/hard-one", b"linked" * 5000)
