@@ -56,7 +56,6 @@ class MetadataService:
             proxy_headers=False,
             server_header=False,
             date_header=False,
-            limit_concurrency=_CONNECTIONS,
             h11_max_incomplete_event_size=_HEADERS_LIMIT_BYTES,
         )
         config.load()
@@ -113,6 +112,8 @@ class _Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._limit = self.loop.call_later(_REQUEST_LIMIT_S, transport.abort)
+        if len(self.connections) > _CONNECTIONS:  # each is a process of the host
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._limit is not None:

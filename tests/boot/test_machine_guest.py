@@ -217,6 +217,22 @@ def test_a_guest_reaches_neither_the_hosts_loopback_nor_any_other_port(
         assert f"no way to {place}" in shown
 
 
+def test_the_guests_port_22_is_reached_through_the_machines_port(guest: Guest, disk: Path) -> None:
+    script = "(sleep 1; echo listening) &\necho SSH-2.0-tiny | nc -l -p 22\n" + _END
+
+    async def scenario() -> bytes:
+        async with start_machine(machine_spec(guest, disk, script)) as machine:
+            async for event in machine.events():
+                if isinstance(event, ConsoleLine) and "listening" in event.text:
+                    reader, writer = await asyncio.open_connection("127.0.0.1", machine.ssh_port)
+                    greeting = await reader.readline()
+                    writer.close()
+                    return greeting
+        return b""
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 120)) == b"SSH-2.0-tiny\n"
+
+
 def test_a_panic_ends_the_machine_with_a_reset(guest: Guest, disk: Path) -> None:
     spec = machine_spec(guest, disk, "exit 1\n")
     events = asyncio.run(asyncio.wait_for(boot(spec), 120))

@@ -193,6 +193,20 @@ def test_half_a_request_keeps_nobody_else_waiting_nor_the_end(short_folder: Path
     assert time.monotonic() - started < 3
 
 
+def test_a_guest_cannot_hold_any_number_of_connections(short_folder: Path) -> None:
+    async def scenario(service: MetadataService) -> None:
+        held = [await asyncio.open_unix_connection(str(service.socket_path)) for _ in range(100)]
+        reader, _ = held[-1]
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        for _, writer in held:
+            writer.close()
+        await asyncio.sleep(0.1)
+        reply = await ask(service, request("/latest/meta-data/ami-id"))
+        assert reply.endswith(b"ami-0123456789abcdef0")
+
+    serving(short_folder, scenario)
+
+
 def test_signals_stay_with_whoever_had_them(short_folder: Path) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
