@@ -154,3 +154,20 @@ def has_boot_code(path: Path) -> bool:
     with path.open("rb") as file:
         sector = file.read(512)
     return sector[510:] == b"\x55\xaa" and any(sector[:440])
+
+
+def recognise_layout(path: Path) -> Layout | None:
+    """Tell a disk's layout from its own bytes; None where nothing bootable is recognised.
+
+    For disks not built here. Raises BadInputError for a table that points outside the disk.
+    """
+    partitions = read_partitions(path)
+    with path.open("rb") as file:
+        head = file.read(2048)
+    if not partitions:
+        # ext's magic stands at byte 1080, XFS begins with its own
+        is_filesystem = head[1080:1082] == b"\x53\xef" or head[:4] == b"XFSB"
+        return Layout.PV if is_filesystem else None
+    if partitions[0].scheme == "gpt":
+        return Layout.HVM_GPT
+    return Layout.HVM_MBR if any(head[:440]) else Layout.PV_PART

@@ -17,6 +17,7 @@ from imgforge.disk import (
     disk_sha256,
     evaluate_pv_boot,
     open_disk,
+    recognise_layout,
 )
 from imgforge.disk.ext import ExtFilesystem
 from imgforge.errors import BadInputError
@@ -277,3 +278,17 @@ def test_hashed_folders_are_read_whole(tmp_path: Path) -> None:
         assert folder.flags & 0x1000  # EXT4_INDEX_FL
         found = {os.fsdecode(path) for path, _ in filesystem.walk()}
     assert files.keys() <= found
+
+
+@pytest.mark.parametrize("layout", list(Layout))
+def test_a_layout_is_recognised_from_the_disk_alone(
+    tmp_path: Path, rootfs: Rootfs, recipe: MakeRecipe, layout: Layout
+) -> None:
+    disk = build_disk(rootfs, recipe(), layout=layout, destination=tmp_path / "a.raw")
+    assert recognise_layout(disk.path) is layout
+
+
+def test_noise_has_no_layout(tmp_path: Path) -> None:
+    disk = tmp_path / "noise"
+    disk.write_bytes(random.Random(6).randbytes(8192))
+    assert recognise_layout(disk) is None
