@@ -3,8 +3,7 @@
 from imgforge.disk.build import build_disk
 from imgforge.disk.difference import Difference, first_difference
 from imgforge.disk.disk import Disk
-from imgforge.disk.partition import has_boot_code
-from imgforge.disk.partition import recognise_layout
+from imgforge.disk.partition import has_boot_code, recognise_layout
 from imgforge.disk.pvgrub import PvBoot, PvBootFailure, evaluate_pv_boot
 from imgforge.disk.record import disk_sha256, open_disk
 
