@@ -70,7 +70,9 @@ def unpack(
         stream = _Tail(opener(file) if opener else file)
         try:
             _unpack_stream(stream, tree, excluded or exclude(()), latest_mtime_s)
-        except _DAMAGED as error:
+        except (*_DAMAGED, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # a full disk, not what bz2 says of a broken stream
             raise BadInputError(f"{tree.origin}: damaged, or no tar archive: {error}.") from None
         if stream.last.strip(b"\0") or not stream.last:
             raise BadInputError(f"{tree.origin}: the archive is truncated: it has no end mark.")

@@ -71,7 +71,8 @@ class PackageSet:
     def resolve(self, *, locked: bool) -> Lock:
         """Return the lock to build from: the recipe's with `locked`, else today's, and keep it.
 
-        Where no mirror can be reached, a known lock whose packages are all in the cache will do.
+        Where the mirrors do not answer or no longer have them, a known lock whose packages are all
+        in the cache will do.
         """
         known = list(self.known(locked=locked))
         if locked:
@@ -82,7 +83,7 @@ class PackageSet:
         try:
             with locked_folder(room_folder):
                 found = resolve(open_room(room_folder, self.base), self.base)
-        except HostError as error:
+        except (HostError, BadInputError) as error:
             stored = [lock for lock in known if is_stored(lock, self.store)]
             if not stored:
                 raise
