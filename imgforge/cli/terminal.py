@@ -18,6 +18,6 @@ def stderr_console() -> Console:
     return Console(stderr=True, no_color=not host.wants_color(), highlight=False)
 
 
-def print_json(value: Any) -> None:  # noqa: ANN401
+def print_json(value: Any) -> None:
     """Print one JSON value on one line of stdout."""
-    print(json.dumps(value, sort_keys=True, default=str), flush=True)  # noqa: T201
+    print(json.dumps(value, sort_keys=True, default=str), flush=True)

@@ -1,0 +1,5 @@
+"""`python -m imgforge` is `imgforge`."""
+
+from imgforge.cli import main
+
+main()

@@ -1,0 +1,298 @@
+"""The commands, each a thin layer over pipeline.py: arguments in, a table or JSON out."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgforge import __version__, pipeline
+from imgforge.acceptance import read_verdict
+from imgforge.catalog import NameConflict
+from imgforge.cli import show
+from imgforge.cli.progress import shown_progress
+from imgforge.cli.terminal import print_json, stderr_console, stdout_console
+from imgforge.convert import ArtifactFormat
+from imgforge.disk import open_disk
+from imgforge.doctor import examine_host
+from imgforge.errors import BadInputError, ExitCode
+from imgforge.launch import Launched
+from imgforge.machine import AcceleratorWish
+from imgforge.recipe import Layout, RecipeFile, load_recipe, recipe_schema
+from imgforge.reproducibility import verify_recipe
+from imgforge.trial import Surroundings
+
+app = typer.Typer(
+    help="EC2's machine-image life on one laptop: build, boot, judge, convert, register.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+recipe_app = typer.Typer(
+    help="Recipes: check one, or print their JSON Schema.", no_args_is_help=True
+)
+app.add_typer(recipe_app, name="recipe")
+
+RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML).")]
+DiskArgument = Annotated[Path, typer.Argument(metavar="DISK", help="A raw disk.")]
+LayoutOption = Annotated[
+    list[Layout] | None,
+    typer.Option("--layout", help="Only this layout; may be given several times."),
+]
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+LockedOption = Annotated[
+    bool, typer.Option("--locked", help="Build exactly what RECIPE.lock names, or fail.")
+]
+AccelOption = Annotated[
+    AcceleratorWish, typer.Option("--accel", help="What runs the guest; kvm never falls back.")
+]
+NetworkOption = Annotated[
+    bool, typer.Option("--network", help="Let the guest reach this host's network.")
+]
+DEFAULT_OUT = Path("out")
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        stdout_console().print(f"imgforge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """EC2's machine-image life on one laptop: build, boot, judge, convert, register."""
+
+
+@app.command()
+def doctor(*, as_json: JsonOption = False) -> int:
+    """Look at this host: programs, memory, disk space, and whether KVM truly runs."""
+    with shown_progress(stderr_console()):
+        report = examine_host()
+    if as_json:
+        print_json(report.as_json())
+    else:
+        show.host_report(stdout_console(), report)
+    return ExitCode.DONE if report.ready else ExitCode.HOST_OR_TOOL
+
+
+@recipe_app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes."""
+    sys.stdout.write(json.dumps(recipe_schema(), indent=2) + "\n")
+
+
+@recipe_app.command()
+def check(recipe: RecipeArgument) -> None:
+    """Check a recipe without building it."""
+    loaded = load_recipe(recipe)
+    layouts = ", ".join(loaded.recipe.disk.layouts)
+    stdout_console().print(f"{recipe}: a good recipe for {layouts}", markup=False)
+
+
+@app.command()
+def build(
+    recipe: RecipeArgument,
+    *,
+    layout: LayoutOption = None,
+    out: OutOption = DEFAULT_OUT,
+    locked: LockedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a recipe's raw disks, without root and bit for bit the same each time."""
+    loaded = load_recipe(recipe)
+    with shown_progress(stderr_console()):
+        disks = pipeline.build(loaded, layouts=_layouts(loaded, layout), out=out, locked=locked)
+    if as_json:
+        for disk in disks:
+            print_json(show.disk_values(disk))
+    else:
+        show.disks(stdout_console(), disks)
+
+
+@app.command("test")
+def boot_and_judge(
+    disk: DiskArgument,
+    *,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The evidence; else beside DISK.")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="Take the expectations from this recipe.")
+    ] = None,
+    accel: AccelOption = AcceleratorWish.AUTO,
+    network: NetworkOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Boot a disk the way EC2 would, log in with the injected key, and judge it."""
+    expect = load_recipe(recipe).recipe.expect if recipe else None
+    with shown_progress(stderr_console()):
+        trial = pipeline.plan_trial(
+            open_disk(disk),
+            surroundings=Surroundings(accelerator=accel, network=network),
+            folder=out,
+            expect=expect,
+        )
+        [tested] = pipeline.test([trial])
+    if as_json:
+        print_json(tested.verdict.model_dump(mode="json", by_alias=True))
+    else:
+        show.tested(stdout_console(), tested)
+    return ExitCode.DONE if tested.verdict.accepted else ExitCode.IMAGE_REJECTED
+
+
+@app.command()
+def convert(
+    disk: DiskArgument,
+    *,
+    to: Annotated[ArtifactFormat, typer.Option("--to", help="The format wanted.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Else beside DISK.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Convert a raw disk, and compare the result with it block by block."""
+    with shown_progress(stderr_console()):
+        artifact = pipeline.seal(open_disk(disk), to=to, destination=out)
+    if as_json:
+        print_json(show.artifact_values(artifact))
+    else:
+        show.artifact(stdout_console(), artifact)
+
+
+@app.command()
+def register(
+    disk: DiskArgument,
+    *,
+    verdict: Annotated[
+        Path | None, typer.Option("--verdict", help="verdict.json that accepted this disk.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Else the recipe's.")] = None,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Register without a verdict; it is recorded.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Deregister an image that has this name.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Register an accepted disk in the local catalog as an AMI."""
+    if (verdict is None) is not unverified:
+        raise BadInputError(
+            f"Registering {disk}: give --verdict with the verdict.json that accepted it, "
+            "or --unverified; not both."
+        )
+    with shown_progress(stderr_console()):
+        image = pipeline.register(
+            open_disk(disk),
+            verdict=read_verdict(verdict) if verdict else None,
+            name=name,
+            conflict=NameConflict.SUPERSEDE if replace else NameConflict.REFUSE,
+        )
+    if as_json:
+        print_json(image.to_ec2())
+    else:
+        stdout_console().print(image.image_id)
+
+
+@app.command()
+def images(
+    image_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this one.")] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List the images of the local catalog, or show one."""
+    found = pipeline.images(image_id)
+    if as_json:
+        print_json([image.to_ec2() for image in found])
+    elif image_id is None:
+        show.images(stdout_console(), found)
+    else:
+        show.image(stdout_console(), found[0])
+
+
+@app.command()
+def launch(
+    image_id: Annotated[str, typer.Argument(metavar="ID", help="An ami- id.")],
+    *,
+    accel: AccelOption = AcceleratorWish.AUTO,
+    network: NetworkOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Boot an image, print the ssh line that gets in, and run until interrupted."""
+
+    def announce(launched: Launched) -> None:
+        if as_json:
+            print_json(show.launched_values(launched))
+        else:
+            show.launched(stdout_console(), launched)
+
+    with shown_progress(stderr_console()):
+        pipeline.launch_image(
+            image_id,
+            surroundings=Surroundings(accelerator=accel, network=network),
+            announce=announce,
+        )
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    *,
+    layout: LayoutOption = None,
+    out: OutOption = DEFAULT_OUT,
+    to: Annotated[
+        list[ArtifactFormat] | None, typer.Option("--to", help="Convert what is accepted.")
+    ] = None,
+    accel: AccelOption = AcceleratorWish.AUTO,
+    network: NetworkOption = False,
+    locked: LockedOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Go the whole way: build, boot, judge, convert and register each layout."""
+    loaded = load_recipe(recipe)
+    with shown_progress(stderr_console()):
+        results = pipeline.run(
+            loaded,
+            wish=pipeline.RunWish(
+                layouts=_layouts(loaded, layout),
+                out=out,
+                formats=tuple(to or ()),
+                surroundings=Surroundings(accelerator=accel, network=network),
+                locked=locked,
+            ),
+        )
+    if as_json:
+        print_json([show.run_values(result) for result in results])
+    else:
+        show.run_results(stdout_console(), results)
+    accepted = all(result.tested.verdict.accepted for result in results)
+    return ExitCode.DONE if accepted else ExitCode.IMAGE_REJECTED
+
+
+@app.command("verify-reproducible")
+def verify_reproducible(
+    recipe: RecipeArgument, *, layout: LayoutOption = None, as_json: JsonOption = False
+) -> int:
+    """Build twice under changed surroundings; name the first structure that differs."""
+    loaded = load_recipe(recipe)
+    with shown_progress(stderr_console()):
+        found = verify_recipe(loaded, layouts=_layouts(loaded, layout))
+    if as_json:
+        print_json([show.comparison_values(comparison) for comparison in found])
+    else:
+        show.comparisons(stdout_console(), found)
+    same = all(comparison.difference is None for comparison in found)
+    return ExitCode.DONE if same else ExitCode.IMAGE_REJECTED
+
+
+def _layouts(loaded: RecipeFile, wanted: list[Layout] | None) -> tuple[Layout, ...]:
+    """Return the layouts asked for, or the recipe's own; a recipe need not name the former."""
+    return tuple(dict.fromkeys(wanted)) if wanted else loaded.recipe.disk.layouts

@@ -1,0 +1,220 @@
+"""Each result, as a person reads it and as --json prints it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from imgforge.acceptance import Verdict, explain
+from imgforge.catalog import Image
+from imgforge.cli.tables import human_size, print_rows
+from imgforge.convert import Artifact
+from imgforge.disk import Disk
+from imgforge.doctor import HostReport, ProgramState
+from imgforge.launch import Launched
+from imgforge.pipeline import RunResult
+from imgforge.reproducibility import Comparison
+from imgforge.trial import Tested
+
+
+def disk_values(disk: Disk) -> dict[str, Any]:
+    """Return what `build --json` prints of a disk; the README promises these keys."""
+    return {
+        "disk": str(disk.path),
+        "sha256": disk.sha256,
+        "layout": disk.layout,
+        "size_bytes": disk.size_bytes,
+        "recipe_sha256": disk.recipe_sha256,
+        "lock_sha256": disk.lock_sha256,
+    }
+
+
+def disks(console: Console, built: Sequence[Disk]) -> None:
+    """Show the disks that were built."""
+    rows = [
+        (disk.layout or "", human_size(disk.size_bytes), disk.sha256, str(disk.path))
+        for disk in built
+    ]
+    print_rows(console, ("layout", "size", "sha256", "disk"), rows, wide=True)
+
+
+def run_values(result: RunResult) -> dict[str, Any]:
+    """Return what `run --json` prints of a layout; the README promises the first five keys."""
+    tested = result.tested
+    return {
+        "layout": tested.disk.layout,
+        "verdict": str(tested.verdict_path),
+        "accepted": tested.verdict.accepted,
+        "image_id": result.image.image_id if result.image else None,
+        "seconds": tested.verdict.seconds,
+        "disk": str(tested.disk.path),
+        "sha256": tested.disk.sha256,
+        "artifacts": [artifact_values(artifact) for artifact in result.artifacts],
+    }
+
+
+def run_results(console: Console, results: Sequence[RunResult]) -> None:
+    """Show what became of each layout, and of a rejected one why."""
+    for result in results:
+        if not result.tested.verdict.accepted:
+            console.print(f"[bold]{result.tested.disk.layout}[/bold]")
+            tested(console, result.tested)
+            console.print()
+    rows = [
+        (
+            str(result.tested.disk.layout),
+            _word(result.tested.verdict),
+            _stage_seconds(result.tested.verdict),
+            human_size(result.tested.disk.size_bytes),
+            result.tested.disk.sha256[:12],
+            result.image.image_id if result.image else "-",
+        )
+        for result in results
+    ]
+    headings = ("layout", "verdict", "seconds to each stage", "size", "sha256", "image")
+    print_rows(console, headings, rows, wide=True)
+
+
+def tested(console: Console, tested: Tested) -> None:
+    """Show a verdict: its stages, checks that do not hold, and for a rejection the console."""
+    verdict = tested.verdict
+    console.print(f"stages  {_stage_seconds(verdict)}", markup=False)
+    passed = sum(check.passed for check in verdict.checks)
+    console.print(f"checks  {passed} of {len(verdict.checks)} hold", markup=False)
+    console.print(f"details {tested.verdict_path}", markup=False, soft_wrap=True)
+    words = explain(verdict, tested.console_lines, width=max(40, console.width))
+    console.print(words, markup=False, soft_wrap=True)
+
+
+def artifact_values(artifact: Artifact) -> dict[str, Any]:
+    """Return what `convert --json` prints."""
+    return {
+        "path": str(artifact.path),
+        "format": artifact.format,
+        "sha256": artifact.sha256,
+        "size_bytes": artifact.size_bytes,
+        "virtual_size_bytes": artifact.virtual_size_bytes,
+        "disk_sha256": artifact.disk_sha256,
+    }
+
+
+def artifact(console: Console, made: Artifact) -> None:
+    """Show an artifact."""
+    size = human_size(made.size_bytes)
+    print_rows(
+        console,
+        ("format", "size", "sha256", "path"),
+        [(made.format, size, made.sha256, str(made.path))],
+        wide=True,
+    )
+
+
+def images(console: Console, found: Sequence[Image]) -> None:
+    """Show the images of the catalog, a line each."""
+    if not found:
+        console.print("no images yet: imgforge run RECIPE makes some")
+        return
+    rows = [
+        (
+            image.image_id,
+            image.name,
+            str(image.virtualization_type),
+            image.creation_date,
+            "yes" if image.verified else "NO",
+        )
+        for image in found
+    ]
+    print_rows(console, ("image", "name", "type", "created", "verified"), rows, wide=True)
+
+
+def image(console: Console, found: Image) -> None:
+    """Show one image whole, as EC2 would, and what of it EC2 does not know."""
+    console.print_json(json.dumps(found.to_ec2()))
+    rows = [
+        ("disk sha256", found.disk_sha256),
+        ("verified", "yes" if found.verified else "no: registered without an accepted verdict"),
+    ]
+    for name, value in rows:
+        console.print(f"{name}: {value}", markup=False, soft_wrap=True)
+    for warning in found.warnings:
+        console.print(f"note: {warning}", markup=False, soft_wrap=True)
+
+
+def launched_values(launched: Launched) -> dict[str, Any]:
+    """Return what `launch --json` prints."""
+    return {
+        "instance_id": launched.instance_id,
+        "image_id": launched.image_id,
+        "ssh": launched.ssh,
+        "ssh_port": launched.ssh_port,
+        "console": str(launched.console),
+    }
+
+
+def launched(console: Console, launched: Launched) -> None:
+    """Show the way in."""
+    console.print(launched.ssh, markup=False, soft_wrap=True)
+
+
+def comparisons(console: Console, found: Sequence[Comparison]) -> None:
+    """Show whether each layout came out the same twice."""
+    for comparison in found:
+        if comparison.difference is None:
+            console.print(f"{comparison.layout}: the same twice, {comparison.sha256}", markup=False)
+        else:
+            console.print(f"{comparison.layout}: {comparison.difference}", markup=False)
+
+
+def comparison_values(comparison: Comparison) -> dict[str, Any]:
+    """Return what `verify-reproducible --json` prints of a layout."""
+    difference = None if comparison.difference is None else str(comparison.difference)
+    return {
+        "layout": comparison.layout,
+        "reproducible": comparison.difference is None,
+        "sha256": comparison.sha256,
+        "difference": difference,
+    }
+
+
+def host_report(console: Console, report: HostReport) -> None:
+    """Show what doctor found."""
+    rows = [
+        (
+            state.name,
+            "MISSING"
+            if state.is_missing and state.required
+            else state.version or state.path or "-",
+            state.purpose,
+        )
+        for state in report.programs
+    ]
+    print_rows(console, ("program", "version", "what it is for"), rows)
+    console.print()
+    for finding in report.findings:
+        mark = "ok" if finding.good else ("MISSING" if finding.required else "note")
+        console.print(f"{mark:8}{finding.name}: {finding.found}", markup=False)
+        if not finding.good and finding.needed:
+            console.print(f"        needed: {finding.needed}", markup=False)
+    if line := report.install_line():
+        console.print(f"\nInstall what is missing: {line}", markup=False)
+    console.print("\nready" if report.ready else "\nNOT ready", markup=False)
+
+
+def _stage_seconds(verdict: Verdict) -> str:
+    reached = [stage for stage in verdict.stages if stage.reached]
+    shown = [
+        f"{stage.name} {stage.seconds:.1f}" if stage.seconds is not None else f"{stage.name} -"
+        for stage in reached
+    ]
+    return ", ".join(shown) or "none"
+
+
+def _program_word(state: ProgramState) -> str:
+    if state.is_missing:
+        return "MISSING" if state.required else "missing, and only sometimes needed"
+    return state.version or state.path
+
+
+def _word(verdict: Verdict) -> str:
+    return "accepted" if verdict.accepted else f"REJECTED at {verdict.failed_stage or 'checks'}"

@@ -1,0 +1,101 @@
+"""A registered image is launched: booted for a person to log in to, until it ends."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgforge import host
+from imgforge.acceptance import BootMethod, BootRecord, host_failure, new_login, observe, ssh_line
+from imgforge.catalog import Image
+from imgforge.disk import Disk
+from imgforge.errors import HostError, ImageRejectedError
+from imgforge.files import scratch_folder
+from imgforge.machine import Accelerator, MachineEnded, MachineSpec, start_machine
+from imgforge.progress import report
+from imgforge.recipe import ExpectPart
+from imgforge.trial import Surroundings, find_start, new_instance
+
+# Whoever launches an image wants in; what else it should show, its verdict has told.
+_ONLY_LOGIN = {"commands": (), "console_must_show": (), "console_must_not_show": ()}
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """An instance that runs and lets its owner in; `console` is its log, followed live."""
+
+    instance_id: str
+    image_id: str
+    ssh: str
+    ssh_port: int
+    console: Path
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchWish:
+    """An image, its disk, and how it is to be started."""
+
+    image: Image
+    disk: Disk
+    surroundings: Surroundings
+    accelerator: Accelerator
+
+
+def launch(wish: LaunchWish, *, announce: Callable[[Launched], None]) -> None:
+    """Boot an image, `announce` the way in once its owner gets in, and wait for its end.
+
+    What the machine writes goes to an overlay that is thrown away. Raises ImageRejectedError
+    where nobody gets in, telling why; HostError where the host fails.
+    """
+    with scratch_folder(host.runtime_parent()) as folder:
+        asyncio.run(_launch(wish, folder=folder, announce=announce))
+
+
+async def _launch(wish: LaunchWish, *, folder: Path, announce: Callable[[Launched], None]) -> None:
+    start = find_start(wish.disk, folder)
+    if start.failure is not None:
+        raise ImageRejectedError(f"Image {wish.image.image_id}: {start.failure.reason}")
+    expect = wish.disk.recipe.expect if wish.disk.recipe else ExpectPart()
+    login = new_login(folder / "login", user=expect.login_user)
+    instance = new_instance(login, image_id=wish.image.image_id)
+    spec = MachineSpec(
+        disk=wish.disk.path,
+        accelerator=wish.accelerator,
+        instance=instance,
+        folder=folder,
+        source=start.source,
+        network=wish.surroundings.network,
+    )
+    async with start_machine(spec) as machine:
+        record = await observe(
+            machine,
+            expect=expect.model_copy(update=_ONLY_LOGIN),
+            login=login,
+            boot_method=start.method,
+            by_bios=start.method is BootMethod.BIOS,
+        )
+        _require_login(wish.image, record)
+        announce(
+            Launched(
+                instance_id=instance.instance_id,
+                image_id=wish.image.image_id,
+                ssh=ssh_line(login, port=machine.ssh_port),
+                ssh_port=machine.ssh_port,
+                console=folder / "console.log",
+            )
+        )
+        async for event in machine.events():
+            if isinstance(event, MachineEnded):
+                report(f"{instance.instance_id} ended: {event.reason}")
+
+
+def _require_login(image: Image, record: BootRecord) -> None:
+    if failure := host_failure(record):
+        raise HostError(f"Image {image.image_id}: the host ended its machine: {failure}")
+    if not any(attempt.let_in for attempt in record.logins):
+        said = record.sign.meaning if record.sign else "nobody was let in"
+        shown = "\n".join(f"  | {line}" for line in record.console_lines[-12:])
+        raise ImageRejectedError(
+            f"Image {image.image_id}: {said}. The end of its console:\n{shown}",
+            hint="imgforge test tells more of its disk.",
+        )

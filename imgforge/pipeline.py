@@ -1,0 +1,202 @@
+"""The flow, from top to bottom: Recipe → Disk → BootRecord → Verdict → Artifact → Image."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imgforge import host
+from imgforge.acceptance import Verdict
+from imgforge.catalog import Catalog, Gate, Image, ImageRegistration, NameConflict
+from imgforge.convert import Artifact, ArtifactFormat, Existing, convert_disk
+from imgforge.disk import Disk, build_disk
+from imgforge.errors import BadInputError
+from imgforge.launch import Launched, LaunchWish, launch
+from imgforge.machine import Accelerator
+from imgforge.progress import SUBJECT, report
+from imgforge.recipe import ExpectPart, Layout, RecipeFile
+from imgforge.rootfs import prepare_rootfs
+from imgforge.trial import Surroundings, Tested, Trial, pick_accelerator, try_disk
+
+# A machine of 512 MiB and what QEMU itself takes for it on TCG.
+_MACHINE_BYTES = 768 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class RunWish:
+    """What `imgforge run` is asked for."""
+
+    layouts: tuple[Layout, ...]
+    out: Path
+    formats: tuple[ArtifactFormat, ...] = ()
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What `imgforge run` made of one layout; `image` is None where it was rejected."""
+
+    tested: Tested
+    artifacts: tuple[Artifact, ...]
+    image: Image | None
+
+
+def run(recipe_file: RecipeFile, *, wish: RunWish) -> list[RunResult]:
+    """Go the whole way: build, boot, judge, convert and register each layout.
+
+    A rejected layout is neither converted nor registered; the others go on.
+    """
+    disks = build(recipe_file, layouts=wish.layouts, out=wish.out, locked=wish.locked)
+    trials = [plan_trial(disk, surroundings=wish.surroundings) for disk in disks]
+    return [_finish(tested, formats=wish.formats) for tested in test(trials)]
+
+
+def build(
+    recipe_file: RecipeFile, *, layouts: Sequence[Layout], out: Path, locked: bool
+) -> list[Disk]:
+    """Build a raw disk of each layout, as OUT/NAME-LAYOUT.raw."""
+    rootfs = prepare_rootfs(recipe_file, cache=host.cache_dir(), locked=locked)
+    disks = []
+    for layout in layouts:
+        destination = out / f"{recipe_file.recipe.name}-{layout}.raw"
+        with _about(layout):
+            disks.append(build_disk(rootfs, recipe_file, layout=layout, destination=destination))
+    return disks
+
+
+def plan_trial(
+    disk: Disk,
+    *,
+    surroundings: Surroundings,
+    folder: Path | None = None,
+    expect: ExpectPart | None = None,
+) -> Trial:
+    """Return the trial of a disk: in NAME.test beside it, expecting what its recipe does.
+
+    For a disk that no recipe is known of, the expectations are a recipe's defaults.
+    """
+    known = disk.recipe.expect if disk.recipe else ExpectPart()
+    return Trial(
+        disk=disk,
+        folder=folder or disk.path.with_suffix(".test"),
+        expect=expect or known,
+        surroundings=surroundings,
+    )
+
+
+def test(trials: Sequence[Trial]) -> list[Tested]:
+    """Boot and judge disks, as many at a time as processors and memory allow."""
+    accelerator = pick_accelerator(trials[0].surroundings.accelerator)
+    report(f"accelerator: {accelerator.kind}, {accelerator.reason}")
+    return asyncio.run(_test_all(trials, accelerator))
+
+
+async def _test_all(trials: Sequence[Trial], accelerator: Accelerator) -> list[Tested]:
+    places = asyncio.Semaphore(_machines_at_a_time())
+
+    async def test_one(trial: Trial) -> Tested:
+        async with places:
+            SUBJECT.set(_name(trial.disk))  # of this task alone
+            return await try_disk(trial, accelerator=accelerator)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(test_one(trial)) for trial in trials]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def seal(disk: Disk, *, to: ArtifactFormat, destination: Path | None = None) -> Artifact:
+    """Convert a disk, and compare the artifact with it; NAME.FORMAT beside it by default.
+
+    Only an artifact that was named by default replaces one that stands there.
+    """
+    if destination is not None:
+        return convert_disk(disk, to=to, destination=destination)
+    beside = disk.path.with_suffix(f".{to}")
+    return convert_disk(disk, to=to, destination=beside, existing=Existing.REPLACE)
+
+
+def register(
+    disk: Disk,
+    *,
+    verdict: Verdict | None,
+    name: str | None = None,
+    conflict: NameConflict = NameConflict.REFUSE,
+) -> Image:
+    """Register a disk in the local catalog; without a verdict it is recorded as unverified."""
+    with Catalog(catalog_dir()) as catalog:
+        return catalog.register_image(
+            _registration(disk, name=name),
+            disk=disk,
+            verdict=verdict,
+            gate=Gate.UNVERIFIED if verdict is None else Gate.VERDICT,
+            conflict=conflict,
+        )
+
+
+def images(image_id: str | None = None) -> list[Image]:
+    """Return the catalog's images, or the one named."""
+    with Catalog(catalog_dir()) as catalog:
+        return catalog.images() if image_id is None else [catalog.image(image_id)]
+
+
+def catalog_dir() -> Path:
+    """Return the folder of the local catalog."""
+    return host.data_dir() / "catalog"
+
+
+def launch_image(
+    image_id: str, *, surroundings: Surroundings, announce: Callable[[Launched], None]
+) -> None:
+    """Launch an image of the catalog; `announce` gets the way in, then it runs to its end."""
+    with Catalog(catalog_dir()) as catalog:
+        image = catalog.image(image_id)
+        disk = catalog.disk_of(image)
+    wish = LaunchWish(image, disk, surroundings, pick_accelerator(surroundings.accelerator))
+    launch(wish, announce=announce)
+
+
+def _finish(tested: Tested, *, formats: Sequence[ArtifactFormat]) -> RunResult:
+    """Convert and register what was accepted."""
+    if not tested.verdict.accepted:
+        return RunResult(tested, (), None)
+    with _about(_name(tested.disk)):
+        artifacts = tuple(seal(tested.disk, to=wanted) for wanted in formats)
+        image = register(tested.disk, verdict=tested.verdict, conflict=NameConflict.SUPERSEDE)
+    return RunResult(tested, artifacts, image)
+
+
+def _registration(disk: Disk, *, name: str | None) -> ImageRegistration:
+    """Return what the disk's recipe declares of the image, under `name` if one is given."""
+    layout = disk.layout
+    if disk.recipe is None or layout is None:
+        raise BadInputError(
+            f"Disk {disk.path}: no recipe is known of it, so its image has no name and no layout.",
+            hint="Register a disk that imgforge build made, with its .disk.json beside it.",
+        )
+    registration = ImageRegistration.of_recipe(disk.recipe.image, layout=layout)
+    return dataclasses.replace(registration, name=name) if name else registration
+
+
+def _name(disk: Disk) -> str:
+    return disk.layout or disk.path.name
+
+
+@contextmanager
+def _about(subject: str) -> Iterator[None]:
+    token = SUBJECT.set(subject)
+    try:
+        yield
+    finally:
+        SUBJECT.reset(token)
+
+
+def _machines_at_a_time() -> int:
+    """Return how many machines fit: a processor and their memory each."""
+    by_memory = host.memory().available_bytes // _MACHINE_BYTES
+    return max(1, min(host.cpu_count(), by_memory))

@@ -1,0 +1,209 @@
+"""One disk's trial: it is booted the way EC2 would boot it, watched, and judged."""
+
+import asyncio
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from imgforge import host
+from imgforge.acceptance import (
+    BootMethod,
+    BootRecord,
+    DiskReport,
+    Login,
+    Verdict,
+    discard_login,
+    host_failure,
+    judge,
+    new_login,
+    observe,
+    record_unbootable,
+    write_verdict,
+)
+from imgforge.disk import Disk, PvBootFailure, disk_sha256, evaluate_pv_boot, has_boot_code
+from imgforge.errors import BadInputError
+from imgforge.files import scratch_folder
+from imgforge.machine import (
+    Accelerator,
+    AcceleratorKind,
+    AcceleratorWish,
+    BootSource,
+    MachineSpec,
+    choose_accelerator,
+    find_proof_kernel,
+    start_machine,
+)
+from imgforge.metadata import Instance
+from imgforge.progress import LOG, SUBJECT, report
+from imgforge.recipe import ExpectPart
+
+_VERDICT_FILE = "verdict.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """How machines are started: the accelerator wished for, and whether they get a network."""
+
+    accelerator: AcceleratorWish = AcceleratorWish.AUTO
+    network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A disk to be tried, where the evidence goes, and what is expected of the boot."""
+
+    disk: Disk
+    folder: Path
+    expect: ExpectPart
+    surroundings: Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A disk, its verdict and the folder that holds the evidence."""
+
+    disk: Disk
+    verdict: Verdict
+    folder: Path
+    console_lines: tuple[str, ...]
+
+    @property
+    def verdict_path(self) -> Path:
+        """Where verdict.json stands."""
+        return self.folder / _VERDICT_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How the disk is started, or why it cannot be."""
+
+    source: BootSource
+    method: BootMethod
+    failure: PvBootFailure | None = None
+
+
+def pick_accelerator(wish: AcceleratorWish) -> Accelerator:
+    """Choose the accelerator with the kernels that are at hand; it may take some 20 s once."""
+    cache = host.cache_dir()
+    return choose_accelerator(wish, kernel=find_proof_kernel(cache), cache=cache)
+
+
+async def try_disk(trial: Trial, *, accelerator: Accelerator) -> Tested:
+    """Boot a disk on a throw-away overlay, judge it, and leave the evidence in its folder.
+
+    The folder gets console.raw, console.log, metadata.jsonl, qemu.argv and, last, verdict.json.
+    A boot that the host itself ended is repeated once on TCG, unless KVM was asked for by name;
+    the verdict says so. Raises HostError where the host fails, BadInputError where the folder is
+    in use by another run.
+    """
+    with _claimed(trial.folder), scratch_folder(trial.folder) as scratch:
+        (trial.folder / _VERDICT_FILE).unlink(missing_ok=True)
+        start = await asyncio.to_thread(find_start, trial.disk, scratch)
+        failure = None
+        record = await _boot(trial, start, accelerator=accelerator, scratch=scratch / "first")
+        failure = host_failure(record)
+        if failure and _may_repeat(trial, accelerator):
+            LOG.warning("%s: the host failed (%s); once more on TCG", SUBJECT.get(), failure)
+            tcg = Accelerator(AcceleratorKind.TCG, "max", f"after KVM failed: {failure}")
+            record = await _boot(trial, start, accelerator=tcg, scratch=scratch / "second")
+        after = await asyncio.to_thread(disk_sha256, trial.disk.path)
+        verdict = judge(
+            record,
+            expect=trial.expect,
+            disk=DiskReport(
+                sha256_before=trial.disk.sha256, sha256_after=after, layout=trial.disk.layout
+            ),
+            recipe_sha256=trial.disk.recipe_sha256,
+            lock_sha256=trial.disk.lock_sha256,
+            created=datetime.now(UTC),
+        ).model_copy(update={"host_failure": failure})
+        write_verdict(trial.folder, verdict)
+        report(verdict.reason)
+        return Tested(trial.disk, verdict, trial.folder, record.console_lines)
+
+
+def new_instance(login: Login, *, image_id: str = "") -> Instance:
+    """Return a fresh instance whose metadata serves the key of `login`."""
+    return Instance(
+        instance_id=f"i-{secrets.token_hex(9)[:17]}",
+        image_id=image_id or f"ami-{secrets.token_hex(9)[:17]}",
+        public_keys={"imgforge": login.public_key},
+    )
+
+
+async def _boot(
+    trial: Trial, start: Start, *, accelerator: Accelerator, scratch: Path
+) -> BootRecord:
+    if start.failure is not None:
+        return record_unbootable(
+            start.failure.reason, accelerator=accelerator, boot_method=start.method
+        )
+    login = await asyncio.to_thread(new_login, scratch, user=trial.expect.login_user)
+    try:
+        spec = MachineSpec(
+            disk=trial.disk.path,
+            accelerator=accelerator,
+            instance=new_instance(login),
+            folder=trial.folder,
+            source=start.source,
+            network=trial.surroundings.network,
+        )
+        async with start_machine(spec) as machine:
+            return await observe(
+                machine,
+                expect=trial.expect,
+                login=login,
+                boot_method=start.method,
+                by_bios=start.method is BootMethod.BIOS,
+            )
+    finally:
+        discard_login(login)
+
+
+def _may_repeat(trial: Trial, accelerator: Accelerator) -> bool:
+    wish = trial.surroundings.accelerator
+    return accelerator.kind is AcceleratorKind.KVM and wish is not AcceleratorWish.KVM
+
+
+def find_start(disk: Disk, folder: Path) -> Start:
+    """Decide how a disk is started: an hvm one by its BIOS, a PV one by its evaluated menu.lst."""
+    if disk.layout is not None and not disk.layout.is_pv:
+        return Start(BootSource(), BootMethod.BIOS)
+    if disk.layout is None and has_boot_code(disk.path):
+        return Start(BootSource(), BootMethod.BIOS)
+    found = evaluate_pv_boot(disk.path, folder)
+    if isinstance(found, PvBootFailure):
+        return Start(BootSource(), BootMethod.DIRECT, found)
+    for note in found.notes:
+        report(note)
+    source = BootSource(found.kernel, found.initrd, _with_serial_console(found.command_line))
+    return Start(source, BootMethod.DIRECT)
+
+
+def _with_serial_console(command_line: str) -> str:
+    """Return a PV command line with the console that QEMU has: there is no hvc0 without Xen."""
+    words = command_line.split()
+    return command_line if "console=ttyS0" in words else f"{command_line} console=ttyS0".strip()
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Hold `folder` for one trial; two in one folder would mix their evidence."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BadInputError(
+            f"Folder {folder}: another test is running there.",
+            hint="Give this one a folder of its own with --out.",
+        ) from None
+    else:
+        yield
+    finally:
+        os.close(descriptor)
