@@ -113,11 +113,13 @@ async def _test_all(trials: Sequence[Trial], accelerator: Accelerator) -> list[T
 def seal(disk: Disk, *, to: ArtifactFormat, destination: Path | None = None) -> Artifact:
     """Convert a disk, and compare the artifact with it; NAME.FORMAT beside it by default.
 
-    Only an artifact that was named by default replaces one that stands there.
+    Only an artifact that was named by default replaces one that stands there. A raw one by
+    default is NAME.copy.raw, since NAME.raw is the disk.
     """
     if destination is not None:
         return convert_disk(disk, to=to, destination=destination)
-    beside = disk.path.with_suffix(f".{to}")
+    suffix = ".copy.raw" if to is ArtifactFormat.RAW else f".{to}"
+    beside = disk.path.with_suffix(suffix)
     return convert_disk(disk, to=to, destination=beside, existing=Existing.REPLACE)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from imgforge.acceptance import Verdict, explain
+from imgforge.acceptance import StageName, Verdict, explain
 from imgforge.catalog import Image
 from imgforge.cli.tables import human_size, print_rows
 from imgforge.convert import Artifact
@@ -36,7 +36,7 @@ def disks(console: Console, built: Sequence[Disk]) -> None:
         (disk.layout or "", human_size(disk.size_bytes), disk.sha256, str(disk.path))
         for disk in built
     ]
-    print_rows(console, ("layout", "size", "sha256", "disk"), rows, wide=True)
+    print_rows(console, ("layout", "size", "sha256", "disk"), rows)
 
 
 def run_values(result: RunResult) -> dict[str, Any]:
@@ -61,19 +61,24 @@ def run_results(console: Console, results: Sequence[RunResult]) -> None:
             console.print(f"[bold]{result.tested.disk.layout}[/bold]")
             tested(console, result.tested)
             console.print()
+    console.print("[bold]seconds from power-on to each stage[/bold]")
+    stages = [("layout", *map(str, StageName))]
+    stages += [
+        (str(result.tested.disk.layout), *_stage_cells(result.tested.verdict)) for result in results
+    ]
+    print_rows(console, stages[0], stages[1:])
+    console.print()
     rows = [
         (
             str(result.tested.disk.layout),
             _word(result.tested.verdict),
-            _stage_seconds(result.tested.verdict),
             human_size(result.tested.disk.size_bytes),
-            result.tested.disk.sha256[:12],
             result.image.image_id if result.image else "-",
+            result.tested.disk.sha256,
         )
         for result in results
     ]
-    headings = ("layout", "verdict", "seconds to each stage", "size", "sha256", "image")
-    print_rows(console, headings, rows, wide=True)
+    print_rows(console, ("layout", "verdict", "size", "image", "sha256"), rows)
 
 
 def tested(console: Console, tested: Tested) -> None:
@@ -106,7 +111,6 @@ def artifact(console: Console, made: Artifact) -> None:
         console,
         ("format", "size", "sha256", "path"),
         [(made.format, size, made.sha256, str(made.path))],
-        wide=True,
     )
 
 
@@ -125,7 +129,7 @@ def images(console: Console, found: Sequence[Image]) -> None:
         )
         for image in found
     ]
-    print_rows(console, ("image", "name", "type", "created", "verified"), rows, wide=True)
+    print_rows(console, ("image", "name", "type", "created", "verified"), rows)
 
 
 def image(console: Console, found: Image) -> None:
@@ -208,6 +212,19 @@ def _stage_seconds(verdict: Verdict) -> str:
         for stage in reached
     ]
     return ", ".join(shown) or "none"
+
+
+def _stage_cells(verdict: Verdict) -> tuple[str, ...]:
+    """Return a cell for each stage: its seconds, "yes" where it was passed unseen, "-" if not."""
+    known = {stage.name: stage for stage in verdict.stages}
+    cells = []
+    for name in StageName:
+        stage = known.get(name)
+        if stage is None or not stage.reached:
+            cells.append("-")
+        else:
+            cells.append("yes" if stage.seconds is None else f"{stage.seconds:.1f}")
+    return tuple(cells)
 
 
 def _program_word(state: ProgramState) -> str:

@@ -6,44 +6,36 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-_WIDE_COLUMNS = 100
 
-
-def print_rows(
-    console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]], *, wide: bool = False
-) -> None:
-    """Print rows as a table, or, where the terminal is too narrow for it, one field a line.
-
-    With `wide` the table is known to need some hundred columns.
-    """
-    rows = [[escape(cell) for cell in row] for row in rows]
-    if console.is_terminal and wide and console.width < _WIDE_COLUMNS:
-        _print_records(console, headings, rows)
+def print_rows(console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows as a table, or, where the terminal is too narrow for it, one field a line."""
+    kept = [list(row) for row in rows]
+    if console.width < _natural_width(headings, kept):
+        _print_records(console, headings, kept)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    if console.is_terminal:
-        console.print(table)
-    else:
-        # A pipe has no width: do not fold what a program may read.
-        console.print(table, width=_natural_width(headings, rows))
+        table.add_column(heading, no_wrap=True)
+    for row in kept:
+        table.add_row(*map(escape, row))
+    console.print(table)
 
 
 def _print_records(
     console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> None:
-    for row in rows:
+    width = max(map(len, headings))
+    for number, row in enumerate(rows):
+        if number:
+            console.print()
         for heading, cell in zip(headings, row, strict=True):
-            console.print(f"[bold]{heading}[/bold] {cell}", soft_wrap=True)
-        console.print()
+            label = heading.ljust(width)
+            console.print(f"[bold]{escape(label)}[/bold]  {escape(cell)}", soft_wrap=True)
 
 
 def _natural_width(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     widths = [max(len(cell) for cell in column) for column in zip(headings, *rows, strict=True)]
-    return sum(widths) + 2 * len(widths)
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def human_size(size_bytes: int) -> str:

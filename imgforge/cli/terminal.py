@@ -7,10 +7,16 @@ from rich.console import Console
 
 from imgforge import host
 
+# A pipe has no width: what a program may read is not folded.
+_PIPE_COLUMNS = 1000
+
 
 def stdout_console() -> Console:
     """Return the console for results."""
-    return Console(no_color=not host.wants_color(), highlight=False)
+    console = Console(no_color=not host.wants_color(), highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPE_COLUMNS
+    return console
 
 
 def stderr_console() -> Console:
