@@ -16,7 +16,7 @@ from imgforge.errors import BadInputError
 from imgforge.launch import Launched, LaunchWish, launch
 from imgforge.machine import Accelerator
 from imgforge.progress import SUBJECT, report
-from imgforge.recipe import ExpectPart, Layout, RecipeFile
+from imgforge.recipe import ExpectPart, ImagePart, Layout, RecipeFile
 from imgforge.rootfs import prepare_rootfs
 from imgforge.trial import Surroundings, Tested, Trial, pick_accelerator, try_disk
 
@@ -175,14 +175,19 @@ def _finish(tested: Tested, *, formats: Sequence[ArtifactFormat]) -> RunResult:
 
 def _registration(disk: Disk, *, name: str | None) -> ImageRegistration:
     """Return what the disk's recipe declares of the image, under `name` if one is given."""
-    layout = disk.layout
-    if disk.recipe is None or layout is None:
+    if disk.layout is None:
         raise BadInputError(
-            f"Disk {disk.path}: no recipe is known of it, so its image has no name and no layout.",
-            hint="Register a disk that imgforge build made, with its .disk.json beside it.",
+            f"Disk {disk.path}: no layout is recognised, neither hvm nor pv: it is no image."
         )
-    registration = ImageRegistration.of_recipe(disk.recipe.image, layout=layout)
-    return dataclasses.replace(registration, name=name) if name else registration
+    if disk.recipe is not None:
+        registration = ImageRegistration.of_recipe(disk.recipe.image, layout=disk.layout)
+        return dataclasses.replace(registration, name=name) if name else registration
+    if name is None:
+        raise BadInputError(
+            f"Disk {disk.path}: no recipe is known of it, so its image has no name.",
+            hint="Give one with --name.",
+        )
+    return ImageRegistration.of_recipe(ImagePart(name=name), layout=disk.layout)
 
 
 def _name(disk: Disk) -> str:

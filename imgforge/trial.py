@@ -25,7 +25,7 @@ from imgforge.acceptance import (
     record_unbootable,
     write_verdict,
 )
-from imgforge.disk import Disk, PvBootFailure, disk_sha256, evaluate_pv_boot, has_boot_code
+from imgforge.disk import Disk, PvBootFailure, disk_sha256, evaluate_pv_boot
 from imgforge.errors import BadInputError
 from imgforge.files import scratch_folder
 from imgforge.machine import (
@@ -85,6 +85,7 @@ class Start:
     source: BootSource
     method: BootMethod
     failure: PvBootFailure | None = None
+    notes: tuple[str, ...] = ()
 
 
 def pick_accelerator(wish: AcceleratorWish) -> Accelerator:
@@ -121,7 +122,7 @@ async def try_disk(trial: Trial, *, accelerator: Accelerator) -> Tested:
             recipe_sha256=trial.disk.recipe_sha256,
             lock_sha256=trial.disk.lock_sha256,
             created=datetime.now(UTC),
-        ).model_copy(update={"host_failure": failure})
+        ).model_copy(update={"host_failure": failure, "notes": start.notes})
         write_verdict(trial.folder, verdict)
         report(verdict.reason)
         return Tested(trial.disk, verdict, trial.folder, record.console_lines)
@@ -171,18 +172,16 @@ def _may_repeat(trial: Trial, accelerator: Accelerator) -> bool:
 
 
 def find_start(disk: Disk, folder: Path) -> Start:
-    """Decide how a disk is started: an hvm one by its BIOS, a PV one by its evaluated menu.lst."""
-    if disk.layout is not None and not disk.layout.is_pv:
-        return Start(BootSource(), BootMethod.BIOS)
-    if disk.layout is None and has_boot_code(disk.path):
+    """Decide how a disk is started: a PV one by its evaluated menu.lst, any other by its BIOS."""
+    if disk.layout is None or not disk.layout.is_pv:
         return Start(BootSource(), BootMethod.BIOS)
     found = evaluate_pv_boot(disk.path, folder)
     if isinstance(found, PvBootFailure):
         return Start(BootSource(), BootMethod.DIRECT, found)
     for note in found.notes:
-        report(note)
+        LOG.warning("%s: %s", SUBJECT.get(), note)
     source = BootSource(found.kernel, found.initrd, _with_serial_console(found.command_line))
-    return Start(source, BootMethod.DIRECT)
+    return Start(source, BootMethod.DIRECT, notes=found.notes)
 
 
 def _with_serial_console(command_line: str) -> str:

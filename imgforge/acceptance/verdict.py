@@ -76,7 +76,7 @@ class Verdict(_Part):
 
     `stages` lists those the boot method has: a direct boot has no firmware and bootloader.
     `host_failure` is set where an earlier boot of this disk was ended by the host's own failure
-    and repeated; the verdict is on the repetition.
+    and repeated; the verdict is on the repetition. `notes` are what would be different on EC2.
     """
 
     schema_version: Literal[1] = Field(default=VERDICT_SCHEMA, alias="schema")
@@ -94,6 +94,7 @@ class Verdict(_Part):
     failed_stage: StageName | None
     sign: SignReport | None
     host_failure: str | None = None
+    notes: tuple[str, ...] = ()
     created: datetime
 
 

@@ -3,7 +3,6 @@
 from imgforge.disk.build import build_disk
 from imgforge.disk.difference import Difference, first_difference
 from imgforge.disk.disk import Disk
-from imgforge.disk.partition import has_boot_code, recognise_layout
 from imgforge.disk.pvgrub import PvBoot, PvBootFailure, evaluate_pv_boot
 from imgforge.disk.record import disk_sha256, open_disk
 
@@ -16,7 +15,5 @@ __all__ = [
     "disk_sha256",
     "evaluate_pv_boot",
     "first_difference",
-    "has_boot_code",
     "open_disk",
-    "recognise_layout",
 ]

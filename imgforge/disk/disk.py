@@ -10,9 +10,9 @@ from imgforge.recipe import Layout, Recipe
 class Disk:
     """A raw disk file.
 
-    `sha256` is that of the whole file, as sha256sum(1) prints it. `layout`, `recipe_sha256` and
-    `lock_sha256` are empty or None where the disk was not built by us; `recipe` is the whole
-    recipe it was built from.
+    `sha256` is that of the whole file, as sha256sum(1) prints it. `layout` is None where nothing
+    bootable was recognised; `recipe_sha256`, `lock_sha256` and `recipe`, the whole recipe it was
+    built from, are empty or None where it was not built by us, or was changed since.
     """
 
     path: Path

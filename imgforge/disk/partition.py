@@ -149,13 +149,6 @@ def _parse_gpt(table: bytes, entry_bytes: int) -> list[Partition]:
     return found
 
 
-def has_boot_code(path: Path) -> bool:
-    """Tell whether a BIOS would run what the disk begins with: code, and the signature 55 AA."""
-    with path.open("rb") as file:
-        sector = file.read(512)
-    return sector[510:] == b"\x55\xaa" and any(sector[:440])
-
-
 def recognise_layout(path: Path) -> Layout | None:
     """Tell a disk's layout from its own bytes; None where nothing bootable is recognised.
 

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imgforge.disk.disk import Disk
+from imgforge.disk.partition import recognise_layout
 from imgforge.errors import BadInputError
 from imgforge.files import appearing
 from imgforge.recipe import Layout, Recipe
@@ -96,9 +97,10 @@ def open_disk(path: Path) -> Disk:
     """Look at a raw disk, made here or not, and return it with its digest.
 
     A record beside it is believed without reading the disk while the file is the one it was
-    written for; else the disk is read, and the record counts only if the digests agree.
+    written for; else the disk is read, and the record counts only if the digests agree. Without
+    one that counts, the layout is recognised from the disk's own bytes.
     Raises BadInputError for what is no disk: nothing, a folder, an empty file, a part of a
-    sector, fewer bytes than its record names.
+    sector, fewer bytes than its record or its partition table names.
     """
     try:
         status = path.stat()
@@ -127,7 +129,8 @@ def open_disk(path: Path) -> Disk:
         )
     sha256 = disk_sha256(path)
     if record is None or record.sha256 != sha256:
-        return Disk(path=path, sha256=sha256, size_bytes=status.st_size)
+        layout = recognise_layout(path)
+        return Disk(path=path, sha256=sha256, size_bytes=status.st_size, layout=layout)
     with contextlib.suppress(OSError):  # a copy in a folder that is not ours to write
         write_record(
             path, record.model_copy(update={"identity": identify(status), "disk": path.name})

@@ -17,9 +17,9 @@ from imgforge.disk import (
     disk_sha256,
     evaluate_pv_boot,
     open_disk,
-    recognise_layout,
 )
 from imgforge.disk.ext import ExtFilesystem
+from imgforge.disk.partition import recognise_layout
 from imgforge.errors import BadInputError
 from imgforge.recipe import Layout, RecipeFile
 from imgforge.rootfs import Rootfs
@@ -170,8 +170,8 @@ def test_a_changed_disk_is_not_what_its_record_says(built: Disk) -> None:
         file.write(b"x")
     found = open_disk(built.path)
     assert found.sha256 != built.sha256
-    assert found.layout is None
-    assert found.recipe_sha256 == ""
+    assert found.layout is Layout.HVM_MBR  # as its own bytes say
+    assert (found.recipe_sha256, found.recipe) == ("", None)
 
 
 def test_a_foreign_disk_has_a_digest_and_nothing_else(tmp_path: Path) -> None:
