@@ -91,20 +91,7 @@ def _populate(
     """Run mke2fs, and read the index while it works."""
     configuration = disk.with_name("mke2fs.conf")
     configuration.write_text(_CONFIGURATION, encoding="ascii")
-    extended = [
-        f"offset={plan.root.start_bytes}",
-        f"hash_seed={uuid.uuid5(spec.identity, 'hash seed')}",
-        "lazy_itable_init=1",
-        "lazy_journal_init=1",
-        "no_copy_xattrs",  # the invoking user's own, as an SELinux host gives to every file
-    ]
-    arguments: list[str | Path] = ["-q", "-t", spec.kind.value, "-b", str(BLOCK_BYTES)]
-    arguments += ["-I", str(INODE_BYTES), "-N", str(plan.inode_count), "-m", "1"]
-    arguments += ["-L", spec.label, "-U", str(uuid.uuid5(spec.identity, "file system"))]
-    arguments += ["-O", f"none,{_FEATURES[spec.kind]}", "-E", ",".join(extended)]
-    if spec.kind is not FilesystemType.EXT2:
-        arguments += ["-J", f"size={plan.journal_mib}"]
-    arguments += ["-d", rootfs.tree.absolute(), disk.name, str(plan.root_bytes // BLOCK_BYTES)]
+    arguments = mke2fs_arguments(disk.name, plan=plan, spec=spec, tree=rootfs.tree)
     environment = _fake_time(spec.stamp_s) | {"MKE2FS_CONFIG": configuration.name}
     process = spawn("mke2fs", arguments, setting=Setting(environment=environment, cwd=disk.parent))
     try:
@@ -118,6 +105,26 @@ def _populate(
             process.line, b"".join(process.output()), f"failed with exit code {exit_code}"
         )
     return entries
+
+
+def mke2fs_arguments(
+    disk: str, *, plan: DiskPlan, spec: FilesystemSpec, tree: Path
+) -> list[str | Path]:
+    """Return mke2fs's arguments that put `tree` into the root partition of the file `disk`."""
+    extended = [
+        f"offset={plan.root.start_bytes}",
+        f"hash_seed={uuid.uuid5(spec.identity, 'hash seed')}",
+        "lazy_itable_init=1",
+        "lazy_journal_init=1",
+        "no_copy_xattrs",  # the invoking user's own, as an SELinux host gives to every file
+    ]
+    arguments: list[str | Path] = ["-q", "-t", spec.kind.value, "-b", str(BLOCK_BYTES)]
+    arguments += ["-I", str(INODE_BYTES), "-N", str(plan.inode_count), "-m", "1"]
+    arguments += ["-L", spec.label, "-U", str(uuid.uuid5(spec.identity, "file system"))]
+    arguments += ["-O", f"none,{_FEATURES[spec.kind]}", "-E", ",".join(extended)]
+    if spec.kind is not FilesystemType.EXT2:
+        arguments += ["-J", f"size={plan.journal_mib}"]
+    return [*arguments, "-d", tree.absolute(), disk, str(plan.root_bytes // BLOCK_BYTES)]
 
 
 def _fake_time(stamp_s: int) -> dict[str, str]:

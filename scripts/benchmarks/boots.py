@@ -1,0 +1,76 @@
+"""Booting: one disk to the login, and the whole of `make test-boot`, against bare boots."""
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.bare_boot import bare_boot
+from benchmarks.figure import Figure, by_turns, seconds
+from benchmarks.product import imgforge, seconds_to
+from imgforge.disk import Disk, open_disk
+from imgforge.machine import AcceleratorWish
+from imgforge.recipe import load_recipe
+from imgforge.trial import find_start, pick_accelerator
+
+_AT_A_TIME = 2
+_LET_IN = "boot: ssh after"
+
+
+def measure_harness(recipe: Path, *, scratch: Path, runs: int) -> Iterator[Figure]:
+    """Measure `imgforge test DISK`, from its process's start to the login, against a bare boot."""
+    disk = _build(recipe, scratch)[0]
+    boot = _Bare(recipe, scratch)
+
+    def test() -> float:
+        return seconds_to(
+            _LET_IN, "test", disk.path, "--out", scratch / "evidence", scratch=scratch
+        )
+
+    measured, base = by_turns(test, lambda: boot.boot(disk), runs=runs)
+    name = load_recipe(recipe).recipe.name
+    words = "`imgforge test` to the login / QEMU and ssh to the login"
+    yield Figure(f"harness: {name} {disk.layout}", 1.10, measured, base, words)
+
+
+def measure_test_boot(recipe: Path, *, scratch: Path, runs: int) -> Iterator[Figure]:
+    """Measure `imgforge run` with everything cached but the disks, against their bare boots."""
+    disks = _build(recipe, scratch)
+    boot = _Bare(recipe, scratch)
+    fresh = scratch / "run"
+
+    def run_all() -> float:
+        shutil.rmtree(fresh, ignore_errors=True)
+        return imgforge("run", recipe, "--out", fresh, scratch=scratch)
+
+    def boot_all() -> float:
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            return seconds(lambda: list(pool.map(boot.boot, disks)))
+
+    measured, base = by_turns(run_all, boot_all, runs=runs)
+    words = f"`imgforge run` / {len(disks)} bare boots to the login, two at a time"
+    yield Figure(f"test-boot: {load_recipe(recipe).recipe.name}", 1.25, measured, base, words)
+
+
+class _Bare:
+    """What bare boots need to know of a recipe."""
+
+    def __init__(self, recipe: Path, scratch: Path) -> None:
+        self._user = load_recipe(recipe).recipe.expect.login_user
+        self._accelerator = pick_accelerator(AcceleratorWish.AUTO)
+        self._scratch = scratch
+
+    def boot(self, disk: Disk) -> float:
+        folder = self._scratch / f"kernel-{disk.layout}"
+        folder.mkdir(exist_ok=True)
+        start = find_start(disk, folder)
+        return bare_boot(disk, start, accelerator=self._accelerator, user=self._user)
+
+
+def _build(recipe: Path, scratch: Path) -> list[Disk]:
+    imgforge("build", recipe, "--out", scratch / "disks", scratch=scratch)
+    recipe_part = load_recipe(recipe).recipe
+    return [
+        open_disk(scratch / "disks" / f"{recipe_part.name}-{layout}.raw")
+        for layout in recipe_part.disk.layouts
+    ]
