@@ -5,12 +5,13 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _ASIDE = ".imgforge-aside-"
+_ALIVE = ".alive"
 
 
 @contextmanager
@@ -36,9 +37,10 @@ def appearing(destination: Path) -> Iterator[Path]:
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """Give a new folder in `parent` that goes away at the end; sweep those of killed runs."""
     with locked_folder(parent):
-        _sweep(parent)
+        sweep(parent)
         folder = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=parent))
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        # Not the folder itself: whoever works in it may lock that.
+        descriptor = _open_alive(folder)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
         yield folder
@@ -58,20 +60,34 @@ def locked_folder(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _sweep(parent: Path) -> None:
-    """Remove the aside folders in `parent` that no living process holds locked."""
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(parent: Path, *, remove: Callable[[Path], None] = _remove) -> None:
+    """Call `remove` on the aside folders in `parent` that no living process holds locked."""
     for folder in parent.glob(_ASIDE + "*"):
         try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            descriptor = _open_alive(folder)
         except OSError:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
         except BlockingIOError:
             continue
         finally:
             os.close(descriptor)
+
+
+def _open_alive(folder: Path) -> int:
+    """Open the lock of an aside folder; never through a symbolic link of its name."""
+    inside = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(_ALIVE, flags, 0o600, dir_fd=inside)
+    finally:
+        os.close(inside)
 
 
 def sync(path: Path) -> None:

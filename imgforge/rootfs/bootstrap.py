@@ -1,6 +1,5 @@
 """Locked packages become a tar archive of a configured Debian system, by mmdebstrap."""
 
-import fcntl
 import logging
 import os
 import shutil
@@ -10,7 +9,7 @@ from urllib.parse import quote
 
 from imgforge.command import Setting, Streams, run
 from imgforge.errors import CommandError, HostError
-from imgforge.files import appearing, scratch_folder
+from imgforge.files import appearing, scratch_folder, sweep
 from imgforge.rootfs.lock import Lock
 from imgforge.rootfs.package_mode import (
     PackageMode,
@@ -52,7 +51,7 @@ def bootstrap(
     _LOG.info("packages: installing %d with mmdebstrap (%s)", len(packages), choice.reason)
     destination.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(destination.parent) as scratch:
-        _sweep_subordinate(destination.parent)
+        sweep(destination.parent, remove=remove_with_subordinate_ids)
         try:
             repository = scratch / "repository"
             _make_repository(repository, packages)
@@ -115,22 +114,6 @@ def _make_repository(folder: Path, packages: Sequence[Path]) -> None:
             f"Size: {package.stat().st_size}\nSHA256: {sha256}\n"
         )
     (folder / "Packages").write_text("\n".join(stanzas), encoding="utf-8")
-
-
-def _sweep_subordinate(parent: Path) -> None:
-    """Remove what killed runs left that belongs to subordinate users."""
-    for leftover in parent.glob(".imgforge-aside-*"):
-        try:
-            descriptor = os.open(leftover, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove_with_subordinate_ids(leftover)
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(descriptor)
 
 
 def _tell(line: str) -> None:
