@@ -3,13 +3,16 @@
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from imgforge.command import Setting, Streams, run
+from imgforge.command import Setting, Streams, run, spawn
 from imgforge.errors import CommandError, HostError
 from imgforge.files import appearing, scratch_folder, sweep
+from imgforge.rootfs import guard
 from imgforge.rootfs.lock import Lock
 from imgforge.rootfs.package_mode import (
     PackageMode,
@@ -21,6 +24,7 @@ from imgforge.rootfs.package_mode import (
 _LOG = logging.getLogger("imgforge")
 _LIMIT_S = 3600.0
 _MERGED_USR = Path("/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh")
+_MARK = "IMGFORGE_BOOTSTRAP"
 _STEPS = ("I: extracting", "I: installing", "I: creating")
 
 
@@ -82,20 +86,42 @@ def _run_mmdebstrap(lock: Lock, mode: PackageMode, scratch: Path, epoch_s: int) 
         str(scratch / "tree.tar"),
         source,
     ]
-    environment = {"TMPDIR": str(scratch / "tmp"), "SOURCE_DATE_EPOCH": str(epoch_s)}
+    environment = {
+        "TMPDIR": str(scratch / "tmp"),
+        "SOURCE_DATE_EPOCH": str(epoch_s),
+        _MARK: str(scratch),
+    }
     try:
-        run(
-            command[0],
-            command[1:],
-            streams=Streams(on_stderr=_tell),
-            setting=Setting(environment=environment),
-            timeout_s=_LIMIT_S,
-        )
+        with _guarded(mode, f"{_MARK}={scratch}"):
+            run(
+                command[0],
+                command[1:],
+                streams=Streams(on_stderr=_tell),
+                setting=Setting(environment=environment),
+                timeout_s=_LIMIT_S,
+            )
     except CommandError as error:
         raise HostError(
             f"The packages of {lock.base.suite} cannot be installed: {error}",
             hint="`imgforge doctor` shows how packages are installed on this host.",
         ) from None
+
+
+@contextmanager
+def _guarded(mode: PackageMode, mark: str) -> Iterator[None]:
+    """End whatever has `mark` with this block or this process; a process namespace does so itself.
+
+    The guard is a process of its own: it must outlive this one.
+    """
+    if mode in {PackageMode.USER_NAMESPACE, PackageMode.ROOT_NAMESPACE}:
+        yield
+        return
+    watcher = spawn(sys.executable, ["-I", "-S", guard.__file__, mark])
+    try:
+        yield
+    finally:
+        watcher.kill()
+        guard.end(mark.encode())
 
 
 def _make_repository(folder: Path, packages: Sequence[Path]) -> None:

@@ -58,17 +58,22 @@ def choose_package_mode(variant: str, offer: HostOffer) -> PackageModeChoice:
         return PackageModeChoice(
             PackageMode.ROOT_NAMESPACE, "root, in mount and process namespaces of its own"
         )
+    can_fake = {"fakechroot", "fakeroot"} <= set(offer.programs)
+    if offer.is_root and can_fake:
+        return PackageModeChoice(
+            PackageMode.FAKECHROOT, "root without namespaces (they are forbidden here): fakechroot"
+        )
     if offer.is_root:
         return PackageModeChoice(
             PackageMode.ROOT,
-            "root without namespaces (they are forbidden here): /proc and /sys are missing in the "
-            "tree while packages are configured",
+            "root without namespaces (they are forbidden here) and without fakechroot: no /proc "
+            "while packages are configured, and the tree lacks what systemd-tmpfiles makes",
         )
     if not offer.user_namespace:
         return PackageModeChoice(
             PackageMode.USER_NAMESPACE, "an ordinary user, in a user namespace of its own"
         )
-    if {"fakechroot", "fakeroot"} <= set(offer.programs):
+    if can_fake:
         return PackageModeChoice(
             PackageMode.FAKECHROOT,
             f"an ordinary user without user namespaces ({offer.user_namespace}): fakechroot",

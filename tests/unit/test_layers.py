@@ -22,7 +22,7 @@ ROOMS = {
     "ec2",
 }
 # The flow: what wires the rooms together.
-FLOW = {"pipeline", "trial", "launch", "reproducibility", "doctor"}
+FLOW = {"build", "pipeline", "trial", "launch", "reproducibility", "doctor"}
 GROUND = {
     "recipe",
     "toml_position",
@@ -76,8 +76,9 @@ DOORS = {
     "exit": {"cli"},
     "quit": {"cli"},
 }
-# QEMU starts it as a program of its own, for one connection: its streams are the connection.
-STAND_ALONE = {"metadata/relay.py"}
+# Programs of their own. QEMU starts the relay for one connection: its streams are the connection;
+# the guard takes its argument and outlives the build that started it.
+STAND_ALONE = {"metadata/relay.py", "rootfs/guard.py"}
 STAND_ALONE_MAY = {"sys.exit", "sys.stdout", "sys.stderr", "os._exit"}
 
 

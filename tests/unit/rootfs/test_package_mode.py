@@ -11,6 +11,7 @@ FAKE = ("fakechroot", "fakeroot")
     [
         ("extract", HostOffer(False, "forbidden", False, ()), PackageMode.UNPACK),
         ("minbase", HostOffer(True, "", True, ()), PackageMode.ROOT_NAMESPACE),
+        ("minbase", HostOffer(True, "", False, FAKE), PackageMode.FAKECHROOT),
         ("minbase", HostOffer(True, "", False, ()), PackageMode.ROOT),
         ("minbase", HostOffer(False, "", False, FAKE), PackageMode.USER_NAMESPACE),
         ("minbase", HostOffer(False, "forbidden", False, FAKE), PackageMode.FAKECHROOT),
