@@ -2,22 +2,21 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from imgforge import host
 from imgforge.acceptance import Verdict
+from imgforge.build import build
 from imgforge.catalog import Catalog, Gate, Image, ImageRegistration, NameConflict
 from imgforge.convert import Artifact, ArtifactFormat, Existing, convert_disk
-from imgforge.disk import Disk, build_disk
+from imgforge.disk import Disk
 from imgforge.errors import BadInputError
 from imgforge.launch import Launched, LaunchWish, launch
 from imgforge.machine import Accelerator
-from imgforge.progress import SUBJECT, report
+from imgforge.progress import SUBJECT, about, report
 from imgforge.recipe import ExpectPart, ImagePart, Layout, RecipeFile
-from imgforge.rootfs import prepare_rootfs
 from imgforge.trial import Surroundings, Tested, Trial, pick_accelerator, try_disk
 
 # A machine of 512 MiB and what QEMU itself takes for it on TCG.
@@ -52,19 +51,6 @@ def run(recipe_file: RecipeFile, *, wish: RunWish) -> list[RunResult]:
     disks = build(recipe_file, layouts=wish.layouts, out=wish.out, locked=wish.locked)
     trials = [plan_trial(disk, surroundings=wish.surroundings) for disk in disks]
     return [_finish(tested, formats=wish.formats) for tested in test(trials)]
-
-
-def build(
-    recipe_file: RecipeFile, *, layouts: Sequence[Layout], out: Path, locked: bool
-) -> list[Disk]:
-    """Build a raw disk of each layout, as OUT/NAME-LAYOUT.raw."""
-    rootfs = prepare_rootfs(recipe_file, cache=host.cache_dir(), locked=locked)
-    disks = []
-    for layout in layouts:
-        destination = out / f"{recipe_file.recipe.name}-{layout}.raw"
-        with _about(layout):
-            disks.append(build_disk(rootfs, recipe_file, layout=layout, destination=destination))
-    return disks
 
 
 def plan_trial(
@@ -167,7 +153,7 @@ def _finish(tested: Tested, *, formats: Sequence[ArtifactFormat]) -> RunResult:
     """Convert and register what was accepted."""
     if not tested.verdict.accepted:
         return RunResult(tested, (), None)
-    with _about(_name(tested.disk)):
+    with about(_name(tested.disk)):
         artifacts = tuple(seal(tested.disk, to=wanted) for wanted in formats)
         image = register(tested.disk, verdict=tested.verdict, conflict=NameConflict.SUPERSEDE)
     return RunResult(tested, artifacts, image)
@@ -192,15 +178,6 @@ def _registration(disk: Disk, *, name: str | None) -> ImageRegistration:
 
 def _name(disk: Disk) -> str:
     return disk.layout or disk.path.name
-
-
-@contextmanager
-def _about(subject: str) -> Iterator[None]:
-    token = SUBJECT.set(subject)
-    try:
-        yield
-    finally:
-        SUBJECT.reset(token)
 
 
 def _machines_at_a_time() -> int:

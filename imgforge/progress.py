@@ -1,6 +1,8 @@
 """How a room says what it is doing, without knowing who listens."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 LOG = logging.getLogger("imgforge")
@@ -12,3 +14,13 @@ SUBJECT: ContextVar[str] = ContextVar("imgforge_subject", default="")
 def report(message: str, *, done: int | None = None, total: int | None = None) -> None:
     """Say what begins now, in plain words; `done` of `total` parts where that is known."""
     LOG.info(message, extra={"subject": SUBJECT.get(), "done": done, "total": total})
+
+
+@contextmanager
+def about(subject: str) -> Iterator[None]:
+    """Let all reports of the block be about `subject`."""
+    token = SUBJECT.set(subject)
+    try:
+        yield
+    finally:
+        SUBJECT.reset(token)

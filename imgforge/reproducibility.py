@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgforge import command, host, pipeline
+from imgforge import command, host
+from imgforge.build import build
 from imgforge.disk import Difference, first_difference
 from imgforge.files import scratch_folder
 from imgforge.progress import report
@@ -35,7 +36,7 @@ def verify_recipe(recipe_file: RecipeFile, *, layouts: Sequence[Layout]) -> list
     parent = host.cache_dir() / "scratch"
     parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(parent) as folder:
-        ours = pipeline.build(recipe_file, layouts=layouts, out=folder / "ours", locked=False)
+        ours = build(recipe_file, layouts=layouts, out=folder / "ours", locked=False)
         _build_elsewhere(recipe_file, layouts=layouts, folder=folder)
         return [
             Comparison(

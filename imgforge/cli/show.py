@@ -1,21 +1,26 @@
 """Each result, as a person reads it and as --json prints it."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from imgforge.acceptance import StageName, Verdict, explain
-from imgforge.catalog import Image
 from imgforge.cli.tables import human_size, print_rows
-from imgforge.convert import Artifact
-from imgforge.disk import Disk
-from imgforge.doctor import HostReport, ProgramState
-from imgforge.launch import Launched
-from imgforge.pipeline import RunResult
-from imgforge.reproducibility import Comparison
-from imgforge.trial import Tested
+
+# For their names alone: `imgforge build` need not load what boots and judges.
+if TYPE_CHECKING:
+    from imgforge.acceptance import Verdict
+    from imgforge.catalog import Image
+    from imgforge.convert import Artifact
+    from imgforge.disk import Disk
+    from imgforge.doctor import HostReport, ProgramState
+    from imgforge.launch import Launched
+    from imgforge.pipeline import RunResult
+    from imgforge.reproducibility import Comparison
+    from imgforge.trial import Tested
 
 
 def disk_values(disk: Disk) -> dict[str, Any]:
@@ -56,6 +61,8 @@ def run_values(result: RunResult) -> dict[str, Any]:
 
 def run_results(console: Console, results: Sequence[RunResult]) -> None:
     """Show what became of each layout, and of a rejected one why."""
+    from imgforge.acceptance import StageName
+
     for result in results:
         if not result.tested.verdict.accepted:
             console.print(f"[bold]{result.tested.disk.layout}[/bold]")
@@ -83,6 +90,8 @@ def run_results(console: Console, results: Sequence[RunResult]) -> None:
 
 def tested(console: Console, tested: Tested) -> None:
     """Show a verdict: its stages, checks that do not hold, and for a rejection the console."""
+    from imgforge.acceptance import explain
+
     verdict = tested.verdict
     console.print(f"stages  {_stage_seconds(verdict)}", markup=False)
     passed = sum(check.passed for check in verdict.checks)
@@ -216,6 +225,8 @@ def _stage_seconds(verdict: Verdict) -> str:
 
 def _stage_cells(verdict: Verdict) -> tuple[str, ...]:
     """Return a cell for each stage: its seconds, "yes" where it was passed unseen, "-" if not."""
+    from imgforge.acceptance import StageName
+
     known = {stage.name: stage for stage in verdict.stages}
     cells = []
     for name in StageName:

@@ -1,7 +1,7 @@
 """A disk becomes a running machine: acceleration, QEMU, console, network."""
 
+from imgforge.accelerator import Accelerator, AcceleratorKind, AcceleratorWish
 from imgforge.machine.acceleration import choose_accelerator, find_proof_kernel
-from imgforge.machine.accelerator import Accelerator, AcceleratorKind, AcceleratorWish
 from imgforge.machine.event import (
     ConsoleBytes,
     ConsoleLine,

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from imgforge import host
+from imgforge.accelerator import Accelerator, AcceleratorKind, AcceleratorWish
 from imgforge.command import run
 from imgforge.errors import HostError
 from imgforge.files import appearing
-from imgforge.machine.accelerator import Accelerator, AcceleratorKind, AcceleratorWish
 from imgforge.machine.proof import CPU_MODELS, Rung, prove_kvm
 
 _LOG = logging.getLogger("imgforge")

@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgforge.machine.accelerator import Accelerator, AcceleratorKind
+from imgforge.accelerator import Accelerator, AcceleratorKind
 from imgforge.machine.instance_type import DiskBus
 from imgforge.machine.spec import BootSource, MachineSpec
 

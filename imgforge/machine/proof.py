@@ -14,8 +14,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgforge.accelerator import Accelerator, AcceleratorKind
 from imgforge.command import Process, Setting, Streams, spawn
-from imgforge.machine.accelerator import Accelerator, AcceleratorKind
 from imgforge.machine.argv import accelerator_argv
 from imgforge.machine.console_text import ConsoleText, strip_controls
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imgforge.machine.accelerator import Accelerator
+from imgforge.accelerator import Accelerator
 from imgforge.machine.instance_type import T3_NANO, InstanceType
 from imgforge.metadata import Instance
 

@@ -24,6 +24,7 @@ ROOMS = {
 # The flow: what wires the rooms together.
 FLOW = {"build", "pipeline", "trial", "launch", "reproducibility", "doctor"}
 GROUND = {
+    "accelerator",
     "recipe",
     "toml_position",
     "files",

@@ -1,0 +1,26 @@
+"""The first arrow of the flow: a recipe becomes its raw disks.
+
+It stands apart from pipeline.py since `imgforge build` needs nothing of what boots and judges.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from imgforge import host
+from imgforge.disk import Disk, build_disk
+from imgforge.progress import about
+from imgforge.recipe import Layout, RecipeFile
+from imgforge.rootfs import prepare_rootfs
+
+
+def build(
+    recipe_file: RecipeFile, *, layouts: Sequence[Layout], out: Path, locked: bool
+) -> list[Disk]:
+    """Build a raw disk of each layout, as OUT/NAME-LAYOUT.raw."""
+    rootfs = prepare_rootfs(recipe_file, cache=host.cache_dir(), locked=locked)
+    disks = []
+    for layout in layouts:
+        destination = out / f"{recipe_file.recipe.name}-{layout}.raw"
+        with about(layout):
+            disks.append(build_disk(rootfs, recipe_file, layout=layout, destination=destination))
+    return disks
