@@ -8,7 +8,7 @@ import email.utils
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -18,16 +18,14 @@ from imgforge.command import Completed, Setting, run
 from imgforge.errors import BadInputError, HostError
 from imgforge.files import appearing, scratch_folder
 from imgforge.rootfs.lock import Lock, LockBase, LockedPackage, make_lock
+from imgforge.rootfs.mirror import list_archives, list_mirrors, split_uri
 
 _LOG = logging.getLogger("imgforge")
 _KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
     Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg"),
 )
-_DEBIAN = "http://mirror.invalid/debian"
-_DEBIAN_SECURITY = "http://mirror.invalid/debian-security"
 _SNAPSHOT = "http://snapshot.debian.org/archive"
-_ROLLING_SUITES = {"sid", "unstable", "experimental"}
 _HELPER = "/usr/lib/apt/apt-helper"
 _UPDATE_LIMIT_S = 600.0
 _DOWNLOAD_LIMIT_S = 3600.0
@@ -36,9 +34,10 @@ _ANY_EXIT_CODE = range(-64, 256)
 
 @dataclass(frozen=True, slots=True)
 class AptRoom:
-    """A folder with a state of apt's, and the sources list that stands in it."""
+    """A folder with a state of apt's, and what stands in its sources list."""
 
     folder: Path
+    archives: tuple[str, ...]
 
     @property
     def sources(self) -> Path:
@@ -75,36 +74,15 @@ def open_room(folder: Path, base: LockBase) -> AptRoom:
     for name in ("lists/partial", "archives/partial"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "status").touch()
-    room = AptRoom(folder)
-    room.sources.write_text("\n".join(list_sources(base)) + "\n", encoding="utf-8")
+    mirrors = list_mirrors(base)
+    room = AptRoom(folder, tuple(list_archives(mirrors)))
+    signed = ",".join(str(keyring) for keyring in _KEYRINGS if keyring.exists())
+    options = f"arch={base.architecture}" + (f" signed-by={signed}" if signed else "")
+    room.sources.write_text("".join(f"{mirror.line(options)}\n" for mirror in mirrors))
     isolated = ['Dir::Etc::main "/dev/null";', 'Dir::Etc::parts "/dev/null";']
     lines = [f'{name} "{value}";' for name, value in room.options().items()]
     (folder / "apt.conf").write_text("\n".join([*isolated, *_host_proxies(), *lines]) + "\n")
     return room
-
-
-def list_sources(base: LockBase, *, keyrings: Sequence[Path] = _KEYRINGS) -> list[str]:
-    """Return the one-line sources (sources.list(5)) of `base`.
-
-    A mirror given as a URL serves the suite; one given as a whole `deb` line is taken as it is.
-    """
-    signed = ",".join(str(keyring) for keyring in keyrings if keyring.exists())
-    options = f"arch={base.architecture}" + (f" signed-by={signed}" if signed else "")
-    components = " ".join(base.components)
-    if not base.mirrors:
-        suites = [(_DEBIAN, base.suite)]
-        if base.suite not in _ROLLING_SUITES:
-            suites += [
-                (_DEBIAN, f"{base.suite}-updates"),
-                (_DEBIAN_SECURITY, f"{base.suite}-security"),
-            ]
-        return [f"deb [{options}] {url} {suite} {components}" for url, suite in suites]
-    return [
-        mirror
-        if mirror.startswith("deb ")
-        else f"deb [{options}] {mirror} {base.suite} {components}"
-        for mirror in base.mirrors
-    ]
 
 
 def resolve(room: AptRoom, base: LockBase) -> Lock:
@@ -115,7 +93,7 @@ def resolve(room: AptRoom, base: LockBase) -> Lock:
     """
     update = _apt(room, "apt-get", ["update", "-q"], timeout_s=_UPDATE_LIMIT_S)
     if update.exit_code:
-        raise _explain_update(base, _complaints(update))
+        raise _explain_update(base, room, _complaints(update))
     wanted = [*base.include]
     if base.variant == "minbase":
         wanted = ["?essential", "?priority(required)", "apt", *wanted]
@@ -133,6 +111,7 @@ def resolve(room: AptRoom, base: LockBase) -> Lock:
         if key not in known:
             raise HostError(f"apt: no SHA-256 is known of {key[0]} {key[1]} ({key[2]}).")
         sha256, size_bytes = known[key]
+        archive, path = split_uri(uri, room.archives)
         packages.append(
             LockedPackage(
                 name=key[0],
@@ -140,7 +119,8 @@ def resolve(room: AptRoom, base: LockBase) -> Lock:
                 architecture=key[2],
                 sha256=sha256,
                 size_bytes=size_bytes,
-                uri=uri,
+                archive=archive,
+                path=path,
             )
         )
     return make_lock(base, packages=packages, snapshot=_newest_release(room))
@@ -158,8 +138,8 @@ def fetch(room: AptRoom, lock: Lock, *, store: Path) -> list[Path]:
         _LOG.info("packages: fetching %d files, %.1f MB", len(missing), size_mb)
         store.mkdir(parents=True, exist_ok=True)
         with scratch_folder(store) as scratch:
-            reasons = _download(room, {item: item.uri for item in missing}, scratch, store)
-            elsewhere = {item: _snapshot_uri(lock, item) for item in reasons}
+            reasons = _download(room, {item: _uri(room, item) for item in missing}, scratch, store)
+            elsewhere = {item: _snapshot_uri(room, lock, item) for item in reasons}
             reachable = {item: uri for item, uri in elsewhere.items() if uri}
             if reachable:
                 names = ", ".join(item.release for item in reachable)
@@ -211,13 +191,25 @@ def _download(
     return reasons
 
 
-def _snapshot_uri(lock: Lock, package: LockedPackage) -> str:
+def _uri(room: AptRoom, package: LockedPackage) -> str:
+    """Return where a locked package's file stood when it was locked."""
+    if package.archive >= len(room.archives):
+        raise BadInputError(
+            f"Lock: {package.release} is on mirror {package.archive}, of {len(room.archives)}.",
+            hint="Remove the lock and build without --locked to make a new one.",
+        )
+    return f"{room.archives[package.archive]}/{package.path}"
+
+
+def _snapshot_uri(room: AptRoom, lock: Lock, package: LockedPackage) -> str:
     """Return where snapshot.debian.org keeps a file of Debian's pool, or nothing for others."""
-    _, pool, rest = package.uri.partition("/pool/")
-    if not pool or not lock.snapshot or package.uri.startswith(("file:", "copy:")):
+    archive = room.archives[package.archive]
+    if not package.path.startswith("pool/") or not lock.snapshot:
         return ""
-    archive = "debian-security" if "security" in package.uri.split("/pool/")[0] else "debian"
-    return f"{_SNAPSHOT}/{archive}/{lock.snapshot}/pool/{rest}"
+    if archive.startswith(("file:", "copy:")):
+        return ""
+    kept = "debian-security" if "security" in archive else "debian"
+    return f"{_SNAPSHOT}/{kept}/{lock.snapshot}/{package.path}"
 
 
 def _apt(
@@ -273,9 +265,9 @@ def _complaints(completed: Completed) -> list[str]:
     return [line for line in lines if line.startswith(("E:", "W:", " "))] or lines[-5:]
 
 
-def _explain_update(base: LockBase, said: list[str]) -> HostError | BadInputError:
+def _explain_update(base: LockBase, room: AptRoom, said: list[str]) -> HostError | BadInputError:
     text = "\n".join("  " + line.strip() for line in said)
-    where = ", ".join(base.mirrors) or _DEBIAN
+    where = ", ".join(room.archives)
     if re.search(r"\b404\b|File not found", text):
         return BadInputError(
             f"Suite {base.suite}: not on the mirrors ({where}); apt says:\n{text}",
@@ -308,6 +300,6 @@ def _explain_missing(reasons: Mapping[LockedPackage, str]) -> HostError:
 
 
 def _reason_for(package: LockedPackage, said: list[str]) -> str:
-    name = package.uri.rpartition("/")[2]
+    name = package.path.rpartition("/")[2]
     about = [line for line in said if name in line or unquote(name) in line] or said
     return about[-1].removeprefix("E: ").strip() if about else "apt gave no reason"

@@ -19,14 +19,18 @@ class _Part(BaseModel):
 
 
 class LockedPackage(_Part):
-    """One Debian package, byte for byte, and where it was found."""
+    """One Debian package, byte for byte, and where it was found.
+
+    `archive` counts the base's mirrors from 0; `path` is the file's path there.
+    """
 
     name: str = Field(pattern=_NAME)
     version: str = Field(pattern=r"^[0-9A-Za-z.+:~-]+$")
     architecture: str = Field(pattern=r"^[a-z0-9-]+$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size_bytes: int = Field(ge=0)
-    uri: str = Field(pattern=r"^(https?|file|copy):[\x21-\x7e]+$")
+    archive: int = Field(ge=0)
+    path: str = Field(pattern=r"^[\x21-\x7e]+$")
 
     @property
     def release(self) -> str:

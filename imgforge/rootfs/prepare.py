@@ -12,13 +12,13 @@ from imgforge.command import Streams, run
 from imgforge.errors import BadInputError
 from imgforge.files import appearing, locked_folder
 from imgforge.recipe import PackagesSource, RecipeFile
-from imgforge.rootfs.apt import list_sources
 from imgforge.rootfs.archive import unpack
 from imgforge.rootfs.bootstrap import bootstrap, newest_build_s
 from imgforge.rootfs.exclusion import Exclusion, exclude
 from imgforge.rootfs.folder import fingerprint, identify, lay_over
 from imgforge.rootfs.initramfs import add_initramfs
 from imgforge.rootfs.lock import Lock
+from imgforge.rootfs.mirror import Mirror, list_mirrors
 from imgforge.rootfs.modules import index_modules, list_kernels
 from imgforge.rootfs.package_mode import choose_package_mode, probe_host
 from imgforge.rootfs.package_set import PackageSet
@@ -26,7 +26,7 @@ from imgforge.rootfs.plain_tree import PlainTree
 from imgforge.rootfs.tree import EntryKind, Rootfs, TreeEntry
 
 _LOG = logging.getLogger("imgforge")
-_FORMAT = 1  # raise it when the same inputs give another tree
+_FORMAT = 2  # raise it when the same inputs give another tree
 _PLAIN_MTIME_S = 1_600_000_000  # of files that come from folders, without packages
 _LATEST_MTIME_S = 2**31 - 1
 # Mount points and homes: without base-files no package brings them.
@@ -197,7 +197,7 @@ def _fill(
             archive = _configured(inputs.lock, files, cache)
             excluded = exclude((*_LEFT_BEHIND, *wanted.exclude_paths))
             unpack(archive, tree, excluded=excluded, latest_mtime_s=tree.mtime_s)
-            _add_blanks(tree, list_sources(inputs.lock.base))
+            _add_blanks(tree, list_mirrors(inputs.lock.base))
         case _ if wanted.kind == "folder":
             lay_over(inputs.source.locate(wanted.path), tree, mtime_s=tree.mtime_s)
         case _:
@@ -236,15 +236,15 @@ def _configured(lock: Lock, files: Sequence[Path], cache: Path) -> Path:
     return archive
 
 
-def _add_blanks(tree: PlainTree, sources: Sequence[str]) -> None:
+def _add_blanks(tree: PlainTree, mirrors: Sequence[Mirror]) -> None:
     """Add what a Debian system expects, in place of what was left behind."""
-    for path, text in _blanks(sources):
+    for path, text in _blanks(mirrors):
         entry = TreeEntry(path, EntryKind.FILE, 0o644, 0, 0, tree.mtime_s)
         tree.add_file(entry, BytesIO(text.encode()))
 
 
-def _blanks(sources: Sequence[str]) -> Iterator[tuple[str, str]]:
-    yield "etc/apt/sources.list", "".join(line + "\n" for line in sources)
+def _blanks(mirrors: Sequence[Mirror]) -> Iterator[tuple[str, str]]:
+    yield "etc/apt/sources.list", "".join(f"{mirror.line()}\n" for mirror in mirrors)
     yield "etc/hostname", "localhost\n"
     yield "etc/machine-id", ""  # machine-id(5): the first boot fills it in
     yield "etc/resolv.conf", ""
