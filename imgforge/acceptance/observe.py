@@ -28,7 +28,10 @@ from imgforge.machine import Accelerator, MachineEvent
 from imgforge.progress import report
 from imgforge.recipe import ExpectPart
 
-RETRY_S = 0.4
+# A server is mostly there a moment after its keys; one that stays away is not to be pestered.
+FIRST_RETRY_S = 0.1
+LAST_RETRY_S = 1.0
+RETRY_GROWTH = 1.25
 REFUSED_RETRY_S = 1.5
 REFUSED_FOR_S = 8.0
 REFUSALS = 3
@@ -223,6 +226,7 @@ class _Visit:
         """Try until in; tell whether we are, else what refuses us is in `sign`."""
         refusals = _Refusals(self.expect.silence_limit_s)
         last: LoginOutcome | None = None
+        retry_s = FIRST_RETRY_S
         self.logins[LoginId.OWNER] = unanswered(self.login.user, at_s=self.machine.elapsed_s)
         while True:
             trust_host(self.login, keys=self.watch.host_keys, port=self.machine.ssh_port)
@@ -241,7 +245,8 @@ class _Visit:
                 self.sign = sign_of_login(attempt, fetched=fetched)
                 return False
             refused = attempt.outcome is not LoginOutcome.UNREACHABLE
-            await asyncio.sleep(REFUSED_RETRY_S if refused else RETRY_S)
+            await asyncio.sleep(REFUSED_RETRY_S if refused else retry_s)
+            retry_s = min(LAST_RETRY_S, retry_s * RETRY_GROWTH)
 
     async def _wait_for_console(self) -> None:
         """Wait for what the console must show; cloud-init says much after the first login."""

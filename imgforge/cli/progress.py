@@ -3,11 +3,9 @@
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Column
 
 from imgforge.progress import LOG
 
@@ -25,44 +23,15 @@ def shown_progress(console: Console, *, level: int = logging.INFO) -> Iterator[N
             LOG.removeHandler(handler)
 
 
-@contextmanager
-def _bars(console: Console) -> Iterator[logging.Handler]:
-    columns = (
-        BarColumn(bar_width=12),
-        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, expand=True) as progress:
-        yield _BarHandler(progress)
+def _bars(console: Console) -> AbstractContextManager[logging.Handler]:
+    from imgforge.cli.bars import shown_bars  # 10 ms that no pipe needs
+
+    return shown_bars(console)
 
 
 @contextmanager
 def _lines(console: Console) -> Iterator[logging.Handler]:
     yield _LineHandler(console)
-
-
-class _BarHandler(logging.Handler):
-    """One bar for each subject; warnings stand above the bars and stay."""
-
-    def __init__(self, progress: Progress) -> None:
-        super().__init__()
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno >= logging.WARNING:
-            self._progress.console.print(record.getMessage(), markup=False, highlight=False)
-            return
-        subject = getattr(record, "subject", "")
-        if subject not in self._tasks:
-            self._tasks[subject] = self._progress.add_task("", total=None)
-        message = f"{subject}: {record.getMessage()}" if subject else record.getMessage()
-        self._progress.update(
-            self._tasks[subject],
-            description=message.replace("[", r"\["),
-            completed=getattr(record, "done", None) or 0,
-            total=getattr(record, "total", None),
-        )
 
 
 class _LineHandler(logging.Handler):

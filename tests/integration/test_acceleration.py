@@ -21,9 +21,6 @@ from imgforge.machine import (
 FAKE = """#!{python}
 import os, sys, time
 arguments = sys.argv[1:]
-if arguments == ["--version"]:
-    print("QEMU emulator version 7.2.22 (fake)")
-    sys.exit()
 with open({calls!r}, "a") as calls:
     calls.write(arguments[arguments.index("-cpu") + 1] + "\\n")
 model = arguments[arguments.index("-cpu") + 1]
@@ -149,13 +146,21 @@ def test_a_kernel_that_hangs_costs_its_time_limit_and_leaves_no_qemu(
 
 
 def test_the_wish_for_kvm_never_falls_back(host: Host, tmp_path: Path) -> None:
-    host(ABORTS)
+    calls = host(ABORTS)
     with pytest.raises(HostError, match="failed to set MSR") as caught:
         choose(tmp_path, AcceleratorWish.KVM)
     assert "--accel" in caught.value.hint
-    host(BOOTS)
+    tried = calls.read_text()
     with pytest.raises(HostError, match="failed to set MSR"):
         choose(tmp_path, AcceleratorWish.KVM)
+    assert calls.read_text() == tried  # remembered
+
+
+def test_another_qemu_is_proved_anew(host: Host, tmp_path: Path) -> None:
+    host(ABORTS)
+    assert choose(tmp_path)[0] is AcceleratorKind.TCG
+    host(BOOTS)
+    assert choose(tmp_path)[0] is AcceleratorKind.KVM
 
 
 def test_the_wish_for_tcg_asks_nobody(host: Host, tmp_path: Path) -> None:
