@@ -11,6 +11,7 @@ import select
 import shlex
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from imgforge.programs import PROGRAMS
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _STDERR_TAIL_LINES = 12
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,8 @@ class Process:
     def kill(self) -> None:
         """End it and its process group at once, and reap it."""
         self.end_family()
-        self.wait()
+        with contextlib.suppress(ChildProcessError):  # an interrupted wait() had reaped it
+            self.wait()
 
     def end_family(self) -> None:
         """End what is left of its process group, itself included, without waiting."""
@@ -166,11 +169,39 @@ def spawn(
     if streams.on_stderr is not None:
         options |= {"_err": streams.on_stderr, "_tee": "err"}
     line = shlex.join([program, *texts])
+    with contextlib.ExitStack() as undo:
+        try:
+            with _interrupted_later():
+                process = Process(sh.Command(str(path))(*texts, _bg=True, **options), line)
+                undo.callback(process.kill)
+        except sh.ForkException as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise CommandError(f"{program} could not be started: {reason}\n  {line}") from None
+        undo.pop_all()
+    return process
+
+
+@contextlib.contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Put off interruptions of the main thread to the end of the block.
+
+    A fork runs other modules' hooks (os.register_at_fork). What a signal handler raises in one is
+    dropped: the interruption is lost, and logging's lock, say, stays taken for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[int] = []
+    usual = {number: signal.getsignal(number) for number in _INTERRUPTIONS}
     try:
-        return Process(sh.Command(str(path))(*texts, _bg=True, **options), line)
-    except sh.ForkException as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise CommandError(f"{program} could not be started: {reason}\n  {line}") from None
+        for number in usual:
+            signal.signal(number, lambda number, _frame: seen.append(number))
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        for late in seen[:1]:
+            signal.raise_signal(late)
 
 
 def run(

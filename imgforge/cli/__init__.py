@@ -1,5 +1,43 @@
 """What a person types: commands, progress, plain words, exit codes."""
 
-from imgforge.cli.main import main
+import os
+import signal
+import sys
+from types import FrameType
+
+from imgforge.errors import ExitCode
 
 __all__ = ["main"]
+
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main() -> None:
+    """Run the command line and exit with one of the documented codes."""
+    for number in _INTERRUPTIONS:
+        signal.signal(number, _leave)
+    # Here, since it takes half a second: an interruption in it must be met, too.
+    from imgforge.cli.command_line import run_command_line
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the one that asyncio knows
+    for number in _INTERRUPTIONS[1:]:
+        signal.signal(number, _interrupt)
+    code = run_command_line(sys.argv[1:])
+    for number in _INTERRUPTIONS:  # too late: the result is told
+        signal.signal(number, signal.SIG_IGN)
+    if code == ExitCode.INTERRUPTED:
+        # All is cleaned up. Python's own way out would end in a SIGINT where a KeyboardInterrupt
+        # came through an import (CPython's unhandled_keyboard_interrupt).
+        os._exit(code)
+    sys.exit(code)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """Exit at once: nothing was started yet."""
+    os.write(2, b"Interrupted.\n")
+    os._exit(ExitCode.INTERRUPTED)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    # One way out for all signals: the one that asyncio turns into an orderly cancellation.
+    signal.raise_signal(signal.SIGINT)
