@@ -1,0 +1,128 @@
+"""The minimal guest, whole and broken on purpose, built once for all workers of a test run."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from imgforge import host
+from imgforge.files import locked_folder
+from tests.boot.command_line import Ended, Room
+from tests.boot.wrong_guest import write_overlay
+
+_GUEST = Path(__file__).parents[2] / "guest"
+_FROM_CACHE = ("accelerator", "apt", "locks", "packages")
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Recipes, a cache that shares its packages with the user's, and an accepted disk."""
+
+    folder: Path
+
+    @property
+    def cache(self) -> Path:
+        """The cache of root trees that go wrong."""
+        return self.folder / "cache"
+
+    @property
+    def disk(self) -> Path:
+        """The minimal guest's pv disk; its verdict is in minimal-pv.test beside it."""
+        return self.folder / "good" / "minimal-pv.raw"
+
+    @property
+    def recipe(self) -> Path:
+        """The minimal guest's recipe, locked."""
+        return self.folder / "minimal.toml"
+
+    @property
+    def verdict(self) -> Path:
+        """The verdict that accepted `disk`."""
+        return self.disk.with_suffix(".test") / "verdict.json"
+
+    def write_recipe(
+        self,
+        folder: Path,
+        *,
+        wrong: str = "",
+        changes: dict[str, str] | None = None,
+        expect: str = "",
+    ) -> Path:
+        """Write a recipe for a guest that goes wrong in this way, and its lock."""
+        text = self.recipe.read_text(encoding="utf-8")
+        overlays = f'"{_GUEST}/overlays/minimal", "{self.folder}/overlay"'
+        replaced = {
+            f'"{_GUEST}/overlays/minimal"': overlays,
+            "panic=-1": f"panic=-1 imgforge.wrong={wrong or 'nothing'}",
+            "boot_limit_s = 300\nsilence_limit_s = 90\n": "boot_limit_s = 200\n" + expect,
+            **(changes or {}),
+        }
+        for old, new in replaced.items():
+            assert old in text
+            text = text.replace(old, new)
+        path = folder / "wrong.toml"
+        path.write_text(text, encoding="utf-8")
+        shutil.copy(self.recipe.with_name("minimal.toml.lock"), folder / "wrong.toml.lock")
+        return path
+
+    def link_cache(self, cache: Path) -> Path:
+        """Make a cache without root trees that shares the rest with the user's."""
+        cache.mkdir(parents=True)
+        for name in _FROM_CACHE:
+            shared = host.cache_dir() / name
+            shared.mkdir(parents=True, exist_ok=True)
+            (cache / name).symlink_to(shared)
+        return cache
+
+
+def _make(workshop: Workshop, room: Room) -> None:
+    workshop.link_cache(workshop.cache)
+    write_overlay(workshop.folder / "overlay", guest=_GUEST)
+    recipe = (_GUEST / "recipes/minimal.toml").read_text(encoding="utf-8")
+    recipe = recipe.replace('"../', f'"{_GUEST}/')
+    workshop.recipe.write_text(recipe, encoding="utf-8")
+    lock = _GUEST / "recipes/minimal.toml.lock"
+    if lock.exists():
+        shutil.copy(lock, workshop.folder)
+    words = ("run", workshop.recipe, "--layout", "pv", "--out", workshop.disk.parent)
+    ended: Ended = room.run(*words)
+    assert ended.exit_code == 0, ended.stderr
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "workshop"
+    shared.mkdir(exist_ok=True)
+    with locked_folder(shared):
+        made = Workshop(shared / "made")
+        if not made.folder.exists():
+            making = Workshop(shared / "making")
+            shutil.rmtree(making.folder, ignore_errors=True)
+            making.folder.mkdir()
+            with _room(making.folder, host.cache_dir()) as room:
+                _make(making, room)
+            making.folder.rename(made.folder)
+    return made
+
+
+@contextmanager
+def _room(folder: Path, cache: Path) -> Iterator[Room]:
+    # A socket's path has 108 bytes: not below pytest's long folders.
+    with tempfile.TemporaryDirectory(prefix="imgforge-", dir="/tmp") as runtime:
+        room = Room(folder=folder, runtime=Path(runtime), cache=cache)
+        yield room
+        room.assert_no_process_is_left()
+
+
+@pytest.fixture
+def room(workshop: Workshop, tmp_path: Path) -> Iterator[Room]:
+    """A room that must be empty of processes and of half made things at the end."""
+    with _room(tmp_path, workshop.cache) as room:
+        yield room
+        assert room.asides() == []
