@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-from imgforge.acceptance import Login, discard_login, new_login
+from imgforge.acceptance import Login
 from imgforge.command import run, spawn
 from imgforge.disk import Disk
 from imgforge.machine import Accelerator, MachineSpec
@@ -36,11 +36,10 @@ _SSH_OPTIONS = (
 )
 
 
-def bare_boot(disk: Disk, start: Start, *, accelerator: Accelerator, user: str) -> float:
+def bare_boot(disk: Disk, start: Start, *, accelerator: Accelerator, login: Login) -> float:
     """Return the seconds from QEMU's start until `ssh … id -un` got in; then QEMU is killed."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        login = new_login(folder / "login", user=user)
         spec = MachineSpec(
             disk=disk.path,
             accelerator=accelerator,
@@ -50,19 +49,16 @@ def bare_boot(disk: Disk, start: Start, *, accelerator: Accelerator, user: str) 
         )
         overlay = folder / "overlay.qcow2"
         backing = ("-b", disk.path.absolute(), "-F", "raw")
-        try:
-            with _metadata_server(spec.instance, folder) as launcher:
-                started = time.monotonic()
-                run("qemu-img", ["create", "-q", "-f", "qcow2", *backing, overlay])
-                port = _free_port()
-                qemu = spawn("qemu-system-x86_64", _argv(spec, overlay, launcher, port))
-                try:
-                    _await_login(login, port, until=started + _LIMIT_S)
-                    return time.monotonic() - started
-                finally:
-                    qemu.kill()
-        finally:
-            discard_login(login)
+        with _metadata_server(spec.instance, folder) as launcher:
+            started = time.monotonic()
+            run("qemu-img", ["create", "-q", "-f", "qcow2", *backing, overlay])
+            port = _free_port()
+            qemu = spawn("qemu-system-x86_64", _argv(spec, overlay, launcher, port))
+            try:
+                _await_login(login, port, until=started + _LIMIT_S)
+                return time.monotonic() - started
+            finally:
+                qemu.kill()
 
 
 def _argv(spec: MachineSpec, overlay: Path, launcher: Path, port: int) -> list[str]:

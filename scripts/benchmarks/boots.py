@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.bare_boot import bare_boot
 from benchmarks.figure import Figure, by_turns, seconds
 from benchmarks.product import imgforge, seconds_to
+from imgforge.acceptance import new_login
 from imgforge.disk import Disk, open_disk
 from imgforge.machine import AcceleratorWish
 from imgforge.recipe import load_recipe
@@ -20,14 +21,14 @@ _LET_IN = "boot: ssh after"
 def measure_harness(recipe: Path, *, scratch: Path, runs: int) -> Iterator[Figure]:
     """Measure `imgforge test DISK`, from its process's start to the login, against a bare boot."""
     disk = _build(recipe, scratch)[0]
-    boot = _Bare(recipe, scratch)
+    bare = _Bare(recipe, [disk], scratch)
 
     def test() -> float:
         return seconds_to(
             _LET_IN, "test", disk.path, "--out", scratch / "evidence", scratch=scratch
         )
 
-    measured, base = by_turns(test, lambda: boot.boot(disk), runs=runs)
+    measured, base = by_turns(test, lambda: bare.boot(disk), runs=runs)
     name = load_recipe(recipe).recipe.name
     words = "`imgforge test` to the login / QEMU and ssh to the login"
     yield Figure(f"harness: {name} {disk.layout}", 1.10, measured, base, words)
@@ -36,7 +37,7 @@ def measure_harness(recipe: Path, *, scratch: Path, runs: int) -> Iterator[Figur
 def measure_test_boot(recipe: Path, *, scratch: Path, runs: int) -> Iterator[Figure]:
     """Measure `imgforge run` with everything cached but the disks, against their bare boots."""
     disks = _build(recipe, scratch)
-    boot = _Bare(recipe, scratch)
+    bare = _Bare(recipe, disks, scratch)
     fresh = scratch / "run"
 
     def run_all() -> float:
@@ -45,7 +46,7 @@ def measure_test_boot(recipe: Path, *, scratch: Path, runs: int) -> Iterator[Fig
 
     def boot_all() -> float:
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            return seconds(lambda: list(pool.map(boot.boot, disks)))
+            return seconds(lambda: list(pool.map(bare.boot, disks)))
 
     measured, base = by_turns(run_all, boot_all, runs=runs)
     words = f"`imgforge run` / {len(disks)} bare boots to the login, two at a time"
@@ -53,18 +54,21 @@ def measure_test_boot(recipe: Path, *, scratch: Path, runs: int) -> Iterator[Fig
 
 
 class _Bare:
-    """What bare boots need to know of a recipe."""
+    """What bare boots of some disks need, made ready before anything is measured."""
 
-    def __init__(self, recipe: Path, scratch: Path) -> None:
-        self._user = load_recipe(recipe).recipe.expect.login_user
+    def __init__(self, recipe: Path, disks: list[Disk], scratch: Path) -> None:
+        user = load_recipe(recipe).recipe.expect.login_user
+        self._login = new_login(scratch / "login", user=user)
         self._accelerator = pick_accelerator(AcceleratorWish.AUTO)
-        self._scratch = scratch
+        self._starts = {}
+        for disk in disks:
+            folder = scratch / f"kernel-{disk.layout}"
+            folder.mkdir()
+            self._starts[disk.path] = find_start(disk, folder)
 
     def boot(self, disk: Disk) -> float:
-        folder = self._scratch / f"kernel-{disk.layout}"
-        folder.mkdir(exist_ok=True)
-        start = find_start(disk, folder)
-        return bare_boot(disk, start, accelerator=self._accelerator, user=self._user)
+        start = self._starts[disk.path]
+        return bare_boot(disk, start, accelerator=self._accelerator, login=self._login)
 
 
 def _build(recipe: Path, scratch: Path) -> list[Disk]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from benchmarks.boots import measure_harness, measure_test_boot
 from benchmarks.build import measure_build
 from benchmarks.figure import Figure
 from benchmarks.sparse import measure_sparse
+from imgforge.progress import LOG
 
 _RECIPES = Path(__file__).parents[2] / "guest" / "recipes"
 _MINIMAL, _DEBIAN = _RECIPES / "minimal.toml", _RECIPES / "debian.toml"
@@ -27,6 +29,7 @@ _FIGURES: dict[str, Work] = {
 
 def main() -> int:
     """Measure what is named, or all; return 1 where a limit is missed."""
+    LOG.addHandler(logging.NullHandler())
     wish = _parse()
     figures = []
     for name in wish.names or _FIGURES:

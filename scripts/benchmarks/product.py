@@ -11,9 +11,13 @@ _SCRIPT = Path(sys.executable).with_name("imgforge")
 _TIMEOUT_S = 3600
 
 
-def imgforge(*arguments: str | Path, scratch: Path) -> float:
-    """Run one command and return its seconds; the catalog is in `scratch`, the cache the user's."""
-    return run(str(_SCRIPT), arguments, setting=_setting(scratch), timeout_s=_TIMEOUT_S).seconds
+def imgforge(*arguments: str | Path, scratch: Path, cache: Path | None = None) -> float:
+    """Run one command and return its seconds.
+
+    Its catalog is in `scratch`; its cache is `cache`, by default the user's.
+    """
+    setting = _setting(scratch, cache)
+    return run(str(_SCRIPT), arguments, setting=setting, timeout_s=_TIMEOUT_S).seconds
 
 
 def seconds_to(text: str, *arguments: str | Path, scratch: Path) -> float:
@@ -30,10 +34,10 @@ def seconds_to(text: str, *arguments: str | Path, scratch: Path) -> float:
     return shown_at[0] - started
 
 
-def _setting(scratch: Path) -> Setting:
+def _setting(scratch: Path, cache: Path | None = None) -> Setting:
     return Setting(
         environment={
-            "IMGFORGE_CACHE": str(host.cache_dir()),
+            "IMGFORGE_CACHE": str(cache or host.cache_dir()),
             "XDG_DATA_HOME": str(scratch / "data"),
         }
     )
