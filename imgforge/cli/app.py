@@ -18,7 +18,8 @@ from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.convert import ArtifactFormat
 from imgforge.errors import BadInputError, ExitCode
-from imgforge.recipe import Layout, RecipeFile, load_recipe, recipe_schema
+from imgforge.recipe import Layout, RecipeFile
+from imgforge.recipe_file import load_recipe, recipe_schema
 
 app = typer.Typer(
     help="EC2's machine-image life on one laptop: build, boot, judge, convert, register.",

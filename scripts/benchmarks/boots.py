@@ -11,7 +11,7 @@ from benchmarks.product import imgforge, seconds_to
 from imgforge.acceptance import new_login
 from imgforge.disk import Disk, open_disk
 from imgforge.machine import AcceleratorWish
-from imgforge.recipe import load_recipe
+from imgforge.recipe_file import load_recipe
 from imgforge.trial import find_start, pick_accelerator
 
 _AT_A_TIME = 2

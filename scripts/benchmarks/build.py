@@ -15,7 +15,8 @@ from imgforge.disk.filesystem import FilesystemSpec, mke2fs_arguments
 from imgforge.disk.grub import find_stages
 from imgforge.disk.menu import format_menu, resolve_entries
 from imgforge.disk.plan import Content, DiskPlan, plan_disk
-from imgforge.recipe import Layout, RecipeFile, load_recipe
+from imgforge.recipe import Layout, RecipeFile
+from imgforge.recipe_file import load_recipe
 from imgforge.rootfs import Rootfs, prepare_rootfs
 
 _LAYOUT = Layout.HVM_MBR

@@ -26,6 +26,7 @@ FLOW = {"build", "pipeline", "trial", "launch", "reproducibility", "doctor"}
 GROUND = {
     "accelerator",
     "recipe",
+    "recipe_file",
     "toml_position",
     "files",
     "host",

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from imgforge.errors import BadInputError, ExitCode
-from imgforge.recipe import Layout, Recipe, load_recipe, parse_size, recipe_schema
+from imgforge.recipe import Layout, Recipe, parse_size
+from imgforge.recipe_file import load_recipe, recipe_schema
 
 RECIPES = sorted((Path(__file__).parents[2] / "guest" / "recipes").glob("*.toml"))
 
@@ -250,3 +251,8 @@ def _nodes(value: Any) -> list[dict[str, Any]]:
     if isinstance(value, list):
         return [node for inner in value for node in _nodes(inner)]
     return []
+
+
+def test_an_endless_file_is_no_recipe() -> None:
+    with pytest.raises(BadInputError, match="more than 1048576 bytes"):
+        load_recipe(Path("/dev/zero"))

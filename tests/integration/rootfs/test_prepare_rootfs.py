@@ -13,7 +13,8 @@ import pytest
 
 from imgforge.command import Setting, run
 from imgforge.errors import BadInputError, HostError
-from imgforge.recipe import RecipeFile, load_recipe
+from imgforge.recipe import RecipeFile
+from imgforge.recipe_file import load_recipe
 from imgforge.rootfs import Rootfs, prepare_rootfs
 from imgforge.rootfs.lock import read_lock
 
