@@ -34,6 +34,7 @@ from imgforge.machine import (
     AcceleratorWish,
     BootSource,
     MachineSpec,
+    StartError,
     choose_accelerator,
     find_proof_kernel,
     start_machine,
@@ -105,10 +106,12 @@ async def try_disk(trial: Trial, *, accelerator: Accelerator) -> Tested:
     with _claimed(trial.folder), scratch_folder(trial.folder) as scratch:
         (trial.folder / _VERDICT_FILE).unlink(missing_ok=True)
         start = await asyncio.to_thread(find_start, trial.disk, scratch)
-        failure = None
-        record = await _boot(trial, start, accelerator=accelerator, scratch=scratch / "first")
-        failure = host_failure(record)
-        if failure and _may_repeat(trial, accelerator):
+        first, failure = await _boot_first(
+            trial, start, accelerator=accelerator, scratch=scratch / "first"
+        )
+        if first is not None and not (failure and _may_repeat(trial, accelerator)):
+            record = first
+        else:
             LOG.warning("%s: the host failed (%s); once more on TCG", SUBJECT.get(), failure)
             tcg = Accelerator(AcceleratorKind.TCG, "max", f"after KVM failed: {failure}")
             record = await _boot(trial, start, accelerator=tcg, scratch=scratch / "second")
@@ -135,6 +138,22 @@ def new_instance(login: Login, *, image_id: str = "") -> Instance:
         image_id=image_id or f"ami-{secrets.token_hex(9)[:17]}",
         public_keys={"imgforge": login.public_key},
     )
+
+
+async def _boot_first(
+    trial: Trial, start: Start, *, accelerator: Accelerator, scratch: Path
+) -> tuple[BootRecord | None, str | None]:
+    """Boot; return the record and how the host failed, if it did.
+
+    There is no record where QEMU did not even start, and may be started again on TCG.
+    """
+    try:
+        record = await _boot(trial, start, accelerator=accelerator, scratch=scratch)
+    except StartError as error:
+        if not _may_repeat(trial, accelerator):
+            raise
+        return None, str(error).partition("\n")[0]
+    return record, host_failure(record)
 
 
 async def _boot(

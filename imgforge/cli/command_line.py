@@ -1,5 +1,6 @@
 """One command, run: errors become words and exit codes."""
 
+import errno
 import logging
 import os
 import signal
@@ -13,7 +14,9 @@ from typer.exceptions import TyperException
 
 from imgforge.cli.app import app
 from imgforge.cli.terminal import stderr_console
-from imgforge.errors import ExitCode, ImgforgeError
+from imgforge.errors import ExitCode, HostError, ImgforgeError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def run_command_line(arguments: list[str]) -> int:
@@ -38,14 +41,23 @@ def run_command_line(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
     except Exception as error:  # the last net: a bug of ours must not look like a verdict
-        if "--debug" in arguments:
-            traceback.print_exc()
-        console.print(f"imgforge failed unexpectedly: {error!r}", markup=False, style="red")
-        console.print("It says nothing of the image. Run it again as imgforge --debug … for more.")
-        return ExitCode.HOST_OR_TOOL
+        return _tell_unexpected(console, error, debug="--debug" in arguments)
     if result == ExitCode.INTERRUPTED:  # what typer makes of a KeyboardInterrupt
         return _tell_interrupted(console)
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _tell_unexpected(console: Console, error: Exception, *, debug: bool) -> int:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        where = f"File {error.filename}" if error.filename else "A file of this command"
+        full = HostError(f"{where}: cannot be written: {error.strerror}.")
+        _explain(console, full, debug=debug)
+        return full.exit_code
+    if debug:
+        traceback.print_exc()
+    console.print(f"imgforge failed unexpectedly: {error!r}", markup=False, style="red")
+    console.print("It says nothing of the image. Run it again as imgforge --debug … for more.")
+    return ExitCode.HOST_OR_TOOL
 
 
 def _keep_quiet() -> None:

@@ -11,7 +11,7 @@ from imgforge.machine.event import (
     MetadataAsked,
 )
 from imgforge.machine.instance_type import INSTANCE_TYPES, T3_MICRO, T3_NANO, DiskBus, InstanceType
-from imgforge.machine.machine import Machine, start_machine
+from imgforge.machine.machine import Machine, StartError, start_machine
 from imgforge.machine.spec import BootSource, MachineSpec
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "MachineEvent",
     "MachineSpec",
     "MetadataAsked",
+    "StartError",
     "choose_accelerator",
     "find_proof_kernel",
     "start_machine",

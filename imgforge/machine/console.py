@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from imgforge.errors import HostError
@@ -52,7 +53,10 @@ class Console:
             return
         while self._read():
             pass
-        self._lines(self._text.finish())
+        try:
+            self._lines(self._text.finish())
+        except OSError as error:
+            self._fail(self._cannot_be_written(error))
         self.close()
 
     def close(self) -> None:
@@ -62,8 +66,9 @@ class Console:
         if not self._raw.closed:
             self._loop.remove_reader(self._wire.fileno())
         self._wire.close()
-        self._raw.close()
-        self._log.close()
+        for file in (self._raw, self._log):
+            with suppress(OSError):  # what a full disk keeps in a buffer was told already
+                file.close()
 
     def _read(self) -> bool:
         """Take one piece; tell whether there was one."""
@@ -81,11 +86,14 @@ class Console:
             self._lines(self._text.feed(data))
         except OSError as error:
             self._loop.remove_reader(self._wire.fileno())
-            self._fail(HostError(f"Console log in {self._folder}: cannot be written: {error}."))
+            self._fail(self._cannot_be_written(error))
             return False
         if self._timer is None and self._text.pending:
             self._timer = self._loop.call_later(_PENDING_EVERY_S, self._tell_pending)
         return True
+
+    def _cannot_be_written(self, error: OSError) -> HostError:
+        return HostError(f"Console log in {self._folder}: cannot be written: {error.strerror}.")
 
     def _keep(self, data: bytes) -> None:
         if self._raw_bytes > RAW_LIMIT_BYTES:

@@ -31,6 +31,10 @@ _OVERLAY_LIMIT_S = 60.0
 _LAST_WORDS_S = 1.0
 
 
+class StartError(HostError):
+    """QEMU ended before its machine ran."""
+
+
 class Machine:
     """A running machine. Made by `start_machine`.
 
@@ -68,7 +72,7 @@ class Machine:
         return self._stream.read()
 
     async def power_on(self, *, overlay: Path, relay: Path) -> None:
-        """Start QEMU, attach to it, and let it run. Raises HostError where it does not start."""
+        """Start QEMU, attach to it, and let it run. Raises StartError where it does not start."""
         console_wire, console_end = socket.socketpair()
         monitor_wire, monitor_end = socket.socketpair()
         with closing(console_end), closing(monitor_end):
@@ -105,7 +109,7 @@ class Machine:
             with suppress(TimeoutError):  # one that gave up says why before it goes
                 await asyncio.wait_for(_gone(process), _LAST_WORDS_S)
             process.kill()
-            raise HostError(
+            raise StartError(
                 f"QEMU did not start: {stderr_tail(process)}\n  {error}\n  {process.line}",
                 hint="`imgforge doctor` tells what this host can run.",
             ) from error
@@ -167,7 +171,7 @@ async def start_machine(spec: MachineSpec) -> AsyncIterator[Machine]:
     """Start the machine, and end it with the block. It is powered on, and not yet looked at.
 
     Call it on the thread of an event loop that outlives the machine: QEMU dies with that thread.
-    Raises BadInputError for a disk that is no file, HostError (with QEMU's own words) where QEMU
+    Raises BadInputError for a disk that is no file, StartError (with QEMU's own words) where QEMU
     does not start, CommandError where the overlay cannot be made.
     """
     if not spec.disk.is_file():
