@@ -14,6 +14,9 @@ echo "imgforge-init: going wrong: $wrong"
 _PANIC = "echo c >/proc/sysrq-trigger"
 _HANG = "while :; do /bin/busybox sleep 100; done"
 _REBOOT = "/bin/busybox reboot -f"
+_FILL = """/bin/busybox mount -o remount,rw /
+/bin/busybox dd if=/dev/urandom of=/fill bs=64k count=100
+/bin/busybox sync"""
 _CLEAN = "/bin/busybox umount /proc\n"
 # Clears the screen, sets the title, moves, colours, and is no UTF-8.
 FLOOD_LINE = b"\x1b[2J\x1b]0;owned\x07\x1b[1;1H\x1b[31m\xff\xfeflood " + b"x" * 63 + b"\n"
@@ -46,6 +49,7 @@ def write_overlay(folder: Path, *, guest: Path) -> None:
         "wrong-panic": _whole(_PANIC, start),
         "wrong-hang": _whole(_HANG, start),
         "wrong-reboot": _whole(_REBOOT, start),
+        "wrong-fill": _whole(_FILL, start),
         "wrong-flood": _whole(_FLOOD.format(count=FLOOD_BYTES), start),
         "wrong-drown": _whole(_FLOOD.format(count=DROWN_BYTES), start),
         "wrong-no-metadata": _whole(
