@@ -71,7 +71,10 @@ def _global_options(
 
 @app.command()
 def doctor(*, as_json: JsonOption = False) -> int:
-    """Look at this host: programs, memory, disk space, and whether KVM truly runs."""
+    """Look at this host, and prove whether KVM runs machines.
+
+    Exit code 3 where something that is needed is missing; the report names what installs it.
+    """
     from imgforge.doctor import examine_host
 
     with shown_progress(stderr_console()):
@@ -106,7 +109,11 @@ def build_disks(
     locked: LockedOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build a recipe's raw disks, without root and bit for bit the same each time."""
+    """Build a recipe's raw disks, without root.
+
+    The same recipe and packages give the same bytes each time. A disk whose input did not change
+    is left as it is.
+    """
     from imgforge.build import build
 
     loaded = load_recipe(recipe)
@@ -133,7 +140,11 @@ def boot_and_judge(
     network: NetworkOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Boot a disk the way EC2 would, log in with the injected key, and judge it."""
+    """Boot a disk the way EC2 would, log in, and judge it.
+
+    The disk is only read. Exit code 1 where it is rejected: the last lines name the stage that
+    failed and show the console around it.
+    """
     from imgforge import pipeline
     from imgforge.disk import open_disk
     from imgforge.trial import Surroundings
@@ -164,7 +175,7 @@ def convert(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Convert a raw disk, and compare the result with it block by block."""
+    """Convert a raw disk, and compare it back block by block."""
     from imgforge import pipeline
     from imgforge.disk import open_disk
 
@@ -192,7 +203,7 @@ def register(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Register an accepted disk in the local catalog as an AMI."""
+    """Register an accepted disk as an AMI of the local catalog."""
     from imgforge import pipeline
     from imgforge.acceptance import read_verdict
     from imgforge.catalog import NameConflict
@@ -222,7 +233,7 @@ def images(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List the images of the local catalog, or show one."""
+    """List the catalog's images, or show one."""
     from imgforge import pipeline
 
     found = pipeline.images(image_id)
@@ -242,7 +253,10 @@ def launch(
     network: NetworkOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Boot an image, print the ssh line that gets in, and run until interrupted."""
+    """Boot an image and print the ssh line that gets in.
+
+    It runs until it powers itself off or is interrupted; what it wrote is thrown away.
+    """
     from imgforge import pipeline
     from imgforge.launch import Launched
     from imgforge.trial import Surroundings
@@ -275,7 +289,10 @@ def run(
     locked: LockedOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Go the whole way: build, boot, judge, convert and register each layout."""
+    """Build, boot, judge, convert and register each layout.
+
+    An image that has the name already is deregistered in favour of the new one.
+    """
     from imgforge import pipeline
     from imgforge.trial import Surroundings
 
@@ -303,7 +320,11 @@ def run(
 def verify_reproducible(
     recipe: RecipeArgument, *, layout: LayoutOption = None, as_json: JsonOption = False
 ) -> int:
-    """Build twice under changed surroundings; name the first structure that differs."""
+    """Build twice, and name the first structure that differs.
+
+    The second time in another folder and cache, later, under another umask, time zone and
+    language; downloaded packages are shared. Exit code 1 where a disk differs.
+    """
     from imgforge.reproducibility import verify_recipe
 
     loaded = load_recipe(recipe)
