@@ -25,6 +25,7 @@ app = typer.Typer(
     help="EC2's machine-image life on one laptop: build, boot, judge, convert, register.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 recipe_app = typer.Typer(
@@ -203,7 +204,7 @@ def register(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Register an accepted disk as an AMI of the local catalog."""
+    """Register an accepted disk as an AMI (local catalog)."""
     from imgforge import pipeline
     from imgforge.acceptance import read_verdict
     from imgforge.catalog import NameConflict
