@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all, and what a killed run left is swept."""
 
 import ctypes
+import errno
 import fcntl
 import os
 import shutil
@@ -27,10 +28,24 @@ def appearing(destination: Path) -> Iterator[Path]:
         new = aside / "new"
         yield new
         sync(new)
-        if new.is_dir() and destination.is_dir():
+        if not new.is_dir():
+            new.replace(destination)
+        elif not _appear_as_folder(new, destination):
             return
-        new.replace(destination)
         sync_folder(destination.parent)
+
+
+def _appear_as_folder(new: Path, destination: Path) -> bool:
+    """Rename a folder unless one stands there already; tell whether it was renamed."""
+    try:
+        # An empty one could be replaced without an error, and is no less there.
+        if not destination.is_dir():
+            new.rename(destination)
+            return True
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+    return False
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from imgforge.programs import PROGRAMS
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = [ROOT / ".ci" / "run", *sorted((ROOT / "scripts").iterdir())]
+SCRIPTS = [ROOT / ".ci" / "run", *sorted(filter(Path.is_file, (ROOT / "scripts").iterdir()))]
 SHELL_SCRIPTS = [path for path in SCRIPTS if path.read_bytes()[:20].split(b"\n")[0].endswith(b"sh")]
 
 
