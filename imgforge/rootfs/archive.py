@@ -17,6 +17,7 @@ from imgforge.rootfs.tree import EntryKind, TreeEntry
 
 _XATTR = "SCHILY.xattr."  # star's and GNU tar's prefix in pax headers
 _ID_LIMIT = 2**32 - 2  # -1 means "no change" to chown(2)
+_MAJOR_LIMIT, _MINOR_LIMIT = 2**12, 2**20  # include/linux/kdev_t.h
 _MTIME_LIMIT_S = 2**31 - 1  # inodes of 128 bytes hold no more
 _SPARSE_LIMIT_BYTES = 64 * 2**30
 _DAMAGED = (
@@ -132,6 +133,13 @@ def _describe(member: tarfile.TarInfo, origin: str, latest_mtime_s: int) -> Tree
     else:
         raise BadInputError(f"{origin}: {member.name!r} is of an unknown kind {member.type!r}.")
     is_device = kind in {EntryKind.CHARACTER_DEVICE, EntryKind.BLOCK_DEVICE}
+    if is_device and not (
+        0 <= member.devmajor < _MAJOR_LIMIT and 0 <= member.devminor < _MINOR_LIMIT
+    ):
+        raise BadInputError(
+            f"{origin}: {member.name!r} is the device {member.devmajor}:{member.devminor}; Linux's "
+            f"numbers end at {_MAJOR_LIMIT - 1}:{_MINOR_LIMIT - 1}."
+        )
     return TreeEntry(
         path=member.name,
         kind=kind,

@@ -19,7 +19,10 @@ from imgforge.rootfs.tree import EntryKind, TreeEntry, write_index
 _BLOCK_BYTES = 1024 * 1024
 _ZEROS = bytes(_BLOCK_BYTES)
 _NAME_LIMIT_BYTES = 255  # ext2/3/4 and xfs
-_PATH_LIMIT_BYTES = 3072  # PATH_MAX is 4096, and the cache's own path comes before
+# mke2fs 1.47.0 -d writes behind its buffer where "/" and a path are exactly 2040 bytes (path_append
+# in misc/create_inode.c: no room for the NUL); the depth is for what walks the tree by recursion.
+_PATH_LIMIT_BYTES = 2000
+_DEPTH_LIMIT = 256
 _SYMLINK_LIMIT = 40  # as Linux (path_resolution(7))
 
 
@@ -194,6 +197,7 @@ class PlainTree:
         place = self._find(path, make=True)
         if place is None:
             raise self._refuse(path, "leads through something that is no folder")
+        self._check_length(path, place)  # symlinks may have made it longer
         return place
 
     def _find(self, path: str, *, make: bool = False) -> str | None:
@@ -235,9 +239,19 @@ class PlainTree:
         if any(len(os.fsencode(step)) > _NAME_LIMIT_BYTES for step in steps):
             raise self._refuse(path, f"has a name above {_NAME_LIMIT_BYTES} bytes")
         cleaned = "/".join(steps) or "."
-        if len(os.fsencode(cleaned)) > _PATH_LIMIT_BYTES or "\0" in cleaned:
-            raise self._refuse(path, f"is a path above {_PATH_LIMIT_BYTES} bytes, or has a NUL")
+        if "\0" in cleaned:
+            raise self._refuse(path, "has a NUL in its path")
+        self._check_length(path, cleaned)
         return cleaned
+
+    def _check_length(self, path: str, place: str) -> None:
+        size_bytes = len(os.fsencode(place))
+        if size_bytes > _PATH_LIMIT_BYTES:
+            raise self._refuse(
+                path, f"is a path of {size_bytes} bytes; mke2fs takes up to {_PATH_LIMIT_BYTES}"
+            )
+        if place.count("/") >= _DEPTH_LIMIT:
+            raise self._refuse(path, f"lies in more than {_DEPTH_LIMIT - 1} folders, the most")
 
     @contextmanager
     def _naming(self, place: str) -> Iterator[None]:

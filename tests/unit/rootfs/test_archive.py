@@ -156,3 +156,23 @@ def test_garbage_in_an_archive_is_refused_or_unpacked_inside(
     with contextlib.suppress(BadInputError):
         unpack(path, tree, latest_mtime_s=LATEST_S)
     assert {path.name for path in tmp_path.iterdir()} == {"tree", "x.tar"}
+
+
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE])
+@pytest.mark.parametrize("numbers", [(2097151, 2097151), (4096, 0), (0, 2**20), (-1, 0)])
+def test_a_device_beyond_linuxs_numbers_is_refused_by_name(
+    tmp_path: Path, tree: PlainTree, kind: bytes, numbers: tuple[int, int]
+) -> None:
+    node = member("dev/odd", kind, devmajor=numbers[0], devminor=numbers[1])
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+        tar.addfile(node)
+    with pytest.raises(BadInputError, match=rf"'dev/odd' is the device {numbers[0]}:{numbers[1]}"):
+        unpack(tmp_path / "x.tar", tree, latest_mtime_s=LATEST_S)
+
+
+def test_the_last_device_of_linux_is_taken(tmp_path: Path, tree: PlainTree) -> None:
+    node = member("dev/last", tarfile.BLKTYPE, devmajor=4095, devminor=2**20 - 1)
+    unpack(archive(tmp_path / "x.tar", (node, b"")), tree, latest_mtime_s=LATEST_S)
+    found = tree.get("dev/last")
+    assert found is not None
+    assert found.device == (4095, 2**20 - 1)

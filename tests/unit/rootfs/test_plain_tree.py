@@ -134,3 +134,22 @@ def test_blocks_of_zeros_become_holes(tree: PlainTree) -> None:
     status = (tree.folder / "big").stat()
     assert status.st_size == 8 * 2**20 + 3
     assert status.st_blocks * 512 < 2**20
+
+
+@pytest.mark.parametrize("folder", ["d/" * 1400, "d/" * 256, f"{'e' * 200}/" * 10])
+def test_a_path_that_mke2fs_would_crash_on_is_refused_by_name(tree: PlainTree, folder: str) -> None:
+    with pytest.raises(BadInputError, match=f"'{folder[:8]}.*(2000|255)"):
+        put(tree, f"{folder}file")
+
+
+def test_the_deepest_and_the_longest_path_are_taken(tree: PlainTree) -> None:
+    put(tree, "d/" * 255 + "f")
+    put(tree, f"{'e' * 199}/" * 9 + "f" * 200)
+
+
+def test_a_symlink_does_not_lead_past_the_longest_path(tree: PlainTree) -> None:
+    long = "/".join(["e" * 199] * 9)
+    put(tree, f"{long}/f")
+    link(tree, "short", long)
+    with pytest.raises(BadInputError, match=r"'short/.* bytes; mke2fs takes up to 2000"):
+        put(tree, f"short/{'g' * 201}")
