@@ -8,7 +8,7 @@ import email.utils
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -29,6 +29,7 @@ _SNAPSHOT = "http://snapshot.debian.org/archive"
 _HELPER = "/usr/lib/apt/apt-helper"
 _UPDATE_LIMIT_S = 600.0
 _DOWNLOAD_LIMIT_S = 3600.0
+_CONFIG_LIMIT_S = 60.0
 _ANY_EXIT_CODE = range(-64, 256)
 
 
@@ -93,7 +94,7 @@ def resolve(room: AptRoom, base: LockBase) -> Lock:
     """
     update = _apt(room, "apt-get", ["update", "-q"], timeout_s=_UPDATE_LIMIT_S)
     if update.exit_code:
-        raise _explain_update(base, room, _complaints(update))
+        raise explain_update(base, room.archives, _complaints(update))
     wanted = [*base.include]
     if base.variant == "minbase":
         wanted = ["?essential", "?priority(required)", "apt", *wanted]
@@ -225,7 +226,9 @@ def _apt(
 
 
 def _host_proxies() -> list[str]:
-    dump = run("apt-config", ["dump"], accepted_exit_codes=_ANY_EXIT_CODE).stdout.decode()
+    dump = run(
+        "apt-config", ["dump"], timeout_s=_CONFIG_LIMIT_S, accepted_exit_codes=_ANY_EXIT_CODE
+    ).stdout.decode(errors="replace")
     kept = re.compile(r'^Acquire::https?::(?!User-Agent)[^ ]* "[^"]+";$')
     return [line for line in dump.splitlines() if kept.match(line)]
 
@@ -265,10 +268,18 @@ def _complaints(completed: Completed) -> list[str]:
     return [line for line in lines if line.startswith(("E:", "W:", " "))] or lines[-5:]
 
 
-def _explain_update(base: LockBase, room: AptRoom, said: list[str]) -> HostError | BadInputError:
+def explain_update(
+    base: LockBase, archives: Sequence[str], said: Sequence[str]
+) -> HostError | BadInputError:
+    """Return the error for what `apt-get update` said: the recipe's fault or the mirrors'.
+
+    A mirror that answers, but not with the suite, is the recipe's; of one that refuses or cannot
+    be reached apt says "Failed to fetch".
+    """
     text = "\n".join("  " + line.strip() for line in said)
-    where = ", ".join(room.archives)
-    if re.search(r"\b404\b|File not found", text):
+    where = ", ".join(archives)
+    lacking = "does not have a Release file" in text and "Failed to fetch" not in text
+    if lacking or re.search(r"\b404\b|File not found", text):
         return BadInputError(
             f"Suite {base.suite}: not on the mirrors ({where}); apt says:\n{text}",
             hint="Check rootfs.source.suite and rootfs.source.mirrors.",

@@ -23,6 +23,7 @@ from imgforge.rootfs.package_mode import (
 
 _LOG = logging.getLogger("imgforge")
 _LIMIT_S = 3600.0
+_FIELD_LIMIT_S = 120.0
 _MERGED_USR = Path("/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh")
 _MARK = "IMGFORGE_BOOTSTRAP"
 _STEPS = ("I: extracting", "I: installing", "I: creating")
@@ -133,7 +134,8 @@ def _make_repository(folder: Path, packages: Sequence[Path]) -> None:
             os.link(package, folder / package.name)
         except OSError:
             shutil.copyfile(package, folder / package.name)
-        control = run("dpkg-deb", ["--field", package]).stdout.decode(errors="replace")
+        asked = run("dpkg-deb", ["--field", package], timeout_s=_FIELD_LIMIT_S)
+        control = asked.stdout.decode(errors="replace")
         sha256 = package.name.removesuffix(".deb")
         stanzas.append(
             f"{control.strip()}\nFilename: ./{package.name}\n"

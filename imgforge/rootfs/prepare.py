@@ -29,6 +29,7 @@ _LOG = logging.getLogger("imgforge")
 _FORMAT = 2  # raise it when the same inputs give another tree
 _PLAIN_MTIME_S = 1_600_000_000  # of files that come from folders, without packages
 _LATEST_MTIME_S = 2**31 - 1
+_UNPACK_LIMIT_S = 1200.0  # one package
 # Mount points and homes: without base-files no package brings them.
 _SKELETON = dict.fromkeys(("dev", "mnt", "proc", "run", "sys", "var"), 0o755) | {
     "root": 0o700,
@@ -217,7 +218,12 @@ def _unpack_packages(
     archive = scratch / "data.tar"
     for path in files:
         with archive.open("wb") as out:
-            run("dpkg-deb", ["--fsys-tarfile", path], streams=Streams(stdout=out))
+            run(
+                "dpkg-deb",
+                ["--fsys-tarfile", path],
+                streams=Streams(stdout=out),
+                timeout_s=_UNPACK_LIMIT_S,
+            )
         unpack(archive, tree, excluded=excluded, latest_mtime_s=tree.mtime_s)
     archive.unlink(missing_ok=True)
 
