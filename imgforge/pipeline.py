@@ -15,7 +15,7 @@ from imgforge.disk import Disk
 from imgforge.errors import BadInputError
 from imgforge.launch import Launched, LaunchWish, launch
 from imgforge.machine import Accelerator
-from imgforge.progress import SUBJECT, about, report
+from imgforge.progress import about, report
 from imgforge.recipe import ExpectPart, ImagePart, Layout, RecipeFile
 from imgforge.trial import Surroundings, Tested, Trial, pick_accelerator, try_disk
 
@@ -85,8 +85,8 @@ async def _test_all(trials: Sequence[Trial], accelerator: Accelerator) -> list[T
 
     async def test_one(trial: Trial) -> Tested:
         async with places:
-            SUBJECT.set(_name(trial.disk))  # of this task alone
-            return await try_disk(trial, accelerator=accelerator)
+            with about(_name(trial.disk)):  # of this task alone
+                return await try_disk(trial, accelerator=accelerator)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -167,13 +167,14 @@ def _registration(disk: Disk, *, name: str | None) -> ImageRegistration:
         )
     if disk.recipe is not None:
         registration = ImageRegistration.of_recipe(disk.recipe.image, layout=disk.layout)
-        return dataclasses.replace(registration, name=name) if name else registration
+        return dataclasses.replace(registration, name=name) if name is not None else registration
     if name is None:
         raise BadInputError(
             f"Disk {disk.path}: no recipe is known of it, so its image has no name.",
             hint="Give one with --name.",
         )
-    return ImageRegistration.of_recipe(ImagePart(name=name), layout=disk.layout)
+    # Not validated here: the catalog's rules tell what is wrong with a name.
+    return ImageRegistration.of_recipe(ImagePart.model_construct(name=name), layout=disk.layout)
 
 
 def _name(disk: Disk) -> str:

@@ -39,7 +39,8 @@ def load_recipe(path: Path) -> RecipeFile:
         # By way of JSON: there strict mode takes lists for tuples and text for enumerations.
         recipe = Recipe.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        found = [_describe(path, text, dict(problem)) for problem in error.errors()]
+        problems = _true_problems([dict(problem) for problem in error.errors()])
+        found = [_describe(path, text, problem) for problem in problems]
         raise BadInputError(
             "\n".join(found), hint="imgforge recipe schema prints all that is allowed."
         ) from None
@@ -63,6 +64,20 @@ def _read_text(path: Path) -> str:
     if len(content) > _LARGEST_BYTES:
         raise BadInputError(f"Recipe {path}: it has more than {_LARGEST_BYTES} bytes: no recipe.")
     return text.replace("\r\n", "\n")
+
+
+def _true_problems(problems: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out that a list is too short where that is only because its items are wrong."""
+    places = [problem["loc"] for problem in problems]
+
+    def follows(problem: dict[str, Any]) -> bool:
+        place = problem["loc"]
+        within = [other for other in places if len(other) > len(place)]
+        return problem["type"] == "too_short" and any(
+            other[: len(place)] == place for other in within
+        )
+
+    return [problem for problem in problems if not follows(problem)]
 
 
 def _describe(path: Path, text: str, problem: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from imgforge.recipe import Layout, RecipeFile
 
 _BUILD_LIMIT_S = 1800
 # Everything that a sloppy build would let through: time zone, language, umask, folders, cache.
-_ELSEWHERE = {"TZ": "Pacific/Auckland", "LC_ALL": "C", "LANG": "tr_TR.UTF-8"}
+_ELSEWHERE = {"TZ": "Pacific/Auckland", "LC_ALL": "tr_TR.UTF-8"}
 _UMASK_ELSEWHERE = 0o077
 
 

@@ -4,8 +4,9 @@ import asyncio
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from imgforge.acceptance import (
     write_verdict,
 )
 from imgforge.disk import Disk, PvBootFailure, disk_sha256, evaluate_pv_boot
-from imgforge.errors import BadInputError
+from imgforge.errors import HostError
 from imgforge.files import scratch_folder
 from imgforge.machine import (
     Accelerator,
@@ -40,10 +41,12 @@ from imgforge.machine import (
     start_machine,
 )
 from imgforge.metadata import Instance
-from imgforge.progress import LOG, SUBJECT, report
+from imgforge.progress import report, warn
 from imgforge.recipe import ExpectPart
 
 _VERDICT_FILE = "verdict.json"
+_CLAIM_LIMIT_S = 7200
+_CLAIM_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,35 +103,40 @@ async def try_disk(trial: Trial, *, accelerator: Accelerator) -> Tested:
 
     The folder gets console.raw, console.log, metadata.jsonl, qemu.argv and, last, verdict.json.
     A boot that the host itself ended is repeated once on TCG, unless KVM was asked for by name;
-    the verdict says so. Raises HostError where the host fails, BadInputError where the folder is
-    in use by another run.
+    the verdict says so. A test that another run has going in the folder is waited for. Raises
+    HostError where the host fails.
     """
-    with _claimed(trial.folder), scratch_folder(trial.folder) as scratch:
-        (trial.folder / _VERDICT_FILE).unlink(missing_ok=True)
-        start = await asyncio.to_thread(find_start, trial.disk, scratch)
-        first, failure = await _boot_first(
-            trial, start, accelerator=accelerator, scratch=scratch / "first"
-        )
-        if first is not None and not (failure and _may_repeat(trial, accelerator)):
-            record = first
-        else:
-            LOG.warning("%s: the host failed (%s); once more on TCG", SUBJECT.get(), failure)
-            tcg = Accelerator(AcceleratorKind.TCG, "max", f"after KVM failed: {failure}")
-            record = await _boot(trial, start, accelerator=tcg, scratch=scratch / "second")
-        after = await asyncio.to_thread(disk_sha256, trial.disk.path)
-        verdict = judge(
-            record,
-            expect=trial.expect,
-            disk=DiskReport(
-                sha256_before=trial.disk.sha256, sha256_after=after, layout=trial.disk.layout
-            ),
-            recipe_sha256=trial.disk.recipe_sha256,
-            lock_sha256=trial.disk.lock_sha256,
-            created=datetime.now(UTC),
-        ).model_copy(update={"host_failure": failure, "notes": start.notes})
-        write_verdict(trial.folder, verdict)
-        report(verdict.reason)
-        return Tested(trial.disk, verdict, trial.folder, record.console_lines)
+    async with _claimed(trial.folder):
+        with scratch_folder(trial.folder) as scratch:
+            return await _try_claimed(trial, accelerator=accelerator, scratch=scratch)
+
+
+async def _try_claimed(trial: Trial, *, accelerator: Accelerator, scratch: Path) -> Tested:
+    (trial.folder / _VERDICT_FILE).unlink(missing_ok=True)
+    start = await asyncio.to_thread(find_start, trial.disk, scratch)
+    first, failure = await _boot_first(
+        trial, start, accelerator=accelerator, scratch=scratch / "first"
+    )
+    if first is not None and not (failure and _may_repeat(trial, accelerator)):
+        record = first
+    else:
+        warn(f"the host failed ({failure}); once more on TCG")
+        tcg = Accelerator(AcceleratorKind.TCG, "max", f"after KVM failed: {failure}")
+        record = await _boot(trial, start, accelerator=tcg, scratch=scratch / "second")
+    after = await asyncio.to_thread(disk_sha256, trial.disk.path)
+    verdict = judge(
+        record,
+        expect=trial.expect,
+        disk=DiskReport(
+            sha256_before=trial.disk.sha256, sha256_after=after, layout=trial.disk.layout
+        ),
+        recipe_sha256=trial.disk.recipe_sha256,
+        lock_sha256=trial.disk.lock_sha256,
+        created=datetime.now(UTC),
+    ).model_copy(update={"host_failure": failure, "notes": start.notes})
+    write_verdict(trial.folder, verdict)
+    report(verdict.reason)
+    return Tested(trial.disk, verdict, trial.folder, record.console_lines)
 
 
 def new_instance(login: Login, *, image_id: str = "") -> Instance:
@@ -198,7 +206,7 @@ def find_start(disk: Disk, folder: Path) -> Start:
     if isinstance(found, PvBootFailure):
         return Start(BootSource(), BootMethod.DIRECT, found)
     for note in found.notes:
-        LOG.warning("%s: %s", SUBJECT.get(), note)
+        warn(note)
     source = BootSource(found.kernel, found.initrd, _with_serial_console(found.command_line))
     return Start(source, BootMethod.DIRECT, notes=found.notes)
 
@@ -209,19 +217,41 @@ def _with_serial_console(command_line: str) -> str:
     return command_line if "console=ttyS0" in words else f"{command_line} console=ttyS0".strip()
 
 
-@contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Hold `folder` for one trial; two in one folder would mix their evidence."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+@asynccontextmanager
+async def _claimed(folder: Path) -> AsyncIterator[None]:
+    """Hold `folder` for one trial: two at once would mix their evidence. Wait for the other."""
+    descriptor = await asyncio.to_thread(_open_lock, folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise BadInputError(
-            f"Folder {folder}: another test is running there.",
-            hint="Give this one a folder of its own with --out.",
-        ) from None
-    else:
+        await _lock(descriptor, folder)
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_lock(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    return os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+async def _lock(descriptor: int, folder: Path) -> None:
+    # flock(2) tells nobody when it becomes free, and a thread that waits for it could not be
+    # interrupted: so it is asked again and again.
+    end_s = time.monotonic() + _CLAIM_LIMIT_S
+    if _try_lock(descriptor):
+        return
+    report(f"another test is running in {folder}: waiting for it")
+    while not _try_lock(descriptor):
+        if time.monotonic() > end_s:
+            raise HostError(
+                f"Folder {folder}: another test has been running there for {_CLAIM_LIMIT_S} s.",
+                hint="Give this one a folder of its own with --out.",
+            )
+        await asyncio.sleep(_CLAIM_PAUSE_S)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -229,6 +229,10 @@ def _find_problem(disk: Disk, verdict: Verdict | None) -> str | None:
     tested = verdict.disk
     if not verdict.accepted:
         return f"its verdict is a rejection: {verdict.reason.rstrip('.')}"
+    if not verdict.checks or verdict.failed_stage or verdict.sign:
+        return "its verdict contradicts itself: accepted, but not by its checks, stages or sign"
+    if failed := [check.id for check in verdict.checks if not check.passed]:
+        return f"its verdict contradicts itself: accepted, though {failed[0]} does not hold"
     if tested.sha256_before != tested.sha256_after:
         return "the disk changed while it was tested"
     if tested.sha256_after != disk.sha256:

@@ -25,7 +25,7 @@ app = typer.Typer(
     help="EC2's machine-image life on one laptop: build, boot, judge, convert, register.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 recipe_app = typer.Typer(
@@ -71,15 +71,15 @@ def _global_options(
 
 
 @app.command()
-def doctor(*, as_json: JsonOption = False) -> int:
-    """Look at this host, and prove whether KVM runs machines.
+def doctor(*, accel: AccelOption = AcceleratorWish.AUTO, as_json: JsonOption = False) -> int:
+    """Look at this host, and prove whether KVM runs.
 
     Exit code 3 where something that is needed is missing; the report names what installs it.
     """
     from imgforge.doctor import examine_host
 
     with shown_progress(stderr_console()):
-        report = examine_host()
+        report = examine_host(accel)
     if as_json:
         print_json(report.as_json())
     else:
@@ -176,7 +176,7 @@ def convert(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Convert a raw disk, and compare it back block by block."""
+    """Convert a raw disk, and compare it back."""
     from imgforge import pipeline
     from imgforge.disk import open_disk
 
@@ -321,7 +321,7 @@ def run(
 def verify_reproducible(
     recipe: RecipeArgument, *, layout: LayoutOption = None, as_json: JsonOption = False
 ) -> int:
-    """Build twice, and name the first structure that differs.
+    """Build twice, and name the first difference.
 
     The second time in another folder and cache, later, under another umask, time zone and
     language; downloaded packages are shared. Exit code 1 where a disk differs.

@@ -16,48 +16,73 @@ from imgforge.cli.app import app
 from imgforge.cli.terminal import stderr_console
 from imgforge.errors import ExitCode, HostError, ImgforgeError
 
+_USAGE_HINT = "imgforge --help, or imgforge COMMAND --help, lists what there is."
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def run_command_line(arguments: list[str]) -> int:
     """Run one command; return its exit code."""
     console = stderr_console()
-    if "--debug" not in arguments:
+    debug = "--debug" in arguments
+    if not debug:
         _keep_quiet()
     try:
         result = app(args=arguments, prog_name="imgforge", standalone_mode=False)
-    except ImgforgeError as error:
-        _explain(console, error, debug="--debug" in arguments)
-        return error.exit_code
-    except TyperException as error:
-        if message := error.format_message():
-            console.print(message, markup=False, highlight=False, soft_wrap=True)
-        console.print("imgforge --help, or imgforge COMMAND --help, lists what there is.")
-        return ExitCode.BAD_INPUT
+        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return _tell_interrupted(console)
-    except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
+    except SystemExit as leaving:
+        # What typer makes of a reader that has gone; to us it is no failure, least of all a 1.
+        if not isinstance(leaving.__context__, BrokenPipeError):
+            raise
+        return _silence_stdout()
     except Exception as error:  # the last net: a bug of ours must not look like a verdict
-        return _tell_unexpected(console, error, debug="--debug" in arguments)
+        return _tell(console, error, debug=debug)
     if result == ExitCode.INTERRUPTED:  # what typer makes of a KeyboardInterrupt
         return _tell_interrupted(console)
     return result if isinstance(result, int) else ExitCode.DONE
 
 
-def _tell_unexpected(console: Console, error: Exception, *, debug: bool) -> int:
-    if isinstance(error, OSError) and error.errno in _FULL:
-        where = f"File {error.filename}" if error.filename else "A file of this command"
-        full = HostError(f"{where}: cannot be written: {error.strerror}.")
-        _explain(console, full, debug=debug)
-        return full.exit_code
-    if debug:
-        traceback.print_exc()
-    console.print(f"imgforge failed unexpectedly: {error!r}", markup=False, style="red")
-    console.print("It says nothing of the image. Run it again as imgforge --debug … for more.")
-    return ExitCode.HOST_OR_TOOL
+def _tell(console: Console, error: Exception, *, debug: bool) -> int:
+    """Tell an error in words; return its exit code."""
+    match error:
+        case ImgforgeError():
+            _explain(console, error, debug=debug)
+            return error.exit_code
+        case TyperException():
+            if message := error.format_message():
+                console.print(message, markup=False, highlight=False, soft_wrap=True)
+            console.print(_USAGE_HINT, soft_wrap=True)
+            return ExitCode.BAD_INPUT
+        case BrokenPipeError():
+            return _silence_stdout()
+        case OSError(errno=number, strerror=reason) if number in _FULL:
+            where = f"File {error.filename}" if error.filename else "A file of this command"
+            return _tell_host(console, f"{where}: cannot be written: {reason}.", debug=debug)
+        case OSError(filename=name, strerror=str(reason)) if name:
+            what = f"File {os.fsdecode(name)}: {reason.lower()}."
+            return _tell_host(console, what, debug=debug)
+        case _:
+            if debug:
+                traceback.print_exc()
+            console.print(f"imgforge failed unexpectedly: {error!r}", markup=False, style="red")
+            console.print(
+                "It says nothing of the image. Run it again as imgforge --debug … for more."
+            )
+            return ExitCode.HOST_OR_TOOL
+
+
+def _silence_stdout() -> int:
+    """Whoever read our output has gone, or cannot take it: Python must not try once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return ExitCode.DONE
+
+
+def _tell_host(console: Console, message: str, *, debug: bool) -> int:
+    _silence_stdout()
+    error = HostError(message, hint="Is it the right place, and may this user write there?")
+    _explain(console, error, debug=debug)
+    return error.exit_code
 
 
 def _keep_quiet() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from imgforge.catalog import Image
     from imgforge.convert import Artifact
     from imgforge.disk import Disk
-    from imgforge.doctor import HostReport, ProgramState
+    from imgforge.doctor import HostReport
     from imgforge.launch import Launched
     from imgforge.pipeline import RunResult
     from imgforge.reproducibility import Comparison
@@ -217,7 +217,7 @@ def host_report(console: Console, report: HostReport) -> None:
 def _stage_seconds(verdict: Verdict) -> str:
     reached = [stage for stage in verdict.stages if stage.reached]
     shown = [
-        f"{stage.name} {stage.seconds:.1f}" if stage.seconds is not None else f"{stage.name} -"
+        f"{stage.name} {stage.seconds:.1f}" if stage.seconds is not None else f"{stage.name} yes"
         for stage in reached
     ]
     return ", ".join(shown) or "none"
@@ -236,12 +236,6 @@ def _stage_cells(verdict: Verdict) -> tuple[str, ...]:
         else:
             cells.append("yes" if stage.seconds is None else f"{stage.seconds:.1f}")
     return tuple(cells)
-
-
-def _program_word(state: ProgramState) -> str:
-    if state.is_missing:
-        return "MISSING" if state.required else "missing, and only sometimes needed"
-    return state.version or state.path
 
 
 def _word(verdict: Verdict) -> str:

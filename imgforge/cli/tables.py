@@ -4,21 +4,30 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 
 def print_rows(console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows as a table, or, where the terminal is too narrow for it, one field a line."""
-    kept = [list(row) for row in rows]
-    if console.width < _natural_width(headings, kept):
+    kept = [[_printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *kept, strict=True)]
+    if console.width < sum(widths) + 2 * (len(widths) - 1):
         _print_records(console, headings, kept)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)
+    _print_line(console, headings, widths, style="bold")
     for row in kept:
-        table.add_row(*map(escape, row))
-    console.print(table)
+        _print_line(console, row, widths)
+
+
+def _print_line(
+    console: Console, cells: Sequence[str], widths: Sequence[int], *, style: str = ""
+) -> None:
+    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    console.print("  ".join(padded).rstrip(), markup=False, soft_wrap=True, style=style)
+
+
+def _printable(cell: str) -> str:
+    """Return a cell without what would break its line: a file's name may hold anything."""
+    return "".join(character if character.isprintable() else "?" for character in cell)
 
 
 def _print_records(
@@ -31,11 +40,6 @@ def _print_records(
         for heading, cell in zip(headings, row, strict=True):
             label = heading.ljust(width)
             console.print(f"[bold]{escape(label)}[/bold]  {escape(cell)}", soft_wrap=True)
-
-
-def _natural_width(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    widths = [max(len(cell) for cell in column) for column in zip(headings, *rows, strict=True)]
-    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def human_size(size_bytes: int) -> str:

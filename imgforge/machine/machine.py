@@ -183,7 +183,8 @@ async def start_machine(spec: MachineSpec) -> AsyncIterator[Machine]:
         scratch_folder(_runtime_parent()) as runtime,
         (spec.folder / "metadata.jsonl").open("w", encoding="utf-8") as log,
     ):
-        overlay = scratch / "overlay.qcow2"
+        # Absolute: a relative name such as "nbd:x" or "-x" would mean something else to qemu-img.
+        overlay = (scratch / "overlay.qcow2").absolute()
         await asyncio.to_thread(_create_overlay, spec, overlay)
         async with MetadataService(
             spec.instance,

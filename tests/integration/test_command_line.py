@@ -95,3 +95,42 @@ def _environments() -> list[bytes]:
         except OSError:
             continue
     return found
+
+
+def test_a_reader_that_goes_away_is_no_rejection(tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "imgforge", "images"]
+    ended = subprocess.run(
+        command, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False, env=environment
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_an_output_that_is_full_is_the_hosts_failure(tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "imgforge", "images"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+            env=environment,
+        )
+    assert ended.returncode == 3
+    assert b"No space left on device" in ended.stderr
+    assert b"unexpectedly" not in ended.stderr
+
+
+def test_a_place_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.touch()
+    disk = tmp_path / "x.raw"
+    disk.write_bytes(bytes(1024))
+    ended = imgforge("test", str(disk), "--out", str(taken))
+    assert ended.returncode == 3
+    assert f"File {taken}: file exists." in ended.stderr
+    assert "unexpectedly" not in ended.stderr

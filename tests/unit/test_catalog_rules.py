@@ -280,7 +280,7 @@ def make_verdict(**changes: Any) -> Verdict:
         "sign": None,
         "boot_method": "bios",
         "stages": [],
-        "checks": [],
+        "checks": [{"id": "booted", "passed": True, "evidence": "logged in"}],
         "failed_stage": None,
         "created": "2026-01-01T00:00:00Z",
     }
@@ -320,3 +320,19 @@ def test_the_gate_stays_shut_without_a_verdict_and_for_a_rejection() -> None:
     with pytest.raises(ImageRejectedError, match="the kernel panicked"):
         check_gate(DISK, verdict=rejected, gate=Gate.VERDICT)
     assert not check_gate(DISK, verdict=rejected, gate=Gate.UNVERIFIED)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"checks": []},
+        {"checks": [{"id": "booted", "passed": False, "evidence": "nobody got in"}]},
+        {"failed_stage": "kernel"},
+        {
+            "sign": {"id": "x", "meaning": "m", "text": "t", "seconds": 1.0, "hint": ""},
+        },
+    ],
+)
+def test_the_gate_stays_shut_for_a_verdict_that_contradicts_itself(changes: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError, match="contradicts itself"):
+        check_gate(DISK, verdict=make_verdict(**changes), gate=Gate.VERDICT)

@@ -256,3 +256,12 @@ def _nodes(value: Any) -> list[dict[str, Any]]:
 def test_an_endless_file_is_no_recipe() -> None:
     with pytest.raises(BadInputError, match="more than 1048576 bytes"):
         load_recipe(Path("/dev/zero"))
+
+
+def test_a_broken_item_is_not_told_a_second_time_as_a_short_list(tmp_path: Path) -> None:
+    good = next(path for path in RECIPES if path.stem == "minimal").read_text()
+    path = tmp_path / "x.toml"
+    path.write_text(good.replace('kernel = "/boot/vmlinuz-*"', 'kernel = "/boot/../etc/passwd"'))
+    with pytest.raises(BadInputError) as caught:
+        load_recipe(path)
+    assert len(str(caught.value).splitlines()) == 1
