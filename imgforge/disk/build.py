@@ -32,6 +32,7 @@ from imgforge.disk.record import (
     synced_meanwhile,
     write_record,
 )
+from imgforge.disk.reserved import check_reserved_names
 from imgforge.disk.xfs import make_xfs
 from imgforge.errors import HostError
 from imgforge.files import appearing
@@ -59,6 +60,10 @@ def build_disk(
     if existing is not None:
         _LOG.info("disk %s: unchanged", destination.name)
         return existing
+    kind = recipe_file.recipe.disk.filesystem
+    stages = () if layout.is_pv else find_stages(kind).all
+    names = ["menu.lst", *(path.name for path in stages)]
+    check_reserved_names(rootfs.tree, kind=kind, boot_files=names)
     entries = resolve_entries(recipe_file, rootfs.tree)
     content = Content(file_bytes=rootfs.content_bytes, paths=_count_lines(rootfs.index))
     plan = plan_disk(recipe_file, layout=layout, content=content, tree=rootfs.tree)
@@ -67,7 +72,7 @@ def build_disk(
         destination.name,
         layout.value,
         plan.size_bytes // _MIB,
-        recipe_file.recipe.disk.filesystem.value,
+        kind.value,
     )
     _check_host_space(destination.parent, rootfs)
     menu = format_menu(recipe_file.recipe.boot, entries, layout=layout)
@@ -75,9 +80,7 @@ def build_disk(
         try:
             _assemble(new, rootfs, recipe_file, layout=layout, plan=plan, menu=menu)
         except FilesystemFullError as error:
-            enough = automatic_size(
-                layout=layout, content=content, kind=recipe_file.recipe.disk.filesystem
-            )
+            enough = automatic_size(layout=layout, content=content, kind=kind)
             raise too_small(
                 recipe_file,
                 needed=content.rounded_bytes,

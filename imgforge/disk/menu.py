@@ -77,7 +77,21 @@ def _find_one(place: str, tree: Path, pattern: str) -> str:
         raise BadInputError(f"{place}: {pattern}: several files match: {several}.")
     if found:
         raise BadInputError(f"{place}: /{found[0]} is no file.")
+    for name in _expand(tree, pattern):
+        target = _read_link(tree, name)
+        if target is not None:
+            raise BadInputError(
+                f"{place}: /{name} is a symlink to {target!r}, which leads to nothing in the tree."
+            )
     raise BadInputError(f"{place}: {pattern}: no file matches; {_show_folder(tree, pattern)}.")
+
+
+def _read_link(tree: Path, path: str) -> str | None:
+    """Return where the symlink `path` points; None where it is none."""
+    parent, _, name = path.rpartition("/")
+    resolved = _resolve(tree, parent)
+    link = None if resolved is None else tree / resolved / name
+    return str(link.readlink()) if link is not None and link.is_symlink() else None
 
 
 def _show_folder(tree: Path, pattern: str) -> str:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -257,7 +258,9 @@ def boot_values(kernel: str, **more: Any) -> dict[str, Any]:
         ("/nowhere/vmlinuz", "there is no folder /nowhere"),
         ("/usr/lib*", "no file matches; /usr holds"),
         ("/boot", "/boot is no file"),
-        ("/usr/long-link", "no file matches"),
+        ("/usr/long-link", f"/usr/long-link is a symlink to '/etc/{'x' * 100}', which leads to no"),
+        ("/usr/long-*", "/usr/long-link is a symlink to '/etc/xxx"),
+        ("/usr/no-link", "no file matches; /usr holds"),
     ],
 )
 def test_a_kernel_that_is_not_one_file_is_refused(
@@ -309,6 +312,55 @@ def test_an_own_menu_in_the_tree_gives_way(
     place = f"{disk.path}?offset={2**20}"
     assert run("e2fsck", ["-fn", place], accepted_exit_codes=range(99)).exit_code == 0
     assert (rootfs.tree / "boot/grub/menu.lst").read_text() == "title theirs\n"
+
+
+@pytest.mark.parametrize("layout", [Layout.PV, Layout.HVM_MBR])
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize(
+    ("path", "made", "message"),
+    [
+        ("boot/grub/menu.lst", "folder", "/boot/grub/menu.lst is a folder; a file"),
+        ("boot/grub", "link", "/boot/grub is a symlink to '/usr'; it must be a folder"),
+        ("boot/grub", "file", "/boot/grub is no folder; it must be a folder"),
+        ("boot", "link", "/boot is a symlink to '/usr'; it must be a folder"),
+    ],
+)
+def test_what_stands_in_the_boot_loaders_way_is_named(
+    tmp_path: Path,
+    rootfs: Rootfs,
+    recipe: MakeRecipe,
+    layout: Layout,
+    kind: str,
+    path: str,
+    made: str,
+    message: str,
+) -> None:
+    obstruct(rootfs.tree / path, made)
+    with pytest.raises(BadInputError, match=re.escape(message)) as caught:
+        build_disk(rootfs, recipe(filesystem=kind), layout=layout, destination=tmp_path / "a.raw")
+    assert caught.value.hint
+    assert leftovers(tmp_path) == ["rootfs"]
+
+
+@pytest.mark.parametrize("made", ["file", "link"])
+def test_lost_and_found_that_is_no_folder_is_a_clash_of_names(
+    tmp_path: Path, rootfs: Rootfs, recipe: MakeRecipe, made: str
+) -> None:
+    obstruct(rootfs.tree / "lost+found", made)
+    with pytest.raises(BadInputError, match=r"/lost\+found is .*on ext4 a folder of that name"):
+        build_disk(rootfs, recipe(), layout=Layout.PV, destination=tmp_path / "a.raw")
+
+
+def obstruct(path: Path, made: str) -> None:
+    if path.is_dir():
+        path.rename(path.with_name("elsewhere"))
+    path.parent.mkdir(exist_ok=True, parents=True)
+    if made == "folder":
+        path.mkdir()
+    elif made == "link":
+        path.symlink_to("/usr")
+    else:
+        path.touch()
 
 
 def test_a_tree_that_is_not_its_index_is_the_hosts_failure(
