@@ -38,7 +38,13 @@ def add_initramfs(tree: PlainTree, wanted: Initramfs, *, init: Path) -> None:
         entries += _module_entries(tree, version, wanted.modules)
     archive = write_cpio(entries, mtime_s=tree.mtime_s)
     entry = TreeEntry(wanted.path, EntryKind.FILE, 0o644, 0, 0, tree.mtime_s)
-    tree.add_file(entry, BytesIO(archive))
+    try:
+        tree.add_file(entry, BytesIO(archive))
+    except BadInputError as error:
+        raise BadInputError(
+            f"rootfs.initramfs.path: {error}",
+            hint="Name a file that is free, as in /boot/initrd.img.",
+        ) from None
 
 
 def _module_entries(tree: PlainTree, version: str, names: tuple[str, ...]) -> list[CpioEntry]:

@@ -92,3 +92,12 @@ def test_depmod_never_writes_where_a_hostile_tree_points(tmp_path: Path) -> None
     index_modules(tree, "6.1", scratch=tmp_path / "scratch")
     assert list(outside.iterdir()) == []
     assert tree.get("lib/modules/6.1/modules.dep") is not None
+
+
+@pytest.mark.parametrize("path", ["/boot", "/boot/vmlinuz/initrd.img"])
+def test_a_path_that_cannot_be_a_file_is_named_by_its_key(
+    tmp_path: Path, init: Path, path: str
+) -> None:
+    tree = make_tree(tmp_path / "tree", STATIC)
+    with pytest.raises(BadInputError, match=rf"rootfs\.initramfs\.path: .*'{path}'"):
+        add_initramfs(tree, Initramfs(path=path, init="init"), init=init)
