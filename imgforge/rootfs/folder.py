@@ -97,14 +97,19 @@ def _identity(status: os.stat_result) -> str:
 
 def _walk(folder: Path) -> Iterator[Path]:
     """Give everything below `folder`, parents first, in the order of their names' bytes."""
-    try:
-        children = sorted(folder.iterdir(), key=os.fsencode)
-    except OSError as error:
-        raise _refuse(folder, error) from None
-    for child in children:
+    pending = _list_reversed(folder)
+    while pending:  # no recursion: a folder may be deeper than Python's stack
+        child = pending.pop()
         yield child
         if child.is_dir() and not child.is_symlink():
-            yield from _walk(child)
+            pending += _list_reversed(child)
+
+
+def _list_reversed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir(), key=os.fsencode, reverse=True)
+    except OSError as error:
+        raise _refuse(folder, error) from None
 
 
 def _kind(plain: Path, mode: int) -> EntryKind:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from imgforge.disk import build_disk, disk_sha256, open_disk
 from imgforge.errors import BadInputError, CommandError, HostError, MissingProgramError
 from imgforge.recipe import Layout, RecipeFile
 from imgforge.rootfs import EntryKind, Rootfs, TreeEntry
+from imgforge.rootfs.plain_tree import PlainTree
 from imgforge.rootfs.tree import write_index
 
 MakeRecipe = Callable[..., RecipeFile]
@@ -361,6 +363,21 @@ def obstruct(path: Path, made: str) -> None:
         path.symlink_to("/usr")
     else:
         path.touch()
+
+
+@pytest.mark.parametrize("path", ["d/" * 255 + "f", f"{'e' * 199}/" * 9 + "f" * 200])
+def test_mke2fs_takes_the_deepest_and_the_longest_path_of_a_tree(
+    tmp_path: Path, recipe: MakeRecipe, path: str
+) -> None:
+    tree = PlainTree(tmp_path / "tree", origin="x", mtime_s=7)
+    for name in (path, "k"):
+        tree.add_file(TreeEntry(name, EntryKind.FILE, 0o644, 0, 0, 7), BytesIO(b"x"))
+    sha256, content_bytes = tree.finish(tmp_path / "index")
+    rootfs = Rootfs(tree.folder, tmp_path / "index", sha256, "", content_bytes)
+    disk = build_disk(
+        rootfs, with_boot(recipe(), "/k"), layout=Layout.PV, destination=tmp_path / "a.raw"
+    )
+    assert run("e2fsck", ["-fn", disk.path], accepted_exit_codes=range(99)).exit_code == 0
 
 
 def test_a_tree_that_is_not_its_index_is_the_hosts_failure(

@@ -1,5 +1,6 @@
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,21 @@ def test_a_socket_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="nowhere"):
         fingerprint(tmp_path / "nowhere")
+
+
+def test_a_folder_deeper_than_pythons_stack_is_refused_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "o"
+    folder.mkdir()
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    try:
+        assert fingerprint(folder)
+        with pytest.raises(BadInputError, match="more than 255 folders"):
+            make_tree(tmp_path / "1", folder)
+    finally:  # shutil.rmtree, pytest's own way, goes by recursion
+        subprocess.run(["rm", "-rf", folder], check=True, timeout=60)
