@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SECTOR_BYTES = 512
+_LARGEST_BYTES = 2 * 2**40
 
 
 class Layout(StrEnum):
@@ -43,7 +44,7 @@ class FilesystemType(StrEnum):
 
 def parse_size(text: str) -> int:
     """Return the bytes of a size such as "512M" or "10G" (powers of 1024)."""
-    match = re.fullmatch(r"([0-9]+)\s*([KMGT]?)i?B?", text.strip())
+    match = re.fullmatch(r"([0-9]{1,15})\s*([KMGT]?)i?B?", text.strip())
     if match is None:
         raise ValueError('a size is a whole number with K, M, G or T behind it, as in "512M"')
     return int(match[1]) * _UNITS[match[2]]
@@ -54,6 +55,8 @@ def _check_size(text: str) -> str:
         size_bytes = parse_size(text)
         if size_bytes % _SECTOR_BYTES or size_bytes == 0:
             raise ValueError(f"a disk is a whole number of {_SECTOR_BYTES}-byte sectors, above 0")
+        if size_bytes > _LARGEST_BYTES:
+            raise ValueError("GRUB Legacy and the MBR reach 2 TiB: a disk is at most 2T")
     return text
 
 

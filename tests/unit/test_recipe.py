@@ -100,6 +100,7 @@ def test_our_own_recipes_are_good(path: Path) -> None:
         ('size = "64M"', 'size = "64 Mebi"', 'found "64 Mebi"'),
         ('size = "64M"', 'size = "100"', "512-byte sectors"),
         ('size = "64M"', 'size = "0"', "above 0"),
+        ('size = "64M"', 'size = "3T"', "at most 2T"),
         ('size = "64M"', 'size = "-5M"', "a size is a whole number"),
         ('size = "64M"', "size = 64", "r.toml:11: disk.size: input should be a valid string"),
         ('filesystem = "ext4"', 'filesystem = "btrfs"', "'ext2', 'ext3', 'ext4' or 'xfs'"),
