@@ -7,6 +7,7 @@ outlive a call from a thread that outlives it.
 import contextlib
 import ctypes
 import os
+import resource
 import select
 import shlex
 import shutil
@@ -35,23 +36,28 @@ _INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Streams:
     """What goes into a program and where its output goes.
 
-    Without `stdout`, a file, its output is kept in memory; `on_stderr` sees each line of its
-    stderr as it comes.
+    Without `stdout` and `stderr`, files, its output is kept in memory, however much it is;
+    `on_stderr` sees each line of its stderr as it comes.
     """
 
     stdin: bytes = b""
     stdout: BinaryIO | None = None
+    stderr: BinaryIO | None = None
     on_stderr: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where a program runs: additions to its clean environment, folder, descriptors, umask."""
+    """Where a program runs: additions to its clean environment, folder, descriptors, umask.
+
+    With `file_limit_bytes`, a write beyond that size of a file ends it by SIGXFSZ (setrlimit(2)).
+    """
 
     environment: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     pass_fds: Collection[int] = ()
     umask: int = 0o022
+    file_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +175,8 @@ def spawn(
         options["_cwd"] = str(setting.cwd)
     if streams.stdout is not None:
         options["_out"] = streams.stdout
+    if streams.stderr is not None:
+        options["_err"] = streams.stderr
     if streams.on_stderr is not None:
         options |= {"_err": streams.on_stderr, "_tee": "err"}
     line = shlex.join([program, *texts])
@@ -277,6 +285,10 @@ def _prepare_child(parent_pid: int, setting: Setting) -> Callable[[], None]:
         os.umask(setting.umask)
         for descriptor in setting.pass_fds:
             os.set_inheritable(descriptor, True)  # noqa: FBT003 (it takes no keywords)
+        if setting.file_limit_bytes is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (setting.file_limit_bytes,) * 2)
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent_pid:  # it died between fork and prctl
             os._exit(255)

@@ -7,6 +7,7 @@ import asyncio
 import re
 import shlex
 import shutil
+import tempfile
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from pathlib import Path
 from imgforge import command
 from imgforge.acceptance.host_keys import format_known_hosts
 from imgforge.acceptance.record import CommandResult, LoginAttempt, LoginId, LoginOutcome
-from imgforge.command import Completed
+from imgforge.command import Completed, Setting, Streams
 from imgforge.errors import HostError
 
 _SSH_FAILED = 255
+_ANSWER_LIMIT_KIB = 64
+_COMMAND_LIMIT_KIB = 1024
 _EVIDENCE_LINES = 8
 _EVIDENCE_CHARACTERS = 2000
 _OPTIONS = (
@@ -155,32 +158,55 @@ class Visitor:
 
     async def run(self, remote: str, *, timeout_s: float) -> CommandResult:
         """Run a command line of the recipe on the machine, as the user who logs in."""
-        done = await self._ssh(self.login.user, _Key.OWNER, remote=remote, timeout_s=timeout_s)
+        done = await self._ssh(
+            self.login.user,
+            _Key.OWNER,
+            remote=remote,
+            timeout_s=timeout_s,
+            limit_kib=_COMMAND_LIMIT_KIB,
+        )
         if done is None:
             return CommandResult(remote, None, f"did not end within {timeout_s:g} s")
-        failed = done.exit_code < 0 or done.exit_code == _SSH_FAILED
+        failed = done.limit_kib or done.exit_code < 0 or done.exit_code == _SSH_FAILED
         return CommandResult(remote, None if failed else done.exit_code, _evidence(done))
 
     async def _ssh(
-        self, user: str, key: _Key, *, remote: str, timeout_s: float
-    ) -> Completed | None:
+        self,
+        user: str,
+        key: _Key,
+        *,
+        remote: str,
+        timeout_s: float,
+        limit_kib: int = _ANSWER_LIMIT_KIB,
+    ) -> "_Said | None":
         if not (self.login.folder / key).is_file():  # ssh would go on without, and be refused
             raise HostError(f"SSH key {self.login.folder / key}: is not there.")
         arguments = _arguments(self.login, port=self.port, user=user, key=key)
-        return await _Errand([*_BATCH, *arguments, remote], timeout_s).done()
+        return await _Errand([*_BATCH, *arguments, remote], timeout_s, limit_kib).done()
+
+
+@dataclass(frozen=True, slots=True)
+class _Said(Completed):
+    """What an ssh said; `limit_kib` is the limit that its output ran into, else 0."""
+
+    limit_kib: int = 0
 
 
 class _Errand:
-    """One ssh in a thread of its own: it dies with that thread, so the thread waits for it."""
+    """One ssh in a thread of its own: it dies with that thread, so the thread waits for it.
 
-    def __init__(self, arguments: list[str], timeout_s: float) -> None:
+    A machine can talk for ever: what is said beyond `limit_kib` ends ssh and is not kept.
+    """
+
+    def __init__(self, arguments: list[str], timeout_s: float, limit_kib: int) -> None:
         self._arguments = arguments
         self._timeout_s = timeout_s
+        self._limit_kib = limit_kib
         self._lock = threading.Lock()
         self._process: command.Process | None = None
         self._called_off = False
 
-    async def done(self) -> Completed | None:
+    async def done(self) -> _Said | None:
         """Return what ssh said, or None where the time limit ended it."""
         running = asyncio.ensure_future(asyncio.to_thread(self._run))
         try:
@@ -191,20 +217,38 @@ class _Errand:
                 await running
             raise
 
-    def _run(self) -> Completed | None:
-        with self._lock:
-            if self._called_off:
+    def _run(self) -> _Said | None:
+        limit_bytes = self._limit_kib * 1024
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = self._start(Streams(stdout=out, stderr=err), limit_bytes)
+            exit_code = None if process is None else self._wait(process)
+            if process is None or exit_code is None:
                 return None
-            self._process = process = command.spawn("ssh", self._arguments)
+            out.seek(0)
+            err.seek(0)
+            said, complained = out.read(limit_bytes), err.read(limit_bytes)
+        is_cut = limit_bytes in {len(said), len(complained)}
+        limit_kib = self._limit_kib if is_cut else 0
+        return _Said(process.line, exit_code, said, complained, seconds=0, limit_kib=limit_kib)
+
+    def _start(self, streams: Streams, limit_bytes: int) -> command.Process | None:
+        setting = Setting(file_limit_bytes=limit_bytes)
+        with self._lock:
+            if not self._called_off:
+                self._process = command.spawn(
+                    "ssh", self._arguments, streams=streams, setting=setting
+                )
+            return self._process
+
+    def _wait(self, process: command.Process) -> int | None:
         try:
-            exit_code = process.wait(self._timeout_s)
+            return process.wait(self._timeout_s)
         except TimeoutError:
             process.kill()
             return None
         except BaseException:
             process.kill()
             raise
-        return Completed(process.line, exit_code, *process.output(), seconds=0)
 
     def _call_off(self) -> None:
         with self._lock:
@@ -219,18 +263,20 @@ def unanswered(user: str, *, at_s: float) -> LoginAttempt:
     return LoginAttempt(LoginId.OWNER, user, LoginOutcome.UNREACHABLE, (), evidence, at_s)
 
 
-def _attempt(id: LoginId, *, user: str, done: Completed | None, at_s: float) -> LoginAttempt:  # noqa: A002
+def _attempt(id: LoginId, *, user: str, done: _Said | None, at_s: float) -> LoginAttempt:  # noqa: A002
     if done is None:
         return LoginAttempt(id, user, LoginOutcome.UNREACHABLE, (), "ssh did not end in time", at_s)
     outcome, methods = classify(done, user=user)
     return LoginAttempt(id, user, outcome, methods, _evidence(done), at_s)
 
 
-def classify(done: Completed, *, user: str) -> tuple[LoginOutcome, tuple[str, ...]]:
+def classify(done: _Said, *, user: str) -> tuple[LoginOutcome, tuple[str, ...]]:
     """Tell how an ssh that ran `id -un` ended, and which authentications the server offered.
 
     The texts are OpenSSH's (sshconnect2.c, ssh.c, packet.c), unchanged for many years.
     """
+    if done.limit_kib:
+        return LoginOutcome.WRONG_ANSWER, ()
     said = done.stderr.decode(errors="replace")
     if _AUTHENTICATED in said or done.exit_code != _SSH_FAILED:
         words = done.stdout.decode(errors="replace").split()
@@ -247,10 +293,12 @@ def classify(done: Completed, *, user: str) -> tuple[LoginOutcome, tuple[str, ..
     return LoginOutcome.UNREACHABLE, ()
 
 
-def _evidence(done: Completed) -> str:
+def _evidence(done: _Said) -> str:
     """Return the end of what ssh and the machine said, safe to show."""
     text = "\n".join(part.decode(errors="replace").strip() for part in (done.stdout, done.stderr))
     said = (line for line in text.splitlines() if line.strip() and not line.startswith(_STATISTICS))
     lines = [_CONTROL.sub("", line) for line in said]
+    if done.limit_kib:
+        lines.append(f"more than {done.limit_kib} KiB of output")
     shown = "\n".join(lines[-_EVIDENCE_LINES:])[-_EVIDENCE_CHARACTERS:]
     return shown if shown else f"no output, exit code {done.exit_code}"

@@ -188,6 +188,11 @@ class _Visit:
             return self.watch.settle() is not None
         if self.is_in or now < self._deadline():
             return False
+        owner = self.logins.get(LoginId.OWNER)
+        if owner is not None and owner.outcome is LoginOutcome.WRONG_ANSWER:
+            fetched = self.watch.key_fetched_at_s is not None
+            self.sign = sign_of_login(owner, fetched=fetched)
+            return True
         limited = now >= self.expect.boot_limit_s
         make, limit_s = (
             (sign_of_limit, self.expect.boot_limit_s)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -270,6 +271,43 @@ def test_somebody_elses_answer_is_no_login(ssh: FakeSsh, login: Login) -> None:
     record = see(BootedMachine(), login, ExpectPart(boot_limit_s=1))
     assert not accepted(record)
     assert record.logins[0].outcome is LoginOutcome.WRONG_ANSWER
+
+
+@pytest.mark.parametrize("redirection", ["", " >&2"])
+def test_a_flood_for_an_answer_is_cut_and_named(
+    ssh: FakeSsh, login: Login, redirection: str
+) -> None:
+    ssh.behave(f"{IN}; exec cat /dev/zero{redirection}")
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    record = see(BootedMachine(), login)
+    assert record.sign is not None
+    assert record.sign.id == "ssh-wrong-answer"
+    assert record.sign.text == "more than 64 KiB of output"
+    assert record.logins[0].outcome is LoginOutcome.WRONG_ANSWER
+    assert record.seconds < 13
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 20_000
+    assert ssh.running() == []
+
+
+def test_a_wrong_answer_is_named_where_the_boots_limit_comes_first(
+    ssh: FakeSsh, login: Login
+) -> None:
+    ssh.behave(f"{IN}; exec cat /dev/zero")
+    record = see(BootedMachine(), login, ExpectPart(boot_limit_s=1))
+    assert record.sign is not None
+    assert record.sign.id == "ssh-wrong-answer"
+
+
+def test_a_command_that_floods_is_a_rejection_and_one_that_says_much_is_not(
+    ssh: FakeSsh, login: Login
+) -> None:
+    ssh.behave(SERVES_OWNER)
+    much = "yes | head -c 200000"
+    expect = ExpectPart(commands=(much, "exec yes"))
+    record = see(BootedMachine(), login, expect)
+    assert [done.exit_code for done in record.commands] == [0, None]
+    assert record.commands[1].evidence.endswith("more than 1024 KiB of output")
+    assert not accepted(record, expect)
 
 
 def test_commands_are_run_in_turn_and_their_exit_codes_kept(ssh: FakeSsh, login: Login) -> None:
