@@ -220,18 +220,22 @@ SIGNS: tuple[Sign, ...] = (
         until=_INIT,
     ),
     Sign(
-        id="initramfs-no-root",
-        needle="imgforge-initramfs: root ",
-        pattern=re.compile(r"imgforge-initramfs: root .*not found"),
+        # guest/initrd/init, each call of its `fail`.
+        id="initramfs-failed",
+        needle="imgforge-initramfs: ",
+        pattern=re.compile(
+            r"imgforge-initramfs: (?:the kernel's command line has no root="
+            r"|root \S+ not found |root \S+ \(\S+\) (?:cannot be mounted|has no ))"
+        ),
         stage=_INITRAMFS,
-        meaning="the initramfs did not find the root file system",
-        hint=_ROOT_HINT,
+        meaning="the initramfs could not go on to the root file system",
+        hint=f"{_ROOT_HINT} {_INIT_HINT}",
         until=_INIT,
     ),
     Sign(
         id="initramfs-shell",
         needle="(initramfs)",
-        pattern=re.compile(r"^\s*\(initramfs\)\s*$"),
+        pattern=re.compile(r"^\s*\(initramfs\)(?:\s|$)"),
         stage=_INITRAMFS,
         meaning="the initramfs gave up and waits in its shell",
         hint=_ROOT_HINT,

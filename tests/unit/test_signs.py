@@ -1,11 +1,16 @@
 """The table of fatal signs: each is found, and what only looks like one is not."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from imgforge.acceptance.record import StageName
 from imgforge.acceptance.signs import SIGNS
 from imgforge.acceptance.watch import Watch
 from imgforge.machine import ConsoleBytes, ConsoleLine
+
+INIT = Path(__file__).parents[2] / "guest/initrd/init"
 
 FATAL_LINES = [
     (
@@ -56,7 +61,12 @@ FATAL_LINES = [
         "soft-lockup",
     ),
     ("ALERT!  LABEL=root does not exist.  Dropping to a shell!", "initramfs-no-root"),
-    ("imgforge-initramfs: root LABEL=root not found after 10 s", "initramfs-no-root"),
+    ("imgforge-initramfs: the kernel's command line has no root=", "initramfs-failed"),
+    ("imgforge-initramfs: root LABEL=root not found within 30 s", "initramfs-failed"),
+    ("imgforge-initramfs: root LABEL=root (/dev/vda) cannot be mounted", "initramfs-failed"),
+    ("imgforge-initramfs: root /dev/vda1 (/dev/vda1) has no /sbin/init", "initramfs-failed"),
+    ("(initramfs) a shell follows; exit ends the machine", "initramfs-shell"),
+    ("(initramfs) cat /proc/cmdline", "initramfs-shell"),
     (
         "dracut-initqueue[312]: Warning: Could not boot.",
         "initramfs-shell",
@@ -117,6 +127,10 @@ HARMLESS_LINES = [
     "  Booting 'minimal'",
     "grub> is the prompt of GRUB",
     "Use (initramfs) shell to repair",
+    "(initramfs): see the manual",
+    "imgforge-initramfs: root LABEL=root is /dev/vda1",
+    "imgforge-initramfs: module virtio_blk.ko does not load: insmod: root not found",
+    "imgforge-initramfs: block devices seen: vda vda1",
     "EXT4-fs error: none",
     "",
     "Error",
@@ -158,6 +172,19 @@ def test_finds_a_prompt_whose_line_a_cursor_movement_ended(text: str) -> None:
 @pytest.mark.parametrize("pending", [False, True])
 def test_takes_no_harmless_text_for_a_fatal_sign(text: str, pending: bool) -> None:
     assert _watch(text, pending=pending).settle() is None
+
+
+@pytest.mark.parametrize("call", re.findall(r'\bfail "([^"]+)"', INIT.read_text("utf-8")))
+def test_whatever_makes_our_own_initramfs_fail_is_a_fatal_sign(call: str) -> None:
+    values = {"$root": "LABEL=root", "$device": "/dev/vda1", "$init": "/sbin/init"}
+    for name, value in values.items():
+        call = call.replace(name, value)
+    text = f"imgforge-initramfs: {call}"
+    found = _watch(text).settle()
+    assert found is not None
+    assert (found.id, found.stage) == ("initramfs-failed", StageName.INITRAMFS)
+    assert found.text == text
+    assert _watch(text, first="imgforge-init: started").settle() is None
 
 
 def test_every_sign_of_the_table_is_tried_by_these_tests() -> None:
