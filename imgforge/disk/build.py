@@ -60,11 +60,7 @@ def build_disk(
     if existing is not None:
         _LOG.info("disk %s: unchanged", destination.name)
         return existing
-    kind = recipe_file.recipe.disk.filesystem
-    stages = () if layout.is_pv else find_stages(kind).all
-    names = ["menu.lst", *(path.name for path in stages)]
-    check_reserved_names(rootfs.tree, kind=kind, boot_files=names)
-    entries = resolve_entries(recipe_file, rootfs.tree)
+    menu = _make_menu(rootfs, recipe_file, layout)
     content = Content(file_bytes=rootfs.content_bytes, paths=_count_lines(rootfs.index))
     plan = plan_disk(recipe_file, layout=layout, content=content, tree=rootfs.tree)
     _LOG.info(
@@ -72,21 +68,12 @@ def build_disk(
         destination.name,
         layout.value,
         plan.size_bytes // _MIB,
-        kind.value,
+        recipe_file.recipe.disk.filesystem.value,
     )
     _check_host_space(destination.parent, rootfs)
-    menu = format_menu(recipe_file.recipe.boot, entries, layout=layout)
     with _told_where_full(destination.parent, content), appearing(destination) as new:
-        try:
+        with _told_where_too_small(recipe_file, layout=layout, content=content, plan=plan):
             _assemble(new, rootfs, recipe_file, layout=layout, plan=plan, menu=menu)
-        except FilesystemFullError as error:
-            enough = automatic_size(layout=layout, content=content, kind=kind)
-            raise too_small(
-                recipe_file,
-                needed=content.rounded_bytes,
-                leaves=plan.root_bytes,
-                enough=max(enough, plan.size_bytes + 1),
-            ) from error
         with synced_meanwhile(new):
             sha256 = disk_sha256(new)
         kept = new.open("rb")
@@ -105,6 +92,16 @@ def build_disk(
         )
     write_record(destination, record)
     return record.to_disk(destination)
+
+
+def _make_menu(rootfs: Rootfs, recipe_file: RecipeFile, layout: Layout) -> bytes:
+    """Return menu.lst, once the tree surely has what it names and leaves its place free."""
+    kind = recipe_file.recipe.disk.filesystem
+    stages = () if layout.is_pv else find_stages(kind).all
+    names = ["menu.lst", *(path.name for path in stages)]
+    check_reserved_names(rootfs.tree, kind=kind, boot_files=names)
+    entries = resolve_entries(recipe_file, rootfs.tree)
+    return format_menu(recipe_file.recipe.boot, entries, layout=layout)
 
 
 def _assemble(
@@ -206,6 +203,24 @@ def _check_host_space(folder: Path, rootfs: Rootfs) -> None:
     free = host.free_disk_bytes(folder)
     if free < rootfs.content_bytes and free < stored_bytes(rootfs.tree):
         raise _full(folder, rootfs.content_bytes)
+
+
+@contextmanager
+def _told_where_too_small(
+    recipe_file: RecipeFile, *, layout: Layout, content: Content, plan: DiskPlan
+) -> Iterator[None]:
+    """Turn a file system that is full, though the plan held it for large enough, into advice."""
+    try:
+        yield
+    except FilesystemFullError as error:
+        kind = recipe_file.recipe.disk.filesystem
+        enough = automatic_size(layout=layout, content=content, kind=kind)
+        raise too_small(
+            recipe_file,
+            needed=content.rounded_bytes,
+            leaves=plan.root_bytes,
+            enough=max(enough, plan.size_bytes + 1),
+        ) from error
 
 
 @contextmanager
