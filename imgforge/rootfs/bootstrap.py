@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from imgforge.rootfs.package_mode import (
 
 _LOG = logging.getLogger("imgforge")
 _LIMIT_S = 3600.0
+_GUARD_LIMIT_S = 30.0
 _FIELD_LIMIT_S = 120.0
 _MERGED_USR = Path("/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh")
 _MARK = "IMGFORGE_BOOTSTRAP"
@@ -117,8 +119,18 @@ def _guarded(mode: PackageMode, mark: str) -> Iterator[None]:
     if mode in {PackageMode.USER_NAMESPACE, PackageMode.ROOT_NAMESPACE}:
         yield
         return
-    watcher = spawn(sys.executable, ["-I", "-S", guard.__file__, mark])
+    ready = threading.Event()
+    watcher = spawn(
+        sys.executable,
+        ["-I", "-S", guard.__file__, mark],
+        streams=Streams(on_stderr=lambda _line: ready.set()),
+    )
     try:
+        if not ready.wait(_GUARD_LIMIT_S):
+            raise HostError(
+                f"The guard of mmdebstrap's processes did not start within {_GUARD_LIMIT_S:g} s.",
+                hint="Is this host overloaded?",
+            )
         yield
     finally:
         watcher.kill()

@@ -42,6 +42,8 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() == parent:
+        # Until now a kill of the parent would have ended this process, too.
+        os.write(sys.stderr.fileno(), b"ready\n")
         signal.sigwait({signal.SIGTERM})
     end(os.fsencode(sys.argv[1]))
 
