@@ -95,6 +95,13 @@ def sweep(parent: Path, *, remove: Callable[[Path], None] = _remove) -> None:
             os.close(descriptor)
 
 
+def tidy(parent: Path) -> None:
+    """Remove what killed runs left in `parent`, where no run need ever make a folder again."""
+    if parent.is_dir():
+        with locked_folder(parent):
+            sweep(parent)
+
+
 def _open_alive(folder: Path) -> int:
     """Open the lock of an aside folder; never through a symbolic link of its name."""
     inside = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

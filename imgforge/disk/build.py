@@ -35,7 +35,7 @@ from imgforge.disk.record import (
 from imgforge.disk.reserved import check_reserved_names
 from imgforge.disk.xfs import make_xfs
 from imgforge.errors import HostError
-from imgforge.files import appearing
+from imgforge.files import appearing, tidy
 from imgforge.recipe import FilesystemType, Layout, RecipeFile
 from imgforge.rootfs import Rootfs
 
@@ -58,6 +58,7 @@ def build_disk(
     key = _build_key(rootfs, recipe_file, layout)
     existing = _take_existing(rootfs, recipe_file, destination=destination, key=key)
     if existing is not None:
+        tidy(destination.parent)
         _LOG.info("disk %s: unchanged", destination.name)
         return existing
     menu = _make_menu(rootfs, recipe_file, layout)

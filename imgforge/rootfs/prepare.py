@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imgforge.command import Streams, run
 from imgforge.errors import BadInputError
-from imgforge.files import appearing, locked_folder
+from imgforge.files import appearing, locked_folder, tidy
 from imgforge.recipe import PackagesSource, RecipeFile
 from imgforge.rootfs.archive import unpack
 from imgforge.rootfs.bootstrap import bootstrap, newest_build_s
@@ -78,6 +78,8 @@ def prepare_rootfs(source: RecipeFile, *, cache: Path, locked: bool) -> Rootfs:
     brought up to date. Raises BadInputError for what the recipe, a lock or a source gets wrong,
     HostError for mirrors and programs that fail.
     """
+    for name in ("packages", "rootfs"):  # one killed once its tree was in place left its folder
+        tidy(cache / name)
     wanted = source.recipe.rootfs.source
     packages = None
     if isinstance(wanted, PackagesSource):

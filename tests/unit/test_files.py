@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imgforge.files import appearing, locked_folder, scratch_folder
+from imgforge.files import appearing, locked_folder, scratch_folder, tidy
 
 
 def names(folder: Path) -> list[str]:
@@ -134,3 +134,16 @@ def test_a_locked_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
         assert not entered.wait(0.2)
     assert entered.wait(10)
     thread.join(10)
+
+
+def test_tidying_removes_what_a_killed_run_left_and_nothing_that_is_being_made(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".imgforge-aside-killed" / "new").mkdir(parents=True)
+    (tmp_path / "tree").mkdir()
+    with scratch_folder(tmp_path) as alive:
+        (tmp_path / ".imgforge-aside-later").mkdir()
+        tidy(tmp_path)
+        assert names(tmp_path) == [alive.name, "tree"]
+    tidy(tmp_path / "not there")
+    assert names(tmp_path) == ["tree"]
