@@ -2,6 +2,7 @@
 
 from imgforge.accelerator import Accelerator, AcceleratorKind, AcceleratorWish
 from imgforge.machine.acceleration import choose_accelerator, find_proof_kernel
+from imgforge.machine.channel import Answer, Channel, NoAnswerError
 from imgforge.machine.event import (
     ConsoleBytes,
     ConsoleLine,
@@ -10,21 +11,43 @@ from imgforge.machine.event import (
     MachineEvent,
     MetadataAsked,
 )
-from imgforge.machine.instance_type import INSTANCE_TYPES, T3_MICRO, T3_NANO, DiskBus, InstanceType
+from imgforge.machine.instance_type import (
+    INSTANCE_TYPES,
+    T2_MICRO,
+    T2_NANO,
+    T3_MICRO,
+    T3_NANO,
+    DiskBus,
+    InstanceType,
+)
 from imgforge.machine.machine import Machine, StartError, start_machine
-from imgforge.machine.spec import BootSource, MachineSpec
+from imgforge.machine.spec import BootSource, MachineSpec, Suspended
+from imgforge.machine.storage import (
+    DiskLayer,
+    Drive,
+    Storage,
+    create_volume,
+    lay_over,
+    plain_storage,
+)
 
 __all__ = [
     "INSTANCE_TYPES",
+    "T2_MICRO",
+    "T2_NANO",
     "T3_MICRO",
     "T3_NANO",
     "Accelerator",
     "AcceleratorKind",
     "AcceleratorWish",
+    "Answer",
     "BootSource",
+    "Channel",
     "ConsoleBytes",
     "ConsoleLine",
     "DiskBus",
+    "DiskLayer",
+    "Drive",
     "EndReason",
     "InstanceType",
     "Machine",
@@ -32,8 +55,14 @@ __all__ = [
     "MachineEvent",
     "MachineSpec",
     "MetadataAsked",
+    "NoAnswerError",
     "StartError",
+    "Storage",
+    "Suspended",
     "choose_accelerator",
+    "create_volume",
     "find_proof_kernel",
+    "lay_over",
+    "plain_storage",
     "start_machine",
 ]

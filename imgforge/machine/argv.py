@@ -8,27 +8,32 @@ from pathlib import Path
 from imgforge.accelerator import Accelerator, AcceleratorKind
 from imgforge.machine.instance_type import DiskBus
 from imgforge.machine.spec import BootSource, MachineSpec
+from imgforge.machine.storage import Drive, Storage, drive_node
 
 _NETWORK = "169.0.0.0/8"
 _HOST_ADDRESS = "169.254.169.1"
 _DNS_ADDRESS = "169.254.169.253"
 _METADATA_ADDRESS = "169.254.169.254"
+CHANNEL_NAME = "org.imgforge.agent"
+"""The virtio-serial port on which the guest's agent takes commands."""
+_FIRST_VOLUME_SLOT = 0x10
 # A namespace of our own for the DMI uuid, so that an instance keeps its uuid from boot to boot.
 _UUID_NAMESPACE = uuid.UUID("b7d8f1c0-7a44-5d0c-9d0e-0d1f6a9f3c11")
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What connects QEMU to us: descriptors it inherits, its overlay, and the relay's launcher.
+    """What connects QEMU to us: descriptors it inherits, its disks, and the relay's launcher.
 
     `relay` is a shell script; its path has no spaces, commas or quotes, since slirp splits the
     command on spaces (QEMU's `guestfwd=…-cmd:`) and knows no quoting.
     """
 
-    overlay: Path
+    storage: Storage
     relay: Path
     console_fd: int
     monitor_fd: int
+    channel_fd: int | None = None
 
 
 def qemu_argv(spec: MachineSpec, wiring: Wiring) -> list[str]:
@@ -37,18 +42,21 @@ def qemu_argv(spec: MachineSpec, wiring: Wiring) -> list[str]:
         *("-nodefaults", "-no-user-config", "-display", "none"),
         # graphics=off makes SeaBIOS speak on the serial line: its own messages, and whatever a
         # boot loader prints through the BIOS before it knows of a serial console.
-        *("-machine", "pc,graphics=off"),
+        *("-machine", "pc,graphics=off,memory-backend=memory"),
         *accelerator_argv(spec.accelerator),
-        *("-smp", str(spec.profile.vcpus), "-m", f"{spec.profile.memory_mib}M"),
+        *("-smp", str(spec.profile.vcpus), *_memory(spec)),
         *("-S", "-action", "reboot=shutdown,shutdown=pause"),
         *("-rtc", "base=utc,clock=host"),
         *_identity(spec),
         *_wires(wiring),
-        *_disk(spec, wiring.overlay),
+        *_disks(spec, wiring.storage),
         *_network(spec, wiring.relay),
         *("-object", "rng-random,id=entropy,filename=/dev/urandom"),
         *("-device", "virtio-rng-pci,rng=entropy"),
+        *_channel(wiring),
+        *(("-device", "VGA,vgamem_mb=4") if spec.has_screen else ()),
         *_boot_source(spec.source),
+        *(("-incoming", "defer") if spec.resume else ()),
     ]
 
 
@@ -91,27 +99,76 @@ def _wires(wiring: Wiring) -> list[str]:
     ]
 
 
-def _disk(spec: MachineSpec, overlay: Path) -> list[str]:
-    node = {
-        "driver": "qcow2",
-        "node-name": "root",
-        # The overlay is thrown away: nobody needs its writes to survive a power cut.
-        "cache": {"direct": False, "no-flush": True},
-        "discard": "unmap",
-        "file": {
-            "driver": "file",
-            "filename": str(overlay),
-            "cache": {"direct": False, "no-flush": True},
-            "discard": "unmap",
-        },
-    }
+def _memory(spec: MachineSpec) -> list[str]:
+    size = f"{spec.profile.memory_mib}M"
+    backend = f"memory-backend-ram,id=memory,size={size}"
+    path, share = spec.memory_file, "on"
+    if spec.resume is not None:
+        path, share = spec.resume.memory, "off"  # private: copied as it is written to
+    if path is not None:
+        backend = (
+            f"memory-backend-file,id=memory,size={size},share={share},"
+            f"mem-path={_escape(str(path.absolute()))}"
+        )
+    return ["-m", size, "-object", backend]
+
+
+def _channel(wiring: Wiring) -> list[str]:
+    if wiring.channel_fd is None:
+        return []
+    return [
+        *("-device", "virtio-serial-pci,id=ports"),
+        *("-chardev", f"socket,id=channel,fd={wiring.channel_fd}"),
+        *("-device", f"virtserialport,bus=ports.0,chardev=channel,name={CHANNEL_NAME}"),
+    ]
+
+
+def _disks(spec: MachineSpec, storage: Storage) -> list[str]:
+    arguments = [*_blockdev(storage.root, "root"), "-device", _root_device(spec)]
+    for number, drive in enumerate(storage.volumes):
+        device = volume_device(spec, number)
+        options = ",".join(f"{key}={value}" for key, value in device.items() if key != "driver")
+        arguments += [*_blockdev(drive, volume_name(number)), "-device"]
+        arguments.append(f"{device['driver']},{options}")
+    return arguments
+
+
+def _blockdev(drive: Drive, name: str) -> list[str]:
+    return ["-blockdev", json.dumps(drive_node(drive, name), sort_keys=True)]
+
+
+def _root_device(spec: MachineSpec) -> str:
     if spec.profile.disk_bus is DiskBus.NVME:
-        # The serial an EBS volume shows on Nitro; NVMe allows 20 characters.
-        serial = "vol" + uuid.uuid5(_UUID_NAMESPACE, spec.instance.instance_id).hex[:17]
-        device = f"nvme,drive=root,serial={serial},bootindex=1"
-    else:
-        device = "virtio-blk-pci,drive=root,bootindex=1"
-    return ["-blockdev", json.dumps(node, sort_keys=True), "-device", device]
+        return f"nvme,drive=root,serial={_volume_serial(spec, 'root')},bootindex=1"
+    return "virtio-blk-pci,drive=root,bootindex=1"
+
+
+def volume_name(number: int) -> str:
+    """Return the name of a further volume's node and device."""
+    return f"volume{number}"
+
+
+def volume_device(spec: MachineSpec, number: int) -> dict[str, str]:
+    """Return what `device_add` takes for a further volume.
+
+    Its place on the PCI bus is its own, so that a machine which got it while running can be
+    described again.
+    """
+    name = volume_name(number)
+    is_nvme = spec.profile.disk_bus is DiskBus.NVME
+    return {
+        "driver": "nvme" if is_nvme else "virtio-blk-pci",
+        "drive": name,
+        "id": name,
+        "serial": _volume_serial(spec, name),
+        "addr": f"{_FIRST_VOLUME_SLOT + number:#x}",
+    }
+
+
+def _volume_serial(spec: MachineSpec, name: str) -> str:
+    # The serial an EBS volume shows on Nitro; NVMe and virtio allow 20 characters.
+    seed = spec.instance.instance_id + ("" if name == "root" else name)
+    return "vol" + uuid.uuid5(_UUID_NAMESPACE, seed).hex[:17]
 
 
 def _network(spec: MachineSpec, relay: Path) -> list[str]:

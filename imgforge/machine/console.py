@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from imgforge.errors import HostError
 from imgforge.machine.console_text import ConsoleText
@@ -20,7 +21,7 @@ class Console:
 
     Every byte is in console.raw, and every line that it ended in console.log, before anybody is
     told of it. Both files stop growing once console.raw has 256 MiB, and console.log's last line
-    says so; the console is read on all the same.
+    says so; the console is read on all the same. One that `goes_on` adds to the files.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Console:
         clock: Callable[[], float],
         tell: Callable[[ConsoleBytes | ConsoleLine], None],
         fail: Callable[[HostError], None],
+        goes_on: bool = False,
     ) -> None:
         self._wire = wire
         self._folder = folder
@@ -38,9 +40,10 @@ class Console:
         self._tell = tell
         self._fail = fail
         self._text = ConsoleText()
-        self._raw = (folder / "console.raw").open("wb", buffering=0)
-        self._log = (folder / "console.log").open("w", encoding="utf-8", errors="replace")
-        self._raw_bytes = 0
+        mode = "a" if goes_on else "w"
+        self._raw: IO[bytes] = (folder / "console.raw").open(f"{mode}b", buffering=0)
+        self._log = (folder / "console.log").open(mode, encoding="utf-8", errors="replace")
+        self._raw_bytes = self._raw.tell()
         self._told_pending = ""
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()

@@ -7,27 +7,28 @@ import re
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
 from imgforge import host
-from imgforge.command import Process, Setting, run, spawn
+from imgforge.command import Process, Setting, spawn
 from imgforge.errors import BadInputError, HostError
 from imgforge.files import scratch_folder
-from imgforge.machine.argv import Wiring, qemu_argv
+from imgforge.machine.argv import Wiring, qemu_argv, volume_device, volume_name
+from imgforge.machine.channel import Channel
 from imgforge.machine.console import Console
 from imgforge.machine.event import EndReason, MachineEnded, MachineEvent, MetadataAsked
 from imgforge.machine.event_stream import EventStream
 from imgforge.machine.monitor import Monitor
-from imgforge.machine.spec import MachineSpec
-from imgforge.metadata import MetadataRequest, MetadataService
+from imgforge.machine.spec import MachineSpec, Suspended
+from imgforge.machine.storage import Drive, Storage, drive_node, lay_over, plain_storage
+from imgforge.metadata import MetadataRequest, MetadataService, Tokens
 
 PROGRAM = "qemu-system-x86_64"
 _STDERR_TAIL_LINES = 12
 _REAP_LIMIT_S = 5.0
-_OVERLAY_LIMIT_S = 60.0
 _LAST_WORDS_S = 1.0
 
 
@@ -38,16 +39,20 @@ class StartError(HostError):
 class Machine:
     """A running machine. Made by `start_machine`.
 
-    `ssh_port` is on 127.0.0.1; `qemu_version` is as "7.2.22". Its events are for one reader.
+    `ssh_port` is on 127.0.0.1; `qemu_version` is as "7.2.22"; `storage` is what it writes to. Its
+    events are for one reader.
     """
 
-    def __init__(self, spec: MachineSpec) -> None:
+    def __init__(self, spec: MachineSpec, storage: Storage) -> None:
         self.spec = spec
+        self.storage = storage
+        self.tokens = Tokens(spec.resume.token_secret) if spec.resume else Tokens()
         self.ssh_port = 0
         self.qemu_version = ""
         self._stream = EventStream()
         self._monitor = Monitor(self._end)
         self._console: Console | None = None
+        self._channel: Channel | None = None
         self._process: Process | None = None
         self._watching: asyncio.Task[None] | None = None
         self._stopping = False
@@ -56,7 +61,7 @@ class Machine:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since power-on; 0 before it."""
+        """Seconds since power-on, those before it was suspended included; 0 before it."""
         return 0.0 if self._powered_on_at is None else time.monotonic() - self._powered_on_at
 
     @property
@@ -71,48 +76,92 @@ class Machine:
         """
         return self._stream.read()
 
-    async def power_on(self, *, overlay: Path, relay: Path) -> None:
+    @property
+    def channel(self) -> Channel:
+        """Its command channel. Raises HostError where the machine was started without one."""
+        if self._channel is None:
+            raise HostError("This machine was started without a command channel.")
+        return self._channel
+
+    async def power_on(self, *, relay: Path) -> None:
         """Start QEMU, attach to it, and let it run. Raises StartError where it does not start."""
-        console_wire, console_end = socket.socketpair()
-        monitor_wire, monitor_end = socket.socketpair()
-        with closing(console_end), closing(monitor_end):
-            wiring = Wiring(
-                overlay=overlay,
-                relay=relay,
-                console_fd=console_end.fileno(),
-                monitor_fd=monitor_end.fileno(),
-            )
-            for descriptor in (wiring.console_fd, wiring.monitor_fd):
-                os.set_inheritable(descriptor, True)  # noqa: FBT003  (it takes no keywords)
-            self._console = Console(
-                console_wire,
-                folder=self.spec.folder,
-                clock=lambda: self.elapsed_s,
-                tell=self._stream.put,
-                fail=self._stream.fail,
-            )
-            self._process = process = spawn(
-                PROGRAM,
-                qemu_argv(self.spec, wiring),
-                setting=Setting(pass_fds=(wiring.console_fd, wiring.monitor_fd)),
-            )
-        (self.spec.folder / "qemu.argv").write_text(process.line + "\n", encoding="utf-8")
+        monitor_wire = self._start(relay)
+        assert self._process is not None
+        resume = self.spec.resume
         try:
             await self._monitor.connect(monitor_wire)
             self.qemu_version = await self._monitor.version()
             self.ssh_port = await self._monitor.ssh_port()
-            self._watching = asyncio.create_task(self._watch_process(process))
-            self._powered_on_at = time.monotonic()
+            if resume is not None:
+                with resume.state.open("rb") as state:
+                    await self._monitor.resume(state, apart_from_memory=bool(resume.memory))
+            self._watching = asyncio.create_task(self._watch_process(self._process))
+            self._powered_on_at = time.monotonic() - (resume.elapsed_s if resume else 0.0)
             await self._monitor.execute("cont")
-        except HostError as error:
+        except (HostError, OSError) as error:
             self._stopping = True
             with suppress(TimeoutError):  # one that gave up says why before it goes
-                await asyncio.wait_for(_gone(process), _LAST_WORDS_S)
-            process.kill()
+                await asyncio.wait_for(_gone(self._process), _LAST_WORDS_S)
+            self._process.kill()
             raise StartError(
-                f"QEMU did not start: {stderr_tail(process)}\n  {error}\n  {process.line}",
+                f"QEMU did not start: {stderr_tail(self._process)}\n  {error}\n"
+                f"  {self._process.line}",
                 hint="`imgforge doctor` tells what this host can run.",
             ) from error
+
+    def _start(self, relay: Path) -> socket.socket:
+        """Start QEMU with its wires; return our end of the monitor's."""
+        spec = self.spec
+        with ExitStack() as theirs:
+            console_wire, console_end = _socket_pair(theirs)
+            monitor_wire, monitor_end = _socket_pair(theirs)
+            ends = [console_end, monitor_end]
+            if spec.has_channel:
+                channel_wire, channel_end = _socket_pair(theirs)
+                ends.append(channel_end)
+                self._channel = Channel(channel_wire, is_heard=spec.resume is not None)
+            self._console = Console(
+                console_wire,
+                folder=spec.folder,
+                clock=lambda: self.elapsed_s,
+                tell=self._stream.put,
+                fail=self._stream.fail,
+                goes_on=spec.resume is not None,
+            )
+            wiring = Wiring(self.storage, relay, *ends)
+            self._process = spawn(
+                PROGRAM, qemu_argv(spec, wiring), setting=Setting(pass_fds=tuple(ends))
+            )
+        (spec.folder / "qemu.argv").write_text(self._process.line + "\n", encoding="utf-8")
+        return monitor_wire
+
+    async def suspend(self, state: Path, *, memory: Path | None = None) -> Suspended:
+        """Stop the machine for good, and return how to go on with it.
+
+        `state` is the file its state is written to; `memory` its spec's memory file, or None to
+        have the memory in `state` too. Its storage must be kept from then on. Raises HostError.
+        """
+        elapsed_s = self.elapsed_s
+        self._stopping = True
+        with state.open("wb") as file:
+            await self._monitor.suspend(file, apart_from_memory=memory is not None)
+        return Suspended(state, self.storage, elapsed_s, self.tokens.secret, memory)
+
+    async def attach_volume(self, drive: Drive, *, number: int) -> None:
+        """Plug a volume in while the machine runs, as its further volume `number` (from 0).
+
+        Raises HostError.
+        """
+        name = volume_name(number)
+        await self._monitor.execute("blockdev-add", drive_node(drive, name))
+        await self._monitor.execute("device_add", volume_device(self.spec, number))
+        self.storage = Storage(self.storage.root, (*self.storage.volumes, drive))
+
+    async def save_screen(self, path: Path) -> None:
+        """Write what its screen shows as a PNG. Raises HostError where it has none."""
+        if not self.spec.has_screen:
+            raise HostError("This machine was started without a screen.")
+        await self._monitor.execute("screendump", {"filename": str(path), "format": "png"})
 
     def note_request(self, request: MetadataRequest, log: TextIO) -> None:
         """Keep a request of the guest in metadata.jsonl and tell it."""
@@ -147,6 +196,8 @@ class Machine:
             self._watching.cancel()
         if self._console is not None:
             self._console.close()
+        if self._channel is not None:
+            self._channel.close()
         await self._monitor.close()
 
     def _end(self, reason: EndReason, detail: str) -> None:
@@ -167,36 +218,52 @@ class Machine:
 
 
 @asynccontextmanager
-async def start_machine(spec: MachineSpec) -> AsyncIterator[Machine]:
+async def start_machine(
+    spec: MachineSpec, *, storage: Storage | None = None
+) -> AsyncIterator[Machine]:
     """Start the machine, and end it with the block. It is powered on, and not yet looked at.
 
-    Call it on the thread of an event loop that outlives the machine: QEMU dies with that thread.
-    Raises BadInputError for a disk that is no file, StartError (with QEMU's own words) where QEMU
-    does not start, CommandError where the overlay cannot be made.
+    It writes to `storage`, which stays; without one to a throw-away layer above its disk. Call it
+    on the thread of an event loop that outlives the machine: QEMU dies with that thread. Raises
+    BadInputError for a disk that is no file, StartError (with QEMU's own words) where QEMU does
+    not start, CommandError where the overlay cannot be made.
     """
     if not spec.disk.is_file():
         raise BadInputError(f"Disk {spec.disk}: not a file.")
     spec.folder.mkdir(parents=True, exist_ok=True)
-    machine = Machine(spec)
     with (
         scratch_folder(spec.folder) as scratch,
         scratch_folder(_runtime_parent()) as runtime,
-        (spec.folder / "metadata.jsonl").open("w", encoding="utf-8") as log,
+        (spec.folder / "metadata.jsonl").open("a" if spec.resume else "w", encoding="utf-8") as log,
     ):
-        # Absolute: a relative name such as "nbd:x" or "-x" would mean something else to qemu-img.
-        overlay = (scratch / "overlay.qcow2").absolute()
-        await asyncio.to_thread(_create_overlay, spec, overlay)
+        if storage is None:
+            storage = await asyncio.to_thread(_lay_over, spec, scratch)
+        machine = Machine(spec, storage)
         async with MetadataService(
             spec.instance,
             folder=runtime,
             clock=lambda: machine.elapsed_s,
             tell=lambda request: machine.note_request(request, log),
+            tokens=machine.tokens,
         ) as service:
             try:
-                await machine.power_on(overlay=overlay, relay=service.launcher)
+                await machine.power_on(relay=service.launcher)
                 yield machine
             finally:
                 await machine.quit()
+
+
+def _lay_over(spec: MachineSpec, folder: Path) -> Storage:
+    below = plain_storage(spec.disk, disk_format=spec.disk_format)
+    return lay_over(spec.resume.storage if spec.resume else below, folder)
+
+
+def _socket_pair(theirs: ExitStack) -> tuple[socket.socket, int]:
+    """Return our end of a new wire, and QEMU's, which closes here with `theirs`."""
+    ours, end = socket.socketpair()
+    theirs.enter_context(closing(end))
+    end.set_inheritable(True)
+    return ours, end.fileno()
 
 
 def stderr_tail(process: Process) -> str:
@@ -219,16 +286,6 @@ async def _gone(process: Process) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
-
-
-def _create_overlay(spec: MachineSpec, overlay: Path) -> None:
-    """Make an empty qcow2 on the disk, which is opened for reading only."""
-    backing = ("-b", spec.disk.absolute(), "-F", spec.disk_format)
-    run(
-        "qemu-img",
-        ["create", "-q", "-f", "qcow2", *backing, overlay],
-        timeout_s=_OVERLAY_LIMIT_S,
-    )
 
 
 def _runtime_parent() -> Path:

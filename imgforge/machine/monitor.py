@@ -9,6 +9,7 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import BinaryIO
 
 from qemu.qmp import EventListener, QMPClient, QMPError
 
@@ -16,6 +17,9 @@ from imgforge.errors import HostError
 from imgforge.machine.event import EndReason
 
 _REPLY_LIMIT_S = 20.0
+_MIGRATION_LIMIT_S = 300.0
+_MIGRATION_ENDS = frozenset({"completed", "failed", "cancelled"})
+_UNLIMITED_BYTES_S = 2**40
 _FORWARDED = re.compile(r"^\s*TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s", re.MULTILINE)
 
 # RunState as `query-status` tells it: what a stop that nobody asked for means.
@@ -36,7 +40,8 @@ class Monitor:
         _keep_quiet()
         self._client = QMPClient("imgforge")
         self._on_end = on_end
-        self._listener = EventListener(names=("SHUTDOWN", "STOP", "GUEST_PANICKED"))
+        self._listener = EventListener(names=("SHUTDOWN", "STOP", "GUEST_PANICKED", "MIGRATION"))
+        self._migration: asyncio.Future[str] | None = None
         self._client.register_listener(self._listener)
         self._watching: asyncio.Task[None] | None = None
 
@@ -77,6 +82,43 @@ class Monitor:
         arguments = {"command-line": "info usernet"}
         return forwarded_port(str(await self.execute("human-monitor-command", arguments)))
 
+    async def suspend(self, state: BinaryIO, *, apart_from_memory: bool) -> None:
+        """Stop the machine for good, and write its state to an open file.
+
+        With `apart_from_memory` what is in a shared memory file stays there. Raises HostError.
+        """
+        await self.execute("stop")
+        await self._set_up_migration(apart_from_memory=apart_from_memory)
+        await self._migrate("migrate", state)
+
+    async def resume(self, state: BinaryIO, *, apart_from_memory: bool) -> None:
+        """Take over the state that `suspend` wrote; the machine then waits for `cont`.
+
+        Raises HostError where it is none of this machine.
+        """
+        await self._set_up_migration(apart_from_memory=apart_from_memory)
+        await self._migrate("migrate-incoming", state)
+
+    async def _set_up_migration(self, *, apart_from_memory: bool) -> None:
+        wanted = {"events": True, "x-ignore-shared": apart_from_memory}
+        capabilities = [{"capability": name, "state": state} for name, state in wanted.items()]
+        await self.execute("migrate-set-capabilities", {"capabilities": capabilities})
+        await self.execute("migrate-set-parameters", {"max-bandwidth": _UNLIMITED_BYTES_S})
+
+    async def _migrate(self, command: str, file: BinaryIO) -> None:
+        self._migration = asyncio.get_running_loop().create_future()
+        self._client.send_fd_scm(file.fileno())
+        await self.execute("getfd", {"fdname": "state"})
+        await self.execute(command, {"uri": "fd:state"})
+        try:
+            status = await asyncio.wait_for(self._migration, _MIGRATION_LIMIT_S)
+        except TimeoutError:
+            status = f"not done after {_MIGRATION_LIMIT_S:g} s"
+        finally:
+            self._migration = None
+        if status != "completed":
+            raise HostError(f"QEMU monitor: {command}: {status}.")
+
     async def _watch(self) -> None:
         async for event in self._listener:
             match event:
@@ -86,6 +128,9 @@ class Monitor:
                     )
                 case {"event": "STOP"}:
                     await self._explain_stop()
+                case {"event": "MIGRATION", "data": {"status": str(status)}}:
+                    if status in _MIGRATION_ENDS and self._migration is not None:
+                        self._migration.set_result(status)
                 case {"event": "GUEST_PANICKED"}:
                     self._on_end(EndReason.GUEST_PANIC, "QMP GUEST_PANICKED")
 

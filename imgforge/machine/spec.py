@@ -5,6 +5,7 @@ from pathlib import Path
 
 from imgforge.accelerator import Accelerator
 from imgforge.machine.instance_type import T3_NANO, InstanceType
+from imgforge.machine.storage import Storage
 from imgforge.metadata import Instance
 
 
@@ -21,6 +22,22 @@ class BootSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspended:
+    """A machine that stands still in files, ready to go on where it was.
+
+    `state` holds its devices, and its memory too unless `memory` is a file of its own, which a
+    machine that goes on reads and never writes to. `storage` is its disks as it left them,
+    `elapsed_s` the time since its power-on, `token_secret` what its IMDSv2 tokens are made with.
+    """
+
+    state: Path
+    storage: Storage
+    elapsed_s: float
+    token_secret: bytes = field(repr=False)
+    memory: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpec:
     """A machine: its disk, how it starts, what runs it, and where what it shows is kept.
 
@@ -30,6 +47,11 @@ class MachineSpec:
     `network` lets the guest out: it then reaches the host's network, every server on the host's
     own loopback (through 169.254.169.1) and what the host can reach, with the rights of the user
     who runs it. Without it the guest reaches the metadata service and nothing else.
+
+    `has_channel` gives it a virtio-serial port for commands, `has_screen` a VGA card. With
+    `memory_file` its memory is that (sparse) file, to be shared with those who go on from it.
+    `resume` makes it go on from there instead of booting; the hardware must be the same, and
+    `disk` and `source` then mean nothing before its next reset.
     """
 
     disk: Path
@@ -40,3 +62,7 @@ class MachineSpec:
     source: BootSource = field(default_factory=BootSource)
     profile: InstanceType = T3_NANO
     network: bool = False
+    has_channel: bool = False
+    has_screen: bool = False
+    memory_file: Path | None = None
+    resume: Suspended | None = None

@@ -3,5 +3,6 @@
 from imgforge.metadata.instance import HttpTokens, Instance
 from imgforge.metadata.request import MetadataRequest
 from imgforge.metadata.service import MetadataService
+from imgforge.metadata.tokens import Tokens
 
-__all__ = ["HttpTokens", "Instance", "MetadataRequest", "MetadataService"]
+__all__ = ["HttpTokens", "Instance", "MetadataRequest", "MetadataService", "Tokens"]

@@ -32,8 +32,9 @@ class MetadataService:
 
     `folder` is a private folder whose path is short (a socket's has 108 bytes) and has no spaces;
     the socket and the launcher of the relay are made in it. `clock` gives seconds since power-on;
-    `tell` is called in the event loop with each request, once its answer is decided. Installs no
-    signal handlers.
+    `tell` is called in the event loop with each request, once its answer is decided. The IMDSv2
+    tokens of another service are valid here if it has the same `tokens`; by default nobody has.
+    Installs no signal handlers.
     """
 
     def __init__(
@@ -43,11 +44,12 @@ class MetadataService:
         folder: Path,
         clock: Callable[[], float],
         tell: Callable[[MetadataRequest], None],
+        tokens: Tokens | None = None,
     ) -> None:
         self.socket_path = folder / "metadata"
         self.launcher = folder / "relay"
         config = uvicorn.Config(
-            _application(instance, clock=clock, tell=tell),
+            _application(instance, clock=clock, tell=tell, tokens=tokens or Tokens()),
             http=_Connection,
             ws="none",
             lifespan="off",
@@ -142,9 +144,8 @@ def _application(
     *,
     clock: Callable[[], float],
     tell: Callable[[MetadataRequest], None],
+    tokens: Tokens,
 ) -> Callable[..., Awaitable[None]]:
-    tokens = Tokens()
-
     async def application(
         scope: _Message, receive: object, send: Callable[[_Message], Awaitable[None]]
     ) -> None:

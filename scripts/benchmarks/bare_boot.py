@@ -15,7 +15,7 @@ from pathlib import Path
 from imgforge.acceptance import Login
 from imgforge.command import run, spawn
 from imgforge.disk import Disk
-from imgforge.machine import Accelerator, MachineSpec
+from imgforge.machine import Accelerator, MachineSpec, plain_storage
 from imgforge.machine.argv import Wiring, qemu_argv
 from imgforge.metadata import Instance, relay
 from imgforge.metadata.answer import HttpRequest, answer
@@ -63,7 +63,12 @@ def bare_boot(disk: Disk, start: Start, *, accelerator: Accelerator, login: Logi
 
 def _argv(spec: MachineSpec, overlay: Path, launcher: Path, port: int) -> list[str]:
     """Return imgforge's own arguments without its monitor, and with the console into a file."""
-    wiring = Wiring(overlay, launcher, console_fd=_CONSOLE_FD, monitor_fd=_MONITOR_FD)
+    wiring = Wiring(
+        plain_storage(overlay, disk_format="qcow2"),
+        launcher,
+        console_fd=_CONSOLE_FD,
+        monitor_fd=_MONITOR_FD,
+    )
     text = "\n".join(qemu_argv(spec, wiring))
     for found, replacement in (
         ("\n-S\n", "\n"),

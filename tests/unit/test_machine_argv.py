@@ -11,12 +11,16 @@ from imgforge.machine import (
     DiskBus,
     InstanceType,
     MachineSpec,
+    plain_storage,
 )
 from imgforge.machine.argv import Wiring, instance_uuid, qemu_argv
 from imgforge.metadata import Instance
 
 WIRING = Wiring(
-    overlay=Path("/out/a,b/overlay.qcow2"), relay=Path("/run/x/relay"), console_fd=7, monitor_fd=9
+    storage=plain_storage(Path("/out/a,b/overlay.qcow2"), disk_format="qcow2"),
+    relay=Path("/run/x/relay"),
+    console_fd=7,
+    monitor_fd=9,
 )
 SPEC = MachineSpec(
     disk=Path("/disks/minimal.raw"),
