@@ -5,8 +5,11 @@ import platform
 import pwd
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+
+from imgforge.control_group import PROCESS, read_group_limits
 
 _PASSED_ON = (
     "HOME",
@@ -70,21 +73,59 @@ def wants_color() -> bool:
     return not os.environ.get("NO_COLOR")
 
 
+def frozen_limit() -> str:
+    """Return how much frozen machines may take (IMGFORGE_FROZEN_LIMIT, such as "8G"), or ""."""
+    return os.environ.get("IMGFORGE_FROZEN_LIMIT", "")
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Memory of this machine, from /proc/meminfo."""
+    """Memory this process may have: this machine's, or less where its control group limits it."""
 
     total_bytes: int
     available_bytes: int
 
 
-def memory() -> Memory:
-    """Read this machine's memory (proc(5))."""
+def memory(*, meminfo: Path = Path("/proc/meminfo"), process: Path = PROCESS) -> Memory:
+    """Read this machine's memory (proc(5)) and the limits of this process's control groups."""
     fields = {}
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+    for line in meminfo.read_text(encoding="ascii").splitlines():
         name, _, value = line.partition(":")
         fields[name] = int(value.split()[0]) * 1024
-    return Memory(total_bytes=fields["MemTotal"], available_bytes=fields["MemAvailable"])
+    limits = read_group_limits(process)
+    total = [fields["MemTotal"], limits.memory_bytes]
+    available = [fields["MemAvailable"], limits.memory_left_bytes]
+    return Memory(
+        total_bytes=min(count for count in total if count is not None),
+        available_bytes=min(count for count in available if count is not None),
+    )
+
+
+def memory_of_children(processes: Collection[int]) -> dict[int, int]:
+    """Return the bytes of memory that the programs below each of `processes` take by themselves.
+
+    Files they have mapped do not count: those pages can be given back (proc(5): RssAnon,
+    RssShmem). A program below two of them counts for the nearer one.
+    """
+    parents: dict[int, int] = {}
+    taken: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (folder / "status").read_text(encoding="utf-8", errors="replace")
+        except OSError:  # it has ended
+            continue
+        values = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+        parents[int(folder.name)] = int(values.get("PPid", "0"))
+        kib = (values.get(name, "0 kB").split()[0] for name in ("RssAnon", "RssShmem"))
+        taken[int(folder.name)] = sum(map(int, kib)) * 1024
+    sums = dict.fromkeys(processes, 0)
+    for process, size_bytes in taken.items():
+        above = parents[process]
+        while above and above not in sums:
+            above = parents.get(above, 0)
+        if above:
+            sums[above] += size_bytes
+    return sums
 
 
 def free_disk_bytes(folder: Path) -> int:
@@ -99,9 +140,11 @@ def kernel_release() -> str:
     return platform.release()
 
 
-def cpu_count() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0))
+def cpu_count(*, process: Path = PROCESS) -> int:
+    """Return how many processors this process may use: whole ones, by affinity and quota."""
+    usable = len(os.sched_getaffinity(0))
+    quota = read_group_limits(process).processors
+    return usable if quota is None else max(1, min(usable, int(quota)))
 
 
 def is_root() -> bool:

@@ -15,12 +15,15 @@ from imgforge.disk import Disk
 from imgforge.errors import BadInputError
 from imgforge.launch import Launched, LaunchWish, launch
 from imgforge.machine import Accelerator
+from imgforge.places import machines_at_a_time, reserve
 from imgforge.progress import about, report
 from imgforge.recipe import ExpectPart, ImagePart, Layout, RecipeFile
 from imgforge.trial import Surroundings, Tested, Trial, pick_accelerator, try_disk
 
 # A machine of 512 MiB and what QEMU itself takes for it on TCG.
 _MACHINE_BYTES = 768 * 2**20
+# Other runs of this user may have all places, each for as long as a boot may take.
+_PLACE_LIMIT_S = 7200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +77,23 @@ def plan_trial(
 
 
 def test(trials: Sequence[Trial]) -> list[Tested]:
-    """Boot and judge disks, as many at a time as processors and memory allow."""
+    """Boot and judge disks, as many at a time as processors and memory allow.
+
+    What other runs of this user have going counts, too: a place is waited for.
+    """
     accelerator = pick_accelerator(trials[0].surroundings.accelerator)
     report(f"accelerator: {accelerator.kind}, {accelerator.reason}")
     return asyncio.run(_test_all(trials, accelerator))
 
 
 async def _test_all(trials: Sequence[Trial], accelerator: Accelerator) -> list[Tested]:
-    places = asyncio.Semaphore(_machines_at_a_time())
+    turns = asyncio.Semaphore(machines_at_a_time(_MACHINE_BYTES))
 
     async def test_one(trial: Trial) -> Tested:
-        async with places:
+        async with turns:
             with about(_name(trial.disk)):  # of this task alone
-                return await try_disk(trial, accelerator=accelerator)
+                async with reserve(memory_bytes=_MACHINE_BYTES, limit_s=_PLACE_LIMIT_S):
+                    return await try_disk(trial, accelerator=accelerator)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -179,9 +186,3 @@ def _registration(disk: Disk, *, name: str | None) -> ImageRegistration:
 
 def _name(disk: Disk) -> str:
     return disk.layout or disk.path.name
-
-
-def _machines_at_a_time() -> int:
-    """Return how many machines fit: a processor and their memory each."""
-    by_memory = host.memory().available_bytes // _MACHINE_BYTES
-    return max(1, min(host.cpu_count(), by_memory))

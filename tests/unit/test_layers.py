@@ -25,6 +25,8 @@ ROOMS = {
 FLOW = {"build", "pipeline", "trial", "launch", "reproducibility", "doctor"}
 GROUND = {
     "accelerator",
+    "control_group",
+    "places",
     "recipe",
     "recipe_file",
     "toml_position",
