@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -euc
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .NOTPARALLEL:
-.PHONY: help setup venv test-boot test test-all lint check-types bench clean
+.PHONY: help setup setup-tests venv test-boot test test-all lint check-types bench clean
 
 RECIPE ?= guest/recipes/minimal.toml
 OUT ?= out
@@ -18,10 +18,10 @@ help:  ## show this list
 test-boot: setup venv  ## the main job: build RECIPE, boot it, judge it, register it (into OUT)
 	@.venv/bin/imgforge run $(RECIPE) --out $(OUT)
 
-test: lint check-types  ## lint, types, and all tests but the slow ones
+test: setup-tests lint check-types  ## lint, types, and all tests but the slow ones
 	@$(PYTEST) -m "not slow" tests
 
-test-all: lint check-types  ## the same with the slow matrices
+test-all: setup-tests lint check-types  ## the same with the slow matrices
 	@$(PYTEST) tests
 
 lint: setup venv
@@ -36,6 +36,9 @@ bench: setup venv  ## measure against the bare programs (README, "Speed")
 
 setup:  ## install missing system packages (root or sudo; else says what to run)
 	@scripts/setup
+
+setup-tests:  ## the same, with the browser that some tests need
+	@scripts/setup --tests
 
 venv:  ## bring .venv to what requirements.lock says
 	@scripts/venv

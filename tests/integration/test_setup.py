@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -89,14 +90,16 @@ def test_setup_refuses_an_argument_it_does_not_know() -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert "unknown argument '--chekc'; allowed: --check" in done.stderr
+    assert "unknown argument '--chekc'; allowed: --check, --tests" in done.stderr
 
 
-def bare_machine(tmp_path: Path, *, sudo: str | None) -> tuple[Path, Path]:
+def bare_machine(
+    tmp_path: Path, *, sudo: str | None, present: Sequence[str] = ()
+) -> tuple[Path, Path]:
     """Make a PATH that has next to nothing, with an apt-get that tells when it ran.
 
     Returns scripts/setup as such a machine has it, and the folder of its programs. The user is an
-    ordinary one; `sudo` is the script that stands for it.
+    ordinary one; `sudo` is the script that stands for it; `present` are programs of this machine.
     """
     setup = tmp_path / "scripts" / "setup"
     setup.parent.mkdir()
@@ -108,7 +111,7 @@ def bare_machine(tmp_path: Path, *, sudo: str | None) -> tuple[Path, Path]:
     setup.chmod(0o755)
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("sh", "sort", "tr", "dirname"):
+    for name in ("sh", "sort", "tr", "dirname", *present):
         found = shutil.which(name)
         assert found is not None
         (programs / name).symlink_to(found)
@@ -152,4 +155,29 @@ def test_setup_that_may_not_install_prints_the_command_to_run(
     done = run_setup(setup, programs)
     assert done.returncode == 3
     assert line.format(setup) in done.stderr.splitlines()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_setup_wants_a_browser_only_for_the_tests(tmp_path: Path) -> None:
+    machine = bare_machine(tmp_path, sudo=None)
+    assert "chromium-driver" not in run_setup(*machine, "--check").stderr
+    done = run_setup(*machine, "--check", "--tests")
+    assert done.returncode == 3
+    assert {"chromium-driver", "qemu-system-x86"} <= set(done.stderr.split())
+
+
+@pytest.mark.skipif(not Path("/etc/debian_version").exists(), reason="this is not Debian or Ubuntu")
+@pytest.mark.skipif(shutil.which("python3") is None, reason="python3 is missing")
+def test_tests_go_on_without_a_browser_that_may_not_be_installed(tmp_path: Path) -> None:
+    setup, programs = bare_machine(tmp_path, sudo="exit 1", present=["grep"])
+    # All but what the tests need is there.
+    text = setup.read_text()
+    table = text.partition("needs='\n")[2].partition("'")[0]
+    python = "echo python3-venv\n"
+    assert text.count(python) == 1
+    setup.write_text(text.replace(table, "").replace(python, "true\n"))
+    done = run_setup(setup, programs, "--tests")
+    assert done.returncode == 0
+    assert "Tests in a browser are skipped: installing" in done.stderr
+    assert f"  sudo {setup} --tests" in done.stderr.splitlines()
     assert not (tmp_path / "ran").exists()
