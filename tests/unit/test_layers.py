@@ -19,10 +19,11 @@ ROOMS = {
     "bundle",
     "convert",
     "catalog",
+    "report",
     "ec2",
 }
 # The flow: what wires the rooms together.
-FLOW = {"build", "pipeline", "trial", "launch", "reproducibility", "doctor"}
+FLOW = {"build", "pipeline", "trial", "launch", "reproducibility", "doctor", "testing"}
 GROUND = {
     "accelerator",
     "control_group",
