@@ -1,12 +1,7 @@
 """One disk's trial: it is booted the way EC2 would boot it, watched, and judged."""
 
 import asyncio
-import fcntl
-import os
 import secrets
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +21,11 @@ from imgforge.acceptance import (
     record_unbootable,
     write_verdict,
 )
+from imgforge.claim import claimed
 from imgforge.disk import Disk, PvBootFailure, disk_sha256, evaluate_pv_boot
-from imgforge.errors import HostError
 from imgforge.files import scratch_folder
 from imgforge.machine import (
+    T3_NANO,
     Accelerator,
     AcceleratorKind,
     AcceleratorWish,
@@ -43,10 +39,12 @@ from imgforge.machine import (
 from imgforge.metadata import Instance
 from imgforge.progress import report, warn
 from imgforge.recipe import ExpectPart
+from imgforge.report import Report
+from imgforge.trial_report import REPORT_FILE, discard_report, report_trial
+from imgforge.usage import in_use
 
 _VERDICT_FILE = "verdict.json"
-_CLAIM_LIMIT_S = 7200
-_CLAIM_PAUSE_S = 0.2
+_INSTANCE_TYPE = T3_NANO
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +73,17 @@ class Tested:
     verdict: Verdict
     folder: Path
     console_lines: tuple[str, ...]
+    report: Report
 
     @property
     def verdict_path(self) -> Path:
         """Where verdict.json stands."""
         return self.folder / _VERDICT_FILE
+
+    @property
+    def report_path(self) -> Path:
+        """Where report.html stands."""
+        return self.folder / REPORT_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +99,28 @@ class Start:
 def pick_accelerator(wish: AcceleratorWish) -> Accelerator:
     """Choose the accelerator with the kernels that are at hand; it may take some 20 s once."""
     cache = host.cache_dir()
-    return choose_accelerator(wish, kernel=find_proof_kernel(cache), cache=cache)
+    cache.mkdir(parents=True, exist_ok=True)
+    with in_use(cache):  # the kernel may be of a cached root tree
+        return choose_accelerator(wish, kernel=find_proof_kernel(cache), cache=cache)
 
 
 async def try_disk(trial: Trial, *, accelerator: Accelerator) -> Tested:
     """Boot a disk on a throw-away overlay, judge it, and leave the evidence in its folder.
 
-    The folder gets console.raw, console.log, metadata.jsonl, qemu.argv and, last, verdict.json.
+    The folder gets console.raw, console.log, metadata.jsonl, qemu.argv, report.html, junit.xml
+    and, last, verdict.json.
     A boot that the host itself ended is repeated once on TCG, unless KVM was asked for by name;
     the verdict says so. A test that another run has going in the folder is waited for. Raises
     HostError where the host fails.
     """
-    async with _claimed(trial.folder):
+    async with claimed(trial.folder, what="another test is running"):
         with scratch_folder(trial.folder) as scratch:
             return await _try_claimed(trial, accelerator=accelerator, scratch=scratch)
 
 
 async def _try_claimed(trial: Trial, *, accelerator: Accelerator, scratch: Path) -> Tested:
     (trial.folder / _VERDICT_FILE).unlink(missing_ok=True)
+    discard_report(trial.folder)
     start = await asyncio.to_thread(find_start, trial.disk, scratch)
     first, failure = await _boot_first(
         trial, start, accelerator=accelerator, scratch=scratch / "first"
@@ -134,9 +142,18 @@ async def _try_claimed(trial: Trial, *, accelerator: Accelerator, scratch: Path)
         lock_sha256=trial.disk.lock_sha256,
         created=datetime.now(UTC),
     ).model_copy(update={"host_failure": failure, "notes": start.notes})
+    # In a thread: the consoles of other machines are read in this one.
+    told = await asyncio.to_thread(
+        report_trial,
+        trial.disk,
+        record,
+        verdict,
+        folder=trial.folder,
+        instance_type=_INSTANCE_TYPE.name,
+    )
     write_verdict(trial.folder, verdict)
     report(verdict.reason)
-    return Tested(trial.disk, verdict, trial.folder, record.console_lines)
+    return Tested(trial.disk, verdict, trial.folder, record.console_lines, told)
 
 
 def new_instance(login: Login, *, image_id: str = "") -> Instance:
@@ -178,6 +195,7 @@ async def _boot(
             accelerator=accelerator,
             instance=new_instance(login),
             folder=trial.folder,
+            profile=_INSTANCE_TYPE,
             source=start.source,
             network=trial.surroundings.network,
         )
@@ -215,43 +233,3 @@ def _with_serial_console(command_line: str) -> str:
     """Return a PV command line with the console that QEMU has: there is no hvc0 without Xen."""
     words = command_line.split()
     return command_line if "console=ttyS0" in words else f"{command_line} console=ttyS0".strip()
-
-
-@asynccontextmanager
-async def _claimed(folder: Path) -> AsyncIterator[None]:
-    """Hold `folder` for one trial: two at once would mix their evidence. Wait for the other."""
-    descriptor = await asyncio.to_thread(_open_lock, folder)
-    try:
-        await _lock(descriptor, folder)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _open_lock(folder: Path) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
-    return os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-
-
-async def _lock(descriptor: int, folder: Path) -> None:
-    # flock(2) tells nobody when it becomes free, and a thread that waits for it could not be
-    # interrupted: so it is asked again and again.
-    end_s = time.monotonic() + _CLAIM_LIMIT_S
-    if _try_lock(descriptor):
-        return
-    report(f"another test is running in {folder}: waiting for it")
-    while not _try_lock(descriptor):
-        if time.monotonic() > end_s:
-            raise HostError(
-                f"Folder {folder}: another test has been running there for {_CLAIM_LIMIT_S} s.",
-                hint="Give this one a folder of its own with --out.",
-            )
-        await asyncio.sleep(_CLAIM_PAUSE_S)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

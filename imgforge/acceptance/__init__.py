@@ -3,6 +3,7 @@
 from imgforge.acceptance.judge import host_failure, judge
 from imgforge.acceptance.login import (
     Login,
+    Visitor,
     discard_login,
     new_login,
     ssh_arguments,
@@ -34,6 +35,7 @@ __all__ = [
     "Stage",
     "StageName",
     "Verdict",
+    "Visitor",
     "discard_login",
     "explain",
     "host_failure",

@@ -158,17 +158,24 @@ class Visitor:
 
     async def run(self, remote: str, *, timeout_s: float) -> CommandResult:
         """Run a command line of the recipe on the machine, as the user who logs in."""
-        done = await self._ssh(
-            self.login.user,
+        done = await self.execute(remote, timeout_s=timeout_s)
+        if done is None:
+            return CommandResult(remote, None, f"did not end within {timeout_s:g} s")
+        failed = done.limit_kib or done.exit_code < 0 or done.exit_code == _SSH_FAILED
+        return CommandResult(remote, None if failed else done.exit_code, _evidence(done))
+
+    async def execute(self, remote: str, *, timeout_s: float, user: str = "") -> "Said | None":
+        """Run a command line as `user` (that of the login) and return what it said, up to 1 MiB.
+
+        None where it did not end within `timeout_s`.
+        """
+        return await self._ssh(
+            user or self.login.user,
             _Key.OWNER,
             remote=remote,
             timeout_s=timeout_s,
             limit_kib=_COMMAND_LIMIT_KIB,
         )
-        if done is None:
-            return CommandResult(remote, None, f"did not end within {timeout_s:g} s")
-        failed = done.limit_kib or done.exit_code < 0 or done.exit_code == _SSH_FAILED
-        return CommandResult(remote, None if failed else done.exit_code, _evidence(done))
 
     async def _ssh(
         self,
@@ -178,7 +185,7 @@ class Visitor:
         remote: str,
         timeout_s: float,
         limit_kib: int = _ANSWER_LIMIT_KIB,
-    ) -> "_Said | None":
+    ) -> "Said | None":
         if not (self.login.folder / key).is_file():  # ssh would go on without, and be refused
             raise HostError(f"SSH key {self.login.folder / key}: is not there.")
         arguments = _arguments(self.login, port=self.port, user=user, key=key)
@@ -186,10 +193,21 @@ class Visitor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said(Completed):
+class Said(Completed):
     """What an ssh said; `limit_kib` is the limit that its output ran into, else 0."""
 
     limit_kib: int = 0
+
+    @property
+    def is_in(self) -> bool:
+        """Whether the machine let ssh in."""
+        return _AUTHENTICATED in self.stderr.decode(errors="replace")
+
+    @property
+    def complaints(self) -> str:
+        """What the command, or ssh, wrote to stderr, without the statistics of ssh's -v."""
+        lines = self.stderr.decode(errors="replace").splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith(_STATISTICS))
 
 
 class _Errand:
@@ -206,7 +224,7 @@ class _Errand:
         self._process: command.Process | None = None
         self._called_off = False
 
-    async def done(self) -> _Said | None:
+    async def done(self) -> Said | None:
         """Return what ssh said, or None where the time limit ended it."""
         running = asyncio.ensure_future(asyncio.to_thread(self._run))
         try:
@@ -217,7 +235,7 @@ class _Errand:
                 await running
             raise
 
-    def _run(self) -> _Said | None:
+    def _run(self) -> Said | None:
         limit_bytes = self._limit_kib * 1024
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = self._start(Streams(stdout=out, stderr=err), limit_bytes)
@@ -229,7 +247,7 @@ class _Errand:
             said, complained = out.read(limit_bytes), err.read(limit_bytes)
         is_cut = limit_bytes in {len(said), len(complained)}
         limit_kib = self._limit_kib if is_cut else 0
-        return _Said(process.line, exit_code, said, complained, seconds=0, limit_kib=limit_kib)
+        return Said(process.line, exit_code, said, complained, seconds=0, limit_kib=limit_kib)
 
     def _start(self, streams: Streams, limit_bytes: int) -> command.Process | None:
         setting = Setting(file_limit_bytes=limit_bytes)
@@ -263,14 +281,14 @@ def unanswered(user: str, *, at_s: float) -> LoginAttempt:
     return LoginAttempt(LoginId.OWNER, user, LoginOutcome.UNREACHABLE, (), evidence, at_s)
 
 
-def _attempt(id: LoginId, *, user: str, done: _Said | None, at_s: float) -> LoginAttempt:  # noqa: A002
+def _attempt(id: LoginId, *, user: str, done: Said | None, at_s: float) -> LoginAttempt:  # noqa: A002
     if done is None:
         return LoginAttempt(id, user, LoginOutcome.UNREACHABLE, (), "ssh did not end in time", at_s)
     outcome, methods = classify(done, user=user)
     return LoginAttempt(id, user, outcome, methods, _evidence(done), at_s)
 
 
-def classify(done: _Said, *, user: str) -> tuple[LoginOutcome, tuple[str, ...]]:
+def classify(done: Said, *, user: str) -> tuple[LoginOutcome, tuple[str, ...]]:
     """Tell how an ssh that ran `id -un` ended, and which authentications the server offered.
 
     The texts are OpenSSH's (sshconnect2.c, ssh.c, packet.c), unchanged for many years.
@@ -293,7 +311,7 @@ def classify(done: _Said, *, user: str) -> tuple[LoginOutcome, tuple[str, ...]]:
     return LoginOutcome.UNREACHABLE, ()
 
 
-def _evidence(done: _Said) -> str:
+def _evidence(done: Said) -> str:
     """Return the end of what ssh and the machine said, safe to show."""
     text = "\n".join(part.decode(errors="replace").strip() for part in (done.stdout, done.stderr))
     said = (line for line in text.splitlines() if line.strip() and not line.startswith(_STATISTICS))

@@ -24,7 +24,7 @@ from imgforge.machine.event_stream import EventStream
 from imgforge.machine.monitor import Monitor
 from imgforge.machine.spec import MachineSpec, Suspended
 from imgforge.machine.storage import Drive, Storage, drive_node, lay_over, plain_storage
-from imgforge.metadata import MetadataRequest, MetadataService, Tokens
+from imgforge.metadata import Faults, MetadataRequest, MetadataService, Tokens
 
 PROGRAM = "qemu-system-x86_64"
 _STDERR_TAIL_LINES = 12
@@ -39,13 +39,14 @@ class StartError(HostError):
 class Machine:
     """A running machine. Made by `start_machine`.
 
-    `ssh_port` is on 127.0.0.1; `qemu_version` is as "7.2.22"; `storage` is what it writes to. Its
-    events are for one reader.
+    `ssh_port` is on 127.0.0.1; `qemu_version` is as "7.2.22"; `storage` is what it writes to,
+    `faults` what its metadata service gets wrong. Its events are for one reader.
     """
 
     def __init__(self, spec: MachineSpec, storage: Storage) -> None:
         self.spec = spec
         self.storage = storage
+        self.faults = Faults(spec.faults)
         self.tokens = Tokens(spec.resume.token_secret) if spec.resume else Tokens()
         self.ssh_port = 0
         self.qemu_version = ""
@@ -245,6 +246,7 @@ async def start_machine(
             clock=lambda: machine.elapsed_s,
             tell=lambda request: machine.note_request(request, log),
             tokens=machine.tokens,
+            faults=machine.faults,
         ) as service:
             try:
                 await machine.power_on(relay=service.launcher)

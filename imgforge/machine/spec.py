@@ -6,7 +6,7 @@ from pathlib import Path
 from imgforge.accelerator import Accelerator
 from imgforge.machine.instance_type import T3_NANO, InstanceType
 from imgforge.machine.storage import Storage
-from imgforge.metadata import Instance
+from imgforge.metadata import Fault, Instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class MachineSpec:
     `has_channel` gives it a virtio-serial port for commands, `has_screen` a VGA card. With
     `memory_file` its memory is that (sparse) file, to be shared with those who go on from it.
     `resume` makes it go on from there instead of booting; the hardware must be the same, and
-    `disk` and `source` then mean nothing before its next reset.
+    `disk` and `source` then mean nothing before its next reset. `faults` are what its metadata
+    service gets wrong from the beginning.
     """
 
     disk: Path
@@ -66,3 +67,4 @@ class MachineSpec:
     has_screen: bool = False
     memory_file: Path | None = None
     resume: Suspended | None = None
+    faults: tuple[Fault, ...] = ()

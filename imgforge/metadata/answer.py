@@ -40,23 +40,23 @@ def answer(request: HttpRequest, instance: Instance, tokens: Tokens, now_s: floa
     if request.path.rstrip("/") == TOKEN_PATH:
         return _token(request, tokens, now_s)
     if request.method not in {"GET", "HEAD"}:
-        return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, allow="GET, HEAD")
+        return refusal(HTTPStatus.METHOD_NOT_ALLOWED, allow="GET, HEAD")
     token = request.headers.get(TOKEN_HEADER)
     valid = token is not None and tokens.is_valid(token, now_s=now_s)
     if not valid and (token is not None or instance.http_tokens is HttpTokens.REQUIRED):
-        return _refusal(HTTPStatus.UNAUTHORIZED)
+        return refusal(HTTPStatus.UNAUTHORIZED)
     return _lookup(request.path, instance, token=valid)
 
 
 def _token(request: HttpRequest, tokens: Tokens, now_s: float) -> Answer:
     if request.method != "PUT":
-        return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, allow="PUT")
+        return refusal(HTTPStatus.METHOD_NOT_ALLOWED, allow="PUT")
     if "x-forwarded-for" in request.headers:  # a proxy stands between: the token would leak
-        return _refusal(HTTPStatus.FORBIDDEN)
+        return refusal(HTTPStatus.FORBIDDEN)
     text = request.headers.get(TTL_HEADER, "").strip()
     ttl_s = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0
     if not MIN_TTL_S <= ttl_s <= MAX_TTL_S:
-        return _refusal(HTTPStatus.BAD_REQUEST)
+        return refusal(HTTPStatus.BAD_REQUEST)
     headers = {"content-type": "text/plain", TTL_HEADER: str(ttl_s)}
     return Answer(HTTPStatus.OK, headers, tokens.issue(ttl_s=ttl_s, now_s=now_s).encode())
 
@@ -66,14 +66,14 @@ def _lookup(path: str, instance: Instance, *, token: bool) -> Answer:
         return _text("\n".join(VERSIONS), token=token)
     version, _, rest = path.removeprefix("/").partition("/")
     if version not in VERSIONS:
-        return _refusal(HTTPStatus.NOT_FOUND, token=token)
+        return refusal(HTTPStatus.NOT_FOUND, token=token)
     tree = instance_tree(instance)
     if not rest:  # on EC2 these three are listed without their slashes
         return _text("\n".join(tree), token=token)
     node = find(tree, rest)
     match node:
         case None:
-            return _refusal(HTTPStatus.NOT_FOUND, token=token)
+            return refusal(HTTPStatus.NOT_FOUND, token=token)
         case str():
             return _text(node, token=token)
         case bytes():
@@ -87,7 +87,8 @@ def _text(text: str, *, token: bool) -> Answer:
     return Answer(HTTPStatus.OK, {"content-type": "text/plain"}, text.encode(), token)
 
 
-def _refusal(status: HTTPStatus, *, allow: str = "", token: bool = False) -> Answer:
+def refusal(status: HTTPStatus, *, allow: str = "", token: bool = False) -> Answer:
+    """Return the page that EC2's service answers with where it does not give what was asked."""
     title = f"{status.value} - {status.phrase}"
     body = (
         '<?xml version="1.0" encoding="iso-8859-1"?>\n'

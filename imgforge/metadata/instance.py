@@ -38,3 +38,10 @@ class Instance:
     )
     http_tokens: HttpTokens = HttpTokens.OPTIONAL
     pending_time: str = "2024-01-01T00:00:00Z"
+
+    @property
+    def hostname(self) -> str:
+        """Its private DNS name, as EC2 gives it by its address."""
+        is_first = self.region == "us-east-1"
+        zone = "ec2.internal" if is_first else f"{self.region}.compute.internal"
+        return f"ip-{self.local_ipv4.replace('.', '-')}.{zone}"

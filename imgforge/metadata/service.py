@@ -6,6 +6,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,8 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from imgforge.metadata.answer import TOKEN_PATH, Answer, HttpRequest, answer
+from imgforge.metadata.answer import TOKEN_PATH, Answer, HttpRequest, answer, refusal
+from imgforge.metadata.fault import Faults
 from imgforge.metadata.instance import Instance
 from imgforge.metadata.request import MetadataRequest
 from imgforge.metadata.tokens import Tokens
@@ -34,6 +36,7 @@ class MetadataService:
     the socket and the launcher of the relay are made in it. `clock` gives seconds since power-on;
     `tell` is called in the event loop with each request, once its answer is decided. The IMDSv2
     tokens of another service are valid here if it has the same `tokens`; by default nobody has.
+    `faults` are what it gets wrong.
     Installs no signal handlers.
     """
 
@@ -45,11 +48,18 @@ class MetadataService:
         clock: Callable[[], float],
         tell: Callable[[MetadataRequest], None],
         tokens: Tokens | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self.socket_path = folder / "metadata"
         self.launcher = folder / "relay"
         config = uvicorn.Config(
-            _application(instance, clock=clock, tell=tell, tokens=tokens or Tokens()),
+            _application(
+                instance,
+                clock=clock,
+                tell=tell,
+                tokens=tokens or Tokens(),
+                faults=faults or Faults(),
+            ),
             http=_Connection,
             ws="none",
             lifespan="off",
@@ -145,6 +155,7 @@ def _application(
     clock: Callable[[], float],
     tell: Callable[[MetadataRequest], None],
     tokens: Tokens,
+    faults: Faults,
 ) -> Callable[..., Awaitable[None]]:
     async def application(
         scope: _Message, receive: object, send: Callable[[_Message], Awaitable[None]]
@@ -154,7 +165,13 @@ def _application(
         }
         request = HttpRequest(scope["method"], scope["path"], headers)
         at_s = clock()
-        reply = answer(request, instance, tokens, at_s)
+        fault = faults.meet(request.path)
+        if fault is not None:
+            await asyncio.sleep(fault.delay_s)
+        if fault is not None and fault.status is not None:
+            reply = refusal(HTTPStatus(fault.status))
+        else:
+            reply = answer(request, instance, tokens, at_s)
         tell(_record(scope, request, reply, at_s))
         await send(
             {

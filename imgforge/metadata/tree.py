@@ -87,7 +87,7 @@ def listing(folder: Mapping[str, Node]) -> str:
 
 
 def _meta_data(instance: Instance) -> Mapping[str, Node]:
-    host_name = _host_name(instance)
+    host_name = instance.hostname
     keys = {"public-keys": Keys(instance.public_keys)} if instance.public_keys else {}
     return {
         "ami-id": instance.image_id,
@@ -122,7 +122,7 @@ def _interface(instance: Instance) -> Mapping[str, Node]:
     return {
         "device-number": "0",
         "interface-id": f"eni-{suffix}",
-        "local-hostname": _host_name(instance),
+        "local-hostname": instance.hostname,
         "local-ipv4s": instance.local_ipv4,
         "mac": instance.mac_address.lower(),
         "owner-id": instance.account_id,
@@ -151,10 +151,3 @@ def _dynamic(instance: Instance) -> Mapping[str, Node]:
         "version": "2017-09-30",
     }
     return {"instance-identity": {"document": json.dumps(document, indent=2)}}
-
-
-def _host_name(instance: Instance) -> str:
-    zone = (
-        "ec2.internal" if instance.region == "us-east-1" else f"{instance.region}.compute.internal"
-    )
-    return f"ip-{instance.local_ipv4.replace('.', '-')}.{zone}"

@@ -1,0 +1,381 @@
+"""One instance through its power cycles: launched or forked, rebooted, stopped, started, ended."""
+
+import asyncio
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from imgforge.acceptance import (
+    BootMethod,
+    BootRecord,
+    DiskReport,
+    Login,
+    Verdict,
+    explain,
+    host_failure,
+    judge,
+    new_login,
+    observe,
+    record_unbootable,
+    trust_host,
+)
+from imgforge.errors import HostError
+from imgforge.machine import (
+    BootSource,
+    EndReason,
+    MachineSpec,
+    Storage,
+    Suspended,
+    create_volume,
+    lay_over,
+    plain_storage,
+    start_machine,
+)
+from imgforge.metadata import Instance
+from imgforge.testing.failure import HarnessError, ImageFailure
+from imgforge.testing.frozen import LOGIN_FOLDER, Frozen, copy_evidence, shown_lines
+from imgforge.testing.plan import Image, Plan
+from imgforge.testing.shell import ChannelShell, Shell, SshShell
+from imgforge.testing.wake import wake_script
+from imgforge.testing.witness import Witness
+from imgforge.trial import find_start, new_instance
+
+_GIB = 2**30
+_WAKE_LIMIT_S = 60.0
+_HELLO_LIMIT_S = 2.0
+_HOST_ENDS = frozenset({EndReason.HOST_INTERNAL_ERROR, EndReason.QEMU_DIED})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an instance lives: its evidence, and what is thrown away with it."""
+
+    evidence: Path
+    scratch: Path
+
+
+@dataclass(slots=True)
+class LiveInstance:
+    """An instance that can be used; made by `launch` or `fork`, within their block.
+
+    `witness` and `shell` are those of the current power cycle; `notes` are what a person should
+    know of it (a clone whose clock could not be set, say).
+    """
+
+    plan: Plan
+    place: Place
+    login: Login
+    identity: Instance
+    storage: Storage
+    host_keys: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    boots: list[Verdict] = field(default_factory=list)
+    has_agent: bool = False
+    _earlier: list[str] = field(default_factory=list)
+    _witness: Witness | None = None
+    _cycle: AsyncExitStack | None = None
+
+    @property
+    def witness(self) -> Witness:
+        """What saw the current power cycle, or the last one. Raises HarnessError before any."""
+        if self._witness is None:
+            raise HarnessError("The machine was never powered on.")
+        return self._witness
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it runs."""
+        return self._cycle is not None and self.witness.ended is None
+
+    def shell(self) -> Shell:
+        """Return the way commands reach it: its agent if there is one, else SSH."""
+        self.require_running()
+        if self.has_agent:
+            return ChannelShell(self.witness.machine.channel)
+        return self.ssh_shell()
+
+    def ssh_shell(self, *, user: str = "", as_root: bool = True) -> SshShell:
+        """Return the way by SSH. Raises ImageFailure where no host key is known to trust."""
+        self.require_running()
+        if not self.host_keys:
+            raise ImageFailure(
+                "SSH: the console never showed the machine's host keys: nobody can log in safely."
+            )
+        trust_host(self.login, keys=self.host_keys, port=self.witness.ssh_port)
+        port = self.witness.ssh_port
+        return SshShell(self.login, port=port, user=user, as_root=as_root)
+
+    def require_running(self) -> None:
+        """Raise ImageFailure where the machine ended by itself, HarnessError where the host did."""
+        ended = self.witness.ended
+        if ended is not None and ended.reason in _HOST_ENDS:
+            raise HarnessError(f"The host ended the machine: {ended.reason}: {ended.detail}")
+        if ended is not None:
+            raise ImageFailure(
+                f"The machine ended {ended.at_s:.1f} s after power-on: {ended.reason} "
+                f"({ended.detail}).{self.told_console()}"
+            )
+        if self._cycle is None:
+            raise HarnessError("The machine is stopped: start it first.")
+
+    def earlier_lines(self) -> list[str]:
+        """Return the console lines of the boot that a clone goes on from."""
+        return self._earlier
+
+    def told_console(self, lines: int = 12) -> str:
+        """Return the end of the console, as it follows a failure's first line."""
+        shown = [text for _, text in list(self.witness.lines)[-lines:]]
+        return "".join(f"\n  | {line}" for line in [*shown, self.witness.pending] if line.strip())
+
+    async def power_on(
+        self, *, resume: Suspended | None = None, memory_file: Path | None = None
+    ) -> None:
+        """Start it, or let it go on; nothing is waited for."""
+        self.place.evidence.mkdir(parents=True, exist_ok=True)
+        spec = MachineSpec(
+            disk=self.plan.image.disk.path,
+            disk_format=self.plan.image.format,
+            accelerator=self.plan.accelerator,
+            instance=self.identity,
+            folder=self.place.evidence,
+            source=BootSource() if resume else await asyncio.to_thread(self._source),
+            profile=self.plan.profile,
+            network=self.plan.network,
+            has_channel=True,
+            has_screen=True,
+            memory_file=memory_file,
+            resume=resume,
+            faults=self.plan.faults,
+        )
+        cycle = AsyncExitStack()
+        machine = await cycle.enter_async_context(start_machine(spec, storage=self.storage))
+        self._cycle = cycle
+        self._witness = Witness(machine)
+
+    async def power_cut(self) -> None:
+        """End the current power cycle at once, as when the host is switched off."""
+        if self._cycle is not None:
+            cycle, self._cycle = self._cycle, None
+            self.witness.leave()
+            self.storage = self.witness.machine.storage
+            await cycle.aclose()
+
+    async def boot(self) -> BootRecord:
+        """Watch the machine that was just powered on until its owner is in.
+
+        Raises ImageFailure, with the verdict told, where nobody gets in and there is no agent
+        either; HarnessError where the host failed.
+        """
+        image, witness = self.plan.image, self.witness
+        method = self._method()
+        expect = image.expect
+        try:
+            record = await observe(
+                witness,
+                expect=expect,
+                login=self.login,
+                boot_method=method,
+                by_bios=method is BootMethod.BIOS,
+            )
+        except HostError as error:
+            raise HarnessError(str(error), hint=error.hint) from error
+        if failure := host_failure(record):
+            raise HarnessError(f"The host ended the machine while it booted: {failure}")
+        witness.follow()
+        self.host_keys = record.host_keys or self.host_keys
+        verdict = judged(record, image)
+        self.boots.append(verdict)
+        channel = witness.machine.channel
+        self.has_agent = await channel.heard(_HELLO_LIMIT_S if record.sign is None else 0.1)
+        is_in = any(attempt.let_in for attempt in record.logins)
+        if not is_in and (not self.has_agent or witness.ended is not None):
+            raise ImageFailure(explain(verdict, record.console_lines))
+        if not is_in:
+            self.notes.append(verdict.reason)
+        return record
+
+    async def suspend(self, state: Path, *, memory: Path | None = None) -> Suspended:
+        """Stop it for good; return how to go on with it."""
+        suspended = await self.witness.machine.suspend(state, memory=memory)
+        await self.power_cut()
+        return suspended
+
+    async def reboot(self, *, limit_s: float) -> None:
+        """Let the guest reboot itself, and wait until its owner is in again."""
+        shell = self.shell()
+        with suppress(ImageFailure):  # the answer may be lost with the machine
+            await shell.run("(sleep 0.3; reboot) >/dev/null 2>&1 &", timeout_s=10)
+        await self._require_end({EndReason.GUEST_RESET}, limit_s=limit_s, what="reboot")
+        await self._begin_again()
+
+    async def stop(self, *, limit_s: float) -> None:
+        """Press the power button, as EC2 does to stop an instance, and wait for its end."""
+        self.require_running()
+        await self.witness.machine.power_off(limit_s)
+        await self._require_end({EndReason.GUEST_SHUTDOWN}, limit_s=1, what="shut down")
+        await self.power_cut()
+
+    async def start(self) -> None:
+        """Start a stopped instance, on other hardware: instance store volumes are blank again."""
+        if self.is_on:
+            raise HarnessError("The machine runs already.")
+        await asyncio.to_thread(self._blank_instance_store)
+        await self._begin_again()
+
+    async def attach_volume(self, size_gib: int) -> None:
+        """Plug in a blank volume of so many GiB."""
+        self.require_running()
+        number = len(self.witness.machine.storage.volumes)
+        path = self.place.scratch / f"volume{number}.qcow2"
+        drive = await asyncio.to_thread(create_volume, path, size_bytes=size_gib * _GIB)
+        await self.witness.machine.attach_volume(drive, number=number)
+        self.storage = self.witness.machine.storage
+
+    async def wake(self) -> None:
+        """Tell a machine that goes on what time it is, and give it randomness of its own."""
+        script = wake_script(now_s=time.time(), entropy=secrets.token_bytes(64))
+        done = await self.shell().run(script, timeout_s=_WAKE_LIMIT_S)
+        if done.exit_code:
+            self.notes.append(
+                f"the clone has no fresh randomness (exit code {done.exit_code}): {done.output}"
+            )
+
+    async def _begin_again(self) -> None:
+        await self.power_cut()
+        self._earlier = []
+        await self.power_on()
+        await self.boot()
+
+    async def _require_end(self, reasons: set[EndReason], *, limit_s: float, what: str) -> None:
+        witness = self.witness
+        await witness.wait_until(lambda: witness.ended is not None, limit_s)
+        if witness.ended is None:
+            raise ImageFailure(
+                f"The machine did not {what} within {limit_s:g} s.{self.told_console()}"
+            )
+        if witness.ended.reason not in reasons:
+            self.require_running()
+
+    def _source(self) -> BootSource:
+        """Return how the disk is started. Raises ImageFailure for what nothing would start."""
+        disk = self.plan.image.disk
+        start = find_start(disk, self.place.scratch / "boot")
+        if start.failure is not None:
+            record = record_unbootable(
+                start.failure.reason, accelerator=self.plan.accelerator, boot_method=start.method
+            )
+            raise ImageFailure(explain(judged(record, self.plan.image), ()))
+        return start.source
+
+    def _method(self) -> BootMethod:
+        layout = self.plan.image.disk.layout
+        return BootMethod.DIRECT if layout is not None and layout.is_pv else BootMethod.BIOS
+
+    def _blank_instance_store(self) -> None:
+        for number, size_gib in enumerate(self.plan.profile.instance_store_gib):
+            path = self.storage.volumes[number].layers[0].path
+            path.unlink()
+            create_volume(path, size_bytes=size_gib * _GIB)
+
+
+def judged(record: BootRecord, image: Image) -> Verdict:
+    """Return the verdict on a boot, for its words: the disk is not looked at again."""
+    disk = image.disk
+    return judge(
+        record,
+        expect=image.expect,
+        disk=DiskReport(sha256_before=disk.sha256, sha256_after=disk.sha256, layout=disk.layout),
+        recipe_sha256=disk.recipe_sha256,
+        lock_sha256=disk.lock_sha256,
+        created=datetime.now(UTC),
+    )
+
+
+@asynccontextmanager
+async def launch(
+    plan: Plan, place: Place, *, memory_file: Path | None = None
+) -> AsyncIterator[LiveInstance]:
+    """Power on a new instance; it has not booted yet. It is cut off at the end of the block."""
+    login = await asyncio.to_thread(
+        new_login, place.scratch / LOGIN_FOLDER, user=plan.image.expect.login_user
+    )
+    identity = instance_of(plan, new_instance(login, image_id=plan.image.ami_id))
+    storage = await asyncio.to_thread(_new_storage, plan, place.scratch)
+    live = LiveInstance(plan, place, login, identity, storage)
+    try:
+        await live.power_on(memory_file=memory_file)
+        yield live
+    finally:
+        await live.power_cut()
+
+
+@asynccontextmanager
+async def fork(plan: Plan, place: Place, *, frozen: Frozen) -> AsyncIterator[LiveInstance]:
+    """Let a clone of a frozen machine go on. It is cut off at the end of the block."""
+    suspended = frozen.suspended(plan)
+    place.evidence.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(copy_evidence, frozen, place.evidence)
+    facts = frozen.facts
+    login_folder = place.scratch / LOGIN_FOLDER
+    await asyncio.to_thread(shutil.copytree, frozen.folder / LOGIN_FOLDER, login_folder)
+    login = Login(facts.login_user, login_folder, facts.public_key)
+    base = new_instance(login, image_id=facts.image_id)
+    if not plan.is_new_instance:
+        base = replace(base, instance_id=facts.instance_id)
+    live = LiveInstance(
+        plan,
+        place,
+        login,
+        instance_of(plan, base),
+        await asyncio.to_thread(lay_over, suspended.storage, place.scratch),
+        host_keys=facts.host_keys,
+        notes=list(facts.notes),
+        has_agent=facts.has_agent,
+        _earlier=await asyncio.to_thread(shown_lines, place.evidence),
+    )
+    try:
+        await live.power_on(resume=suspended)
+        live.witness.follow()
+        await live.wake()
+        yield live
+    finally:
+        await live.power_cut()
+
+
+def instance_of(plan: Plan, base: Instance) -> Instance:
+    """Return what the metadata service tells of a plan's instance."""
+    letters = "bcdefghijklmnopqrstuvwxy"
+    ephemeral = {
+        f"ephemeral{number}": f"sd{letters[number]}"
+        for number in range(len(plan.profile.instance_store_gib))
+    }
+    first = len(ephemeral)
+    ebs = {
+        f"ebs{number + 1}": f"sd{letters[first + number]}"
+        for number in range(len(plan.volumes_gib))
+    }
+    return replace(
+        base,
+        instance_type=plan.profile.name,
+        user_data=plan.user_data,
+        http_tokens=plan.http_tokens,
+        block_devices={**base.block_devices, **ephemeral, **ebs},
+    )
+
+
+def _new_storage(plan: Plan, folder: Path) -> Storage:
+    image = plan.image
+    below = plain_storage(image.disk.path, disk_format=image.format)
+    root_bytes = None if plan.root_gib is None else plan.root_gib * _GIB
+    root = lay_over(below, folder, root_bytes=root_bytes).root
+    sizes = (*plan.profile.instance_store_gib, *plan.volumes_gib)
+    volumes = tuple(
+        create_volume(folder / f"volume{number}.qcow2", size_bytes=size * _GIB)
+        for number, size in enumerate(sizes)
+    )
+    return Storage(root, volumes)

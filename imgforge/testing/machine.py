@@ -1,0 +1,358 @@
+"""What a test meets: a machine and the verbs a tester thinks in.
+
+Each verb waits until it is done, within a limit in seconds, and raises ImageFailure where the
+image does not do what was said, with the end of its console.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from imgforge.metadata import Fault, MetadataRequest
+from imgforge.testing.failure import ImageFailure
+from imgforge.testing.live import LiveInstance
+from imgforge.testing.loop_thread import LoopThread
+from imgforge.testing.plan import Plan
+from imgforge.testing.shell import CommandRun, Shell
+
+_PAUSE_S = 0.25
+_LISTENS = "0A"  # proc_net_tcp: TCP_LISTEN
+
+
+class Machine:
+    """A machine under test, from its fixture.
+
+    `commands` are those that ran in it, in order; `evidence` is the folder of what it showed.
+    """
+
+    def __init__(self, live: LiveInstance, loop: LoopThread) -> None:
+        self._live = live
+        self._loop = loop
+        self.commands: list[CommandRun] = []
+        self.console = Console(live, loop)
+        self.metadata = Metadata(live, loop)
+        self.ssh = Ssh(live, loop, self.commands)
+
+    @property
+    def plan(self) -> Plan:
+        """What it was asked to be."""
+        return self._live.plan
+
+    @property
+    def instance_id(self) -> str:
+        """Its instance id, as its metadata service tells it."""
+        return self._live.identity.instance_id
+
+    @property
+    def image_id(self) -> str:
+        """The ami id that its metadata service tells."""
+        return self._live.identity.image_id
+
+    @property
+    def instance_type(self) -> str:
+        """Its hardware, as in "t2.micro"."""
+        return self._live.plan.profile.name
+
+    @property
+    def login_user(self) -> str:
+        """The user whose authorized_keys the image puts the key in."""
+        return self._live.login.user
+
+    @property
+    def hostname(self) -> str:
+        """The host name that its metadata service tells."""
+        return self._live.identity.hostname
+
+    @property
+    def evidence(self) -> Path:
+        """The folder with console.log, metadata.jsonl and whatever else it showed."""
+        return self._live.place.evidence
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of this machine: why it was booted cold, say."""
+        return tuple(self._live.notes)
+
+    @property
+    def boot_seconds(self) -> float | None:
+        """The seconds from power-on to the first login of its last boot; None for a clone."""
+        return self._live.boots[-1].seconds if self._live.boots else None
+
+    def run(self, command: str, *, timeout_s: float = 60) -> CommandRun:
+        """Run a command line as root; return its exit code and output, whatever they are."""
+        return self._loop.call(self._run(command, timeout_s=timeout_s))
+
+    def succeed(self, *commands: str, timeout_s: float = 60) -> str:
+        """Run command lines that must end with 0; return what they wrote to stdout."""
+        said = []
+        for command in commands:
+            done = self.run(command, timeout_s=timeout_s)
+            if done.exit_code:
+                raise ImageFailure(_told(done, "must succeed"))
+            said.append(done.stdout)
+        return "".join(said)
+
+    def fail(self, *commands: str, timeout_s: float = 60) -> str:
+        """Run command lines that must not end with 0; return what they wrote, stderr too."""
+        said = []
+        for command in commands:
+            done = self.run(command, timeout_s=timeout_s)
+            if not done.exit_code:
+                raise ImageFailure(_told(done, "must fail"))
+            said.append(done.output)
+        return "\n".join(said)
+
+    def wait_until_succeeds(self, command: str, *, timeout_s: float = 60) -> str:
+        """Run a command line again and again until it ends with 0; return its stdout."""
+        done = self._loop.call(self._until(command, lambda done: not done.exit_code, timeout_s))
+        return done.stdout
+
+    def wait_until_fails(self, command: str, *, timeout_s: float = 60) -> str:
+        """Run a command line again and again until it does not end with 0; return its output."""
+        done = self._loop.call(self._until(command, lambda done: bool(done.exit_code), timeout_s))
+        return done.output
+
+    def wait_for_unit(self, unit: str, *, timeout_s: float = 120) -> None:
+        """Wait until a systemd unit is active; one that failed is not waited for."""
+        self._loop.call(self._wait_for_unit(unit, timeout_s))
+
+    def wait_for_port(self, port: int, *, timeout_s: float = 60) -> None:
+        """Wait until something in the machine listens on a TCP port."""
+        self._loop.call(self._wait_for_port(port, timeout_s))
+
+    def wait_for_file(self, path: str, *, timeout_s: float = 60) -> None:
+        """Wait until a path exists in the machine."""
+        self.wait_until_succeeds(f"test -e '{path}'", timeout_s=timeout_s)
+
+    def wait_for_boot(self) -> None:
+        """Wait until the owner is in, where the test got the machine at its power-on."""
+        self._loop.call(self._live.boot())
+
+    def reboot(self, *, timeout_s: float = 300) -> None:
+        """Let the machine reboot itself, and wait until its owner is in again.
+
+        `timeout_s` is for its going down; the boot has the limits of its recipe.
+        """
+        self._loop.call(self._live.reboot(limit_s=timeout_s))
+
+    def stop(self, *, timeout_s: float = 300) -> None:
+        """Stop it as EC2 does, by the power button, and wait until it is off."""
+        self._loop.call(self._live.stop(limit_s=timeout_s))
+
+    def start(self) -> None:
+        """Start it again and wait for its owner's login. Instance store volumes are blank."""
+        self._loop.call(self._live.start())
+
+    def crash(self) -> None:
+        """Cut its power, as when EC2's host fails; `start` boots it from what is on its disks."""
+        self._loop.call(self._live.power_cut())
+
+    def attach_volume(self, size_gib: int) -> None:
+        """Attach a blank EBS volume of so many GiB while the machine runs."""
+        self._loop.call(self._live.attach_volume(size_gib))
+
+    def screenshot(self, name: str = "screen") -> Path:
+        """Write what the screen shows to NAME.png in the evidence folder; return its path."""
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise ValueError(f"screenshot: {name!r} is no file name")
+        path = self.evidence / f"{name}.png"
+        self._loop.call(self._live.witness.machine.save_screen(path))
+        return path
+
+    async def _run(self, command: str, *, timeout_s: float) -> CommandRun:
+        return await _Kept(self._live, self.commands).run(
+            self._live.shell(), command, timeout_s=timeout_s
+        )
+
+    async def _until(
+        self, command: str, holds: Callable[[CommandRun], bool], timeout_s: float
+    ) -> CommandRun:
+        end_s = time.monotonic() + timeout_s
+        while True:
+            left_s = max(1.0, end_s - time.monotonic())
+            done = await self._run(command, timeout_s=left_s)
+            if holds(done):
+                return done
+            if time.monotonic() + _PAUSE_S > end_s:
+                raise ImageFailure(_told(done, f"not within {timeout_s:g} s"))
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _wait_for_unit(self, unit: str, timeout_s: float) -> None:
+        command = f"systemctl show -p ActiveState --value '{unit}'"
+        done = await self._until(
+            command, lambda done: done.stdout.strip() in {"active", "failed"}, timeout_s
+        )
+        if done.stdout.strip() == "failed":
+            status = await self._run(f"systemctl status --no-pager -l '{unit}'", timeout_s=30)
+            raise ImageFailure(f"Unit {unit} failed:\n{status.output}")
+
+    async def _wait_for_port(self, port: int, timeout_s: float) -> None:
+        # /proc is read, not ss: images need not have it.
+        await self._until(
+            "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; true",
+            lambda done: port in listening_ports(done.stdout),
+            timeout_s,
+        )
+
+
+class Console:
+    """The machine's serial console: what it has shown since its last power-on."""
+
+    def __init__(self, live: LiveInstance, loop: LoopThread) -> None:
+        self._live = live
+        self._loop = loop
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines, without control characters; the last may have no end yet."""
+        witness = self._live.witness
+        pending = [witness.pending] if witness.pending else []
+        return [*self._live.earlier_lines(), *(text for _, text in witness.lines), *pending]
+
+    @property
+    def text(self) -> str:
+        """The lines in one text."""
+        return "\n".join(self.lines)
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes the console has shown; EC2 keeps the last 64 KiB."""
+        return (self._live.place.evidence / "console.raw").stat().st_size
+
+    def wait_for(self, pattern: str, *, timeout_s: float = 60) -> str:
+        """Wait for a line that matches a regular expression, shown already or not; return it."""
+        return self._loop.call(self._wait_for(re.compile(pattern), timeout_s))
+
+    async def _wait_for(self, pattern: re.Pattern[str], timeout_s: float) -> str:
+        witness = self._live.witness
+        for line in self._live.earlier_lines():
+            if pattern.search(line):
+                return line
+        if not await witness.wait_until(lambda: witness.find(pattern) is not None, timeout_s):
+            self._live.require_running()
+            raise ImageFailure(
+                f"Console: no line matches {pattern.pattern!r} within {timeout_s:g} s."
+                f"{self._live.told_console()}"
+            )
+        return witness.find(pattern) or ""
+
+
+class Metadata:
+    """The machine's metadata service: what it was asked, and what it gets wrong."""
+
+    def __init__(self, live: LiveInstance, loop: LoopThread) -> None:
+        self._live = live
+        self._loop = loop
+
+    @property
+    def requests(self) -> list[MetadataRequest]:
+        """The requests since the machine's power-on, or since it was forked, in order."""
+        return list(self._live.witness.requests)
+
+    def fetched(self, path: str) -> bool:
+        """Tell whether a path below meta-data/, such as "instance-id", was fetched with success."""
+        wanted = "/meta-data/" + path.strip("/")
+        return any(
+            request.status == 200 and request.path.rstrip("/").endswith(wanted)
+            for request in self.requests
+        )
+
+    def wait_for_request(self, pattern: str, *, timeout_s: float = 60) -> MetadataRequest:
+        """Wait for a request whose path matches a regular expression; return the first."""
+        return self._loop.call(self._wait_for(re.compile(pattern), timeout_s))
+
+    def add_fault(self, path: str, **how: Any) -> None:
+        """Let the service get a path wrong from now on (see the mark `faults`)."""
+        self._live.witness.machine.faults.add(Fault(path, **how))
+
+    def clear_faults(self) -> None:
+        """Let the service be right again."""
+        self._live.witness.machine.faults.clear()
+
+    async def _wait_for(self, pattern: re.Pattern[str], timeout_s: float) -> MetadataRequest:
+        witness = self._live.witness
+
+        def found() -> MetadataRequest | None:
+            return next((item for item in witness.requests if pattern.search(item.path)), None)
+
+        await witness.wait_until(lambda: found() is not None, timeout_s)
+        request = found()
+        if request is None:
+            self._live.require_running()
+            raise ImageFailure(
+                f"Metadata: nobody asked for {pattern.pattern!r} within {timeout_s:g} s."
+            )
+        return request
+
+
+class Ssh:
+    """The machine by SSH, with the key that its metadata service serves and no other way."""
+
+    def __init__(self, live: LiveInstance, loop: LoopThread, commands: list[CommandRun]) -> None:
+        self._live = live
+        self._loop = loop
+        self._commands = commands
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1 that leads to the machine's port 22."""
+        return self._live.witness.ssh_port
+
+    def run(self, command: str, *, user: str = "", timeout_s: float = 60) -> CommandRun:
+        """Run a command line as `user`, by default the owner; return what it ended with.
+
+        Raises ImageFailure where nobody is let in.
+        """
+        return self._loop.call(self._run(command, user=user, timeout_s=timeout_s))
+
+    def succeed(self, command: str, *, user: str = "", timeout_s: float = 60) -> str:
+        """Run a command line that must end with 0; return what it wrote to stdout."""
+        done = self.run(command, user=user, timeout_s=timeout_s)
+        if done.exit_code:
+            raise ImageFailure(_told(done, "must succeed"))
+        return done.stdout
+
+    async def _run(self, command: str, *, user: str, timeout_s: float) -> CommandRun:
+        shell = self._live.ssh_shell(user=user, as_root=False)
+        return await _Kept(self._live, self._commands).run(shell, command, timeout_s=timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Runs commands in a machine, and keeps them among `commands`."""
+
+    live: LiveInstance
+    commands: list[CommandRun]
+
+    async def run(self, shell: Shell, command: str, *, timeout_s: float) -> CommandRun:
+        started_s = time.monotonic()
+        try:
+            done = await shell.run(command, timeout_s=timeout_s)
+        except ImageFailure as failure:
+            # It may not have answered because the machine, or the host, ended it.
+            self.live.require_running()
+            raise ImageFailure(f"{failure}{self.live.told_console()}") from None
+        done = replace(done, seconds=round(time.monotonic() - started_s, 3))
+        self.commands.append(done)
+        return done
+
+
+def listening_ports(tables: str) -> set[int]:
+    """Return the TCP ports that listen, from the text of /proc/net/tcp and tcp6 (proc(5))."""
+    ports = set()
+    for line in tables.splitlines():
+        words = line.split()
+        if len(words) > 3 and words[3] == _LISTENS:
+            with_port = re.fullmatch(r"[0-9A-F]+:([0-9A-F]{4})", words[1])
+            if with_port:
+                ports.add(int(with_port[1], 16))
+    return ports
+
+
+def _told(done: CommandRun, what: str) -> str:
+    said = "".join(f"\n  | {line}" for line in done.output.splitlines()[-30:])
+    return f"{done.command}: {what}, ended with {done.exit_code}.{said or ' It said nothing.'}"

@@ -1,0 +1,124 @@
+"""What a machine showed, kept for the tests that ask for it later."""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+from imgforge.accelerator import Accelerator
+from imgforge.errors import HostError
+from imgforge.machine import (
+    ConsoleBytes,
+    ConsoleLine,
+    Machine,
+    MachineEnded,
+    MachineEvent,
+    MachineSpec,
+    MetadataAsked,
+)
+from imgforge.metadata import MetadataRequest
+from imgforge.testing.failure import HarnessError
+
+KEPT_LINES = 100_000
+KEPT_REQUESTS = 100_000
+
+
+class Witness:
+    """Reads the events of one machine, from its power-on to its end; everybody else asks here.
+
+    It can be observed (`imgforge.acceptance.observe`) in the machine's place. `lines` are (seconds,
+    text), `pending` is the line that has no end yet.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.lines: deque[tuple[float, str]] = deque(maxlen=KEPT_LINES)
+        self.pending = ""
+        self.requests: deque[MetadataRequest] = deque(maxlen=KEPT_REQUESTS)
+        self.ended: MachineEnded | None = None
+        self._failure: HostError | None = None
+        self._changed = asyncio.Event()
+        self._following: asyncio.Task[None] | None = None
+
+    @property
+    def spec(self) -> MachineSpec:
+        """How the machine was started."""
+        return self.machine.spec
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """What runs its instructions."""
+        return self.machine.spec.accelerator
+
+    @property
+    def ssh_port(self) -> int:
+        """The loopback port that leads to its SSH server."""
+        return self.machine.ssh_port
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since power-on."""
+        return self.machine.elapsed_s
+
+    @property
+    def qemu_version(self) -> str:
+        """The version of the QEMU that runs it."""
+        return self.machine.qemu_version
+
+    async def events(self) -> AsyncIterator[MachineEvent]:
+        """Pass the machine's events on, and keep them."""
+        async for event in self.machine.events():
+            self._keep(event)
+            yield event
+
+    def follow(self) -> None:
+        """Go on reading where nobody else does."""
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow())
+
+    def leave(self) -> None:
+        """Stop reading."""
+        if self._following is not None:
+            self._following.cancel()
+
+    async def wait_until(self, holds: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until `holds` does, looking after each event; tell whether it did in time.
+
+        It also ends, without it, with the machine. Raises HarnessError where the machine can no
+        longer be heard.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not holds() and self.ended is None:
+                    if self._failure is not None:
+                        raise HarnessError(str(self._failure)) from self._failure
+                    self._changed.clear()
+                    await self._changed.wait()
+        return holds()
+
+    def find(self, pattern: re.Pattern[str], *, start: int = 0) -> str | None:
+        """Return the first console line, or line without an end, that matches from `start` on."""
+        shown = [text for _, text in self.lines][start:]
+        return next((text for text in (*shown, self.pending) if pattern.search(text)), None)
+
+    async def _follow(self) -> None:
+        try:
+            async for _ in self.events():
+                pass
+        except HostError as error:
+            self._failure = error
+            self._changed.set()
+
+    def _keep(self, event: MachineEvent) -> None:
+        match event:
+            case ConsoleLine(at_s=at_s, text=text):
+                self.lines.append((at_s, text))
+                self.pending = ""
+            case ConsoleBytes(pending=pending):
+                self.pending = pending
+            case MetadataAsked(request=request):
+                self.requests.append(request)
+            case MachineEnded():
+                self.ended = event
+        self._changed.set()
