@@ -1,6 +1,7 @@
 """GRUB Legacy's numbered errors, and what in the recipe or the disk brings each about.
 
-Source: GRUB 0.97, stage2/common.c (err_list) and its manual, "Error messages reported by GRUB".
+Source: GRUB 0.97, stage2/common.c (err_list) and its manual, "Error messages reported by GRUB"
+(https://www.gnu.org/software/grub/manual/legacy/Stage2-errors.html); 35 is Debian's 0.97-80.
 """
 
 from collections.abc import Mapping
@@ -111,6 +112,7 @@ GRUB_ERRORS: Mapping[int, tuple[str, str]] = MappingProxyType(
         32: ("Must be authenticated", "Take `password` and `lock` out of menu.lst."),
         33: ("Serial device not configured", "Put `serial` before `terminal` in menu.lst."),
         34: ("No spare sectors on the disk", "Start the first partition at 1 MiB."),
+        35: ("Overflow while parsing number", "Check the numbers in menu.lst."),
     }
 )
 

@@ -17,11 +17,13 @@ class HostKeyReader:
 
     Lines may carry prefixes (time stamps, `cloud-init[412]:`, `ci-info:`) and others may come in
     between. `keys` holds the last whole block, each as `TYPE BASE64`, the comment dropped; a key
-    that is not whole (RFC 4253, section 6.6) is left out.
+    that is not whole (RFC 4253, section 6.6) is left out. `shows_none` tells that the only blocks
+    so far had no key in them.
     """
 
     def __init__(self) -> None:
         self.keys: tuple[str, ...] = ()
+        self.shows_none = False
         self._block: list[str] | None = None
 
     def read(self, line: str) -> bool:
@@ -33,6 +35,7 @@ class HostKeyReader:
         elif _END in line:
             found, self._block = tuple(self._block), None
             self.keys = found or self.keys
+            self.shows_none = not self.keys
             return bool(found)
         elif (key := _parse_key(line)) and key not in self._block:
             self._block = [*self._block, key][:_MAXIMUM]

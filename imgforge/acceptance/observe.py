@@ -8,6 +8,7 @@ from typing import Protocol
 
 from imgforge.acceptance.login import Login, Visitor, trust_host, unanswered
 from imgforge.acceptance.outside_signs import (
+    OUTSIDE_SIGNS,
     sign_of_end,
     sign_of_limit,
     sign_of_login,
@@ -105,7 +106,7 @@ def _record(visit: "_Visit", *, boot_method: str) -> BootRecord:
     watch.look_at_pending()
     return BootRecord(
         stages=watch.stages.stages(),
-        sign=watch.settle() or visit.sign,
+        sign=watch.settle() or _explained(visit),
         ended=watch.ended,
         logins=tuple(visit.logins.values()),
         commands=tuple(visit.commands),
@@ -119,6 +120,13 @@ def _record(visit: "_Visit", *, boot_method: str) -> BootRecord:
         boot_method=boot_method,
         seconds=machine.elapsed_s,
     )
+
+
+def _explained(visit: "_Visit") -> SeenSign | None:
+    """Return what ended the boot from outside, named by its cause on the console, if any."""
+    sign = visit.sign
+    known = sign and OUTSIDE_SIGNS.get(sign.id)
+    return visit.watch.explain(sign) if sign and known and known.is_symptom else sign
 
 
 @dataclass(slots=True)
@@ -204,6 +212,7 @@ class _Visit:
             limit_s=limit_s,
             last=self.watch.last_said,
             has_host_keys=bool(self.watch.host_keys),
+            fetched=self.watch.key_fetched_at_s is not None,
         )
         return True
 

@@ -1,84 +1,178 @@
-"""The fatal signs that no console shows: a machine ends, keeps silent, or lets nobody in."""
+"""The signs that no console shows: a machine ends, keeps silent, or lets nobody in."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from imgforge.acceptance.record import LoginAttempt, LoginOutcome, SeenSign, StageName
 from imgforge.machine import EndReason, MachineEnded
 
-_END_MEANINGS: Mapping[EndReason, tuple[str, str]] = MappingProxyType(
+
+@dataclass(frozen=True, slots=True)
+class OutsideSign:
+    """What is known of such a sign beforehand. `is_symptom`: a cause on the console may name it."""
+
+    id: str
+    stage: StageName | None
+    meaning: str
+    hint: str
+    is_symptom: bool = True
+
+    def seen(self, *, text: str, at_s: float, more: str = "") -> SeenSign:
+        """Return the sign as it was seen; `more` goes on where its meaning ends."""
+        return SeenSign(self.id, f"{self.meaning}{more}", text, at_s, self.hint, self.stage)
+
+
+_NO_KEYS_HINT = (
+    "The kernel needs console=ttyS0, and the machine must print its SSH host keys on the "
+    "console (cloud-init does; or guest/ shows how), or nobody can log in safely."
+)
+_SSH = StageName.SSH
+_ROWS = (
+    OutsideSign(
+        "guest-shutdown",
+        None,
+        "the machine switched itself off",
+        "Look for what shut it down in the lines above.",
+    ),
+    OutsideSign(
+        "guest-reset",
+        None,
+        "the machine rebooted",
+        "A kernel with panic=-1 reboots when it panics, as does an init that calls reboot: see the "
+        "lines above. On EC2 it would do so again and again.",
+    ),
+    OutsideSign(
+        "guest-panic",
+        StageName.KERNEL,
+        "the kernel reported a panic",
+        "Take `quiet` off the kernel's command line to see the panic on the console.",
+    ),
+    OutsideSign(
+        "silence",
+        None,
+        "nothing was heard",
+        _NO_KEYS_HINT + " A machine that is only slow needs a larger expect.silence_limit_s.",
+    ),
+    OutsideSign(
+        "boot-limit",
+        None,
+        "nobody was logged in",
+        _NO_KEYS_HINT + " A machine that is only slow needs a larger expect.boot_limit_s.",
+    ),
+    OutsideSign(
+        "sshd-silent",
+        _SSH,
+        "the machine showed its host keys, but its SSH server did not answer",
+        "Is the SSH server started, and does it listen on port 22 of the machine's address? A "
+        "machine that is only slow needs larger limits in the recipe's expect.",
+    ),
+    OutsideSign(
+        "host-keys-not-shown",
+        _SSH,
+        "the machine fetched the key, but never showed its SSH host keys",
+        _NO_KEYS_HINT,
+    ),
+    OutsideSign(
+        "no-host-keys",
+        _SSH,
+        "the machine showed an empty list of SSH host keys",
+        "Make the host keys before they are printed (`ssh-keygen -A`, cloud-init, dropbearkey).",
+    ),
+    OutsideSign(
+        "key-not-fetched",
+        StageName.METADATA,
+        "the machine never asked the metadata service for the key, and refuses it",
+        "Fetch http://169.254.169.254/latest/meta-data/public-keys/0/openssh-key when booting "
+        "(cloud-init does), and look for the network in the lines above.",
+    ),
+    OutsideSign(
+        "ssh-refused-key",
+        _SSH,
+        "the SSH server refused the served key",
+        "Put the metadata's public key into the user's authorized_keys (folder mode 0700, file "
+        "0600, owned by that user), and check expect.login_user.",
+    ),
+    OutsideSign(
+        "ssh-wrong-answer",
+        _SSH,
+        "the SSH server took the key, but ran no command",
+        "Check expect.login_user, its shell, and `command=` in its authorized_keys.",
+    ),
+    OutsideSign(
+        "host-key-mismatch",
+        _SSH,
+        "the SSH server showed another host key than the console did",
+        "Print the host keys after they are made, and only those the server uses.",
+        is_symptom=False,
+    ),
+    OutsideSign(
+        "ssh-no-agreement",
+        _SSH,
+        "ssh and the machine's server share no algorithm",
+        "Let the server make an ed25519 host key, and offer current algorithms.",
+        is_symptom=False,
+    ),
+    OutsideSign(
+        "nothing-to-start",
+        StageName.BOOTLOADER,
+        "the boot loader would start nothing",
+        "A kernel and menu.lst are looked for where PV-GRUB would: in its nine places, in order.",
+        is_symptom=False,
+    ),
+)
+OUTSIDE_SIGNS: Mapping[str, OutsideSign] = MappingProxyType({row.id: row for row in _ROWS})
+
+_HOST_MEANINGS: Mapping[EndReason, str] = MappingProxyType(
     {
-        EndReason.GUEST_SHUTDOWN: (
-            "the machine switched itself off",
-            "Look for what shut it down in the lines above.",
-        ),
-        EndReason.GUEST_RESET: (
-            "the machine rebooted",
-            "A kernel with panic=-1 reboots when it panics, as does an init that calls reboot; "
-            "see the lines above.",
-        ),
-        EndReason.GUEST_PANIC: (
-            "the kernel reported a panic",
-            "Take `quiet` off the kernel's command line to see the panic on the console.",
-        ),
-        EndReason.HOST_INTERNAL_ERROR: ("QEMU reported an internal error", ""),
-        EndReason.QEMU_DIED: ("QEMU died", ""),
-        EndReason.STOPPED_BY_US: ("imgforge itself ended the machine", ""),
+        EndReason.HOST_INTERNAL_ERROR: "QEMU reported an internal error",
+        EndReason.QEMU_DIED: "QEMU died",
+        EndReason.STOPPED_BY_US: "imgforge itself ended the machine",
     }
 )
+HOST_ENDS = frozenset(_HOST_MEANINGS)
+"""Ends that say nothing of the image."""
 
 
 def sign_of_end(ended: MachineEnded, *, was_in: bool) -> SeenSign:
     """Return the sign that a machine's own end is, before it was let go."""
-    meaning, hint = _END_MEANINGS[ended.reason]
     when = "while it was being looked at" if was_in else "before anybody was logged in"
-    return SeenSign(
-        id=ended.reason.value,
-        meaning=f"{meaning} {when}",
-        text=ended.detail,
-        at_s=ended.at_s,
-        hint=hint,
-        stage=None,
-    )
+    row = OUTSIDE_SIGNS.get(ended.reason.value)
+    if row is None:
+        meaning = f"{_HOST_MEANINGS[ended.reason]} {when}"
+        return SeenSign(ended.reason.value, meaning, ended.detail, ended.at_s, "", None)
+    return row.seen(text=ended.detail, at_s=ended.at_s, more=f" {when}")
 
 
-HOST_ENDS = frozenset({EndReason.HOST_INTERNAL_ERROR, EndReason.QEMU_DIED, EndReason.STOPPED_BY_US})
-"""Ends that say nothing of the image."""
+def sign_of_silence(
+    *, at_s: float, limit_s: float, last: str, has_host_keys: bool, fetched: bool
+) -> SeenSign:
+    """Return the sign that `limit_s` seconds without console, request or login are.
+
+    `fetched` tells whether the guest was given the key.
+    """
+    row = _unheard("silence", has_host_keys=has_host_keys, fetched=fetched)
+    more = " for" if row.id == "silence" else ": nothing was heard for"
+    return row.seen(text=last, at_s=at_s, more=f"{more} {limit_s:g} s")
 
 
-def sign_of_silence(*, at_s: float, limit_s: float, last: str, has_host_keys: bool) -> SeenSign:
-    """Return the sign that `limit_s` seconds without console, request or login are."""
-    return SeenSign(
-        id="silence",
-        meaning=f"nothing was heard for {limit_s:g} s",
-        text=last,
-        at_s=at_s,
-        hint=_quiet_hint(has_host_keys=has_host_keys)
-        + " A machine that is only slow needs a larger expect.silence_limit_s.",
-        stage=None,
-    )
-
-
-def sign_of_limit(*, at_s: float, limit_s: float, last: str, has_host_keys: bool) -> SeenSign:
+def sign_of_limit(
+    *, at_s: float, limit_s: float, last: str, has_host_keys: bool, fetched: bool
+) -> SeenSign:
     """Return the sign that the boot's time limit is."""
-    return SeenSign(
-        id="boot-limit",
-        meaning=f"nobody was logged in within {limit_s:g} s",
-        text=last,
-        at_s=at_s,
-        hint=_quiet_hint(has_host_keys=has_host_keys)
-        + " A machine that is only slow needs a larger expect.boot_limit_s.",
-        stage=None,
-    )
+    row = _unheard("boot-limit", has_host_keys=has_host_keys, fetched=fetched)
+    return row.seen(text=last, at_s=at_s, more=f" within {limit_s:g} s")
 
 
-def _quiet_hint(*, has_host_keys: bool) -> str:
+def _unheard(otherwise: str, *, has_host_keys: bool, fetched: bool) -> OutsideSign:
     if has_host_keys:
-        return "The SSH server printed its host keys, but did not answer: is it started?"
-    return (
-        "The kernel needs console=ttyS0, and the machine must print its SSH host keys on the "
-        "console (cloud-init does; or guest/ shows how), or nobody can log in safely."
-    )
+        return OUTSIDE_SIGNS["sshd-silent"]
+    return OUTSIDE_SIGNS["host-keys-not-shown" if fetched else otherwise]
+
+
+def sign_of_empty_host_keys(*, at_s: float, last: str) -> SeenSign:
+    """Return the sign that a block of host keys without a key is."""
+    return OUTSIDE_SIGNS["no-host-keys"].seen(text=last, at_s=at_s)
 
 
 def sign_of_login(attempt: LoginAttempt, *, fetched: bool) -> SeenSign:
@@ -86,40 +180,17 @@ def sign_of_login(attempt: LoginAttempt, *, fetched: bool) -> SeenSign:
 
     `fetched` tells whether the guest was given the key at all.
     """
-    stage = StageName.SSH
+    more = ""
     match attempt.outcome:
         case LoginOutcome.HOST_KEY_MISMATCH:
             sign_id = "host-key-mismatch"
-            meaning = "the SSH server showed another host key than the console did"
-            hint = "Print the host keys after they are made, and only those the server uses."
         case LoginOutcome.NO_AGREEMENT:
             sign_id = "ssh-no-agreement"
-            meaning = "ssh and the machine's server share no algorithm"
-            hint = "Let the server make an ed25519 host key, and offer current algorithms."
         case LoginOutcome.WRONG_ANSWER:
-            sign_id = "ssh-wrong-answer"
-            meaning = f"the SSH server took the key of {attempt.user}, but ran no command for it"
-            hint = "Check expect.login_user, its shell, and `command=` in its authorized_keys."
+            sign_id, more = "ssh-wrong-answer", f" for {attempt.user}"
         case _ if not fetched:
-            stage = StageName.METADATA
             sign_id = "key-not-fetched"
-            meaning = "the machine never asked the metadata service for the key, and refuses it"
-            hint = (
-                "Fetch http://169.254.169.254/latest/meta-data/public-keys/0/openssh-key when "
-                "booting (cloud-init does), and look for the network in the lines above."
-            )
         case _:
-            sign_id = "ssh-refused-key"
-            meaning = f"the SSH server refused the served key for user {attempt.user}"
-            hint = (
-                f"Put the metadata's public key into {attempt.user}'s authorized_keys (folder mode "
-                "0700, file 0600, owned by that user), and check expect.login_user."
-            )
-    return SeenSign(
-        id=sign_id,
-        meaning=meaning,
-        text=attempt.evidence.rpartition("\n")[2],
-        at_s=attempt.at_s,
-        hint=hint,
-        stage=stage,
-    )
+            sign_id, more = "ssh-refused-key", f" for user {attempt.user}"
+    text = attempt.evidence.rpartition("\n")[2]
+    return OUTSIDE_SIGNS[sign_id].seen(text=text, at_s=attempt.at_s, more=more)

@@ -8,7 +8,10 @@ from imgforge.metadata import MetadataRequest
 
 
 class StageName(StrEnum):
-    """How far a machine comes, in this order."""
+    """How far a machine comes, in this order.
+
+    CLOUD_INIT is only listed for a machine on which cloud-init said something: others have none.
+    """
 
     FIRMWARE = "firmware"
     BOOTLOADER = "bootloader"
@@ -17,6 +20,7 @@ class StageName(StrEnum):
     INIT = "init"
     NETWORK = "network"
     METADATA = "metadata"
+    CLOUD_INIT = "cloud-init"
     SSH = "ssh"
 
 

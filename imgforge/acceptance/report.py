@@ -1,37 +1,41 @@
 """A verdict told to a person: the stage that failed, why, the console around it, what to do."""
 
 import re
+import textwrap
 from collections.abc import Sequence
 
 from imgforge.acceptance.verdict import Verdict
 
 LINES_BEFORE = 12
-LINES_AFTER = 3
+LINES_AFTER = 2
+NARROWEST = 40
+_TEXT_CHARACTERS = 160
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
 
 def explain(verdict: Verdict, console_lines: Sequence[str], *, width: int = 100) -> str:
-    """Return the lines that end a test; the last name the stage that failed and what to do.
+    """Return the lines that end a test; the last ten name stage, sign, reason and what to do.
 
-    For a rejected disk they show the console around the fatal sign or, where there was none, its
-    end and each check that does not hold. What the guest wrote is stripped of control characters
-    and cut to `width` columns.
+    For a rejected disk they show the console around the sign, its line marked with `>`; or, where
+    there was none, the console's end and each check that does not hold. What the guest wrote is
+    stripped of control characters and cut to `width` columns; the rest is filled to them.
     """
     if verdict.accepted:
         return verdict.reason
+    width = max(width, NARROWEST)
     sign = verdict.sign
     shown = around(console_lines, sign.text if sign is not None else "")
     failed = [check for check in verdict.checks if not check.passed and sign is None]
     parts = [
         "The console around it:" if shown else "The console showed nothing.",
-        *(f"  | {_safe(line, width - 4)}" for line in shown),
+        *(_console_line(line, sign.text if sign is not None else "", width) for line in shown),
         *(_safe(f"does not hold: {check.id}: {check.evidence}", width) for check in failed),
-        _UNSAFE.sub(" ", verdict.reason),
+        _fill(_shortened(verdict), width),
     ]
-    if sign is not None and sign.hint:
-        parts.append(_UNSAFE.sub(" ", sign.hint))
+    if sign is not None:
+        parts.append(_fill(f"Sign {sign.id}. {sign.hint}".strip(), width))
     return "\n".join(parts)
 
 
@@ -44,6 +48,25 @@ def around(lines: Sequence[str], text: str) -> list[str]:
     found = [number for number, line in enumerate(told) if text and text in line]
     at = found[-1] if found else len(told) - 1
     return told[max(0, at - LINES_BEFORE) : at + 1 + LINES_AFTER]
+
+
+def _console_line(line: str, text: str, width: int) -> str:
+    mark = ">" if text and text in line else "|"
+    return f"  {mark} {_safe(line, width - 4)}"
+
+
+def _shortened(verdict: Verdict) -> str:
+    """Return the reason with a long console line cut: the console above has it."""
+    text = verdict.sign.text.strip().partition("\n")[0][:300] if verdict.sign is not None else ""
+    if len(text) <= _TEXT_CHARACTERS:
+        return verdict.reason
+    return verdict.reason.replace(text, text[: _TEXT_CHARACTERS - 1] + "…")
+
+
+def _fill(text: str, width: int) -> str:
+    return textwrap.fill(
+        _UNSAFE.sub(" ", text), width, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _safe(text: str, width: int) -> str:

@@ -43,7 +43,11 @@ _MARKS = (
     _mark(StageName.NETWORK, "DHCP", r"\bDHCPACK (?:of|from)\b|DHCPv4 address \d"),
     _mark(StageName.NETWORK, "bound to ", r"\bbound to \d+\.\d+\.\d+\.\d+"),
     _mark(StageName.NETWORK, "ci-info: |", r"ci-info: \| +(?!lo )\S+ +\| +True +\| +\d+\.\d+"),
+    # cloud-init speaks before there is a network; its modules come once it has its data.
+    _mark(StageName.CLOUD_INIT, "running 'modules:", r"Cloud-init v\. \S+ running 'modules:"),
+    _mark(StageName.CLOUD_INIT, " finished at ", r"Cloud-init v\. \S+ finished at "),
 )
+_CLOUD_INIT = _mark(StageName.CLOUD_INIT, "loud-init", r"Cloud-init v\. \S+ (?:running|finished) ")
 
 
 class StageClock:
@@ -51,7 +55,9 @@ class StageClock:
 
     A later stage implies those before it: they are then reached, and where they showed nothing
     themselves (a quiet kernel) their seconds are None. A machine started without its BIOS has
-    neither firmware nor bootloader: those two are not counted and not listed.
+    neither firmware nor bootloader: those two are not counted and not listed. Nor is cloud-init
+    before it said a word: most machines without it never had it. Since it also runs where there is
+    no network or no metadata, it implies neither of them.
     """
 
     def __init__(self, *, by_bios: bool) -> None:
@@ -60,10 +66,13 @@ class StageClock:
         self._marks = tuple(mark for mark in _MARKS if mark.stage in self._expected)
         self._seen: dict[StageName, float] = {}
         self._furthest = -1
+        self._has_cloud_init = False
 
     def read(self, text: str, at_s: float) -> None:
         """Look at a console text, a whole line or one without its end."""
         self.reach(StageName.FIRMWARE, at_s)  # whatever the text: something runs
+        if not self._has_cloud_init and _CLOUD_INIT.needle in text:
+            self._has_cloud_init = _CLOUD_INIT.pattern.search(text) is not None
         for mark in self._marks:
             if mark.needle in text and mark.pattern.search(text):
                 self.reach(mark.stage, at_s)
@@ -73,21 +82,23 @@ class StageClock:
         if stage not in self._expected or stage in self._seen:
             return
         self._seen[stage] = at_s
-        self._furthest = max(self._furthest, ORDER.index(stage))
+        if stage is not StageName.CLOUD_INIT:
+            self._furthest = max(self._furthest, ORDER.index(stage))
         self._marks = tuple(mark for mark in self._marks if mark.stage not in self._seen)
 
     @property
     def furthest(self) -> StageName | None:
-        """The last stage that showed itself, in their order."""
+        """The last stage that showed itself, in their order; cloud-init runs beside them."""
         return None if self._furthest < 0 else ORDER[self._furthest]
 
     def has_reached(self, stage: StageName) -> bool:
         """Tell whether `stage` or a later one showed itself."""
-        return ORDER.index(stage) <= self._furthest
+        return stage in self._seen or ORDER.index(stage) <= self._furthest
 
     def stages(self) -> tuple[Stage, ...]:
         """Return the stages this way of booting has, in order."""
         return tuple(
             Stage(name=name, reached=self.has_reached(name), seconds=self._seen.get(name))
             for name in self._expected
+            if name is not StageName.CLOUD_INIT or self._has_cloud_init
         )

@@ -1,9 +1,8 @@
 """The record of a disk that nothing could be started from: there was no boot to watch."""
 
-from imgforge.acceptance.record import BootRecord, SeenSign, Stage, StageName
+from imgforge.acceptance.outside_signs import OUTSIDE_SIGNS
+from imgforge.acceptance.record import BootRecord, Stage, StageName
 from imgforge.machine import Accelerator
-
-_HINT = "A kernel and menu.lst are looked for where PV-GRUB would: in its nine places, in order."
 
 
 def record_unbootable(reason: str, *, accelerator: Accelerator, boot_method: str) -> BootRecord:
@@ -11,18 +10,11 @@ def record_unbootable(reason: str, *, accelerator: Accelerator, boot_method: str
     reached_none = tuple(
         Stage(name, reached=False, seconds=None)
         for name in StageName
-        if name is not StageName.FIRMWARE
+        if name not in {StageName.FIRMWARE, StageName.CLOUD_INIT}
     )
     return BootRecord(
         stages=reached_none,
-        sign=SeenSign(
-            id="nothing-to-start",
-            meaning="the boot loader would start nothing",
-            text=reason,
-            at_s=0.0,
-            hint=_HINT,
-            stage=StageName.BOOTLOADER,
-        ),
+        sign=OUTSIDE_SIGNS["nothing-to-start"].seen(text=reason, at_s=0.0),
         ended=None,
         logins=(),
         commands=(),

@@ -3,13 +3,15 @@
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imgforge.acceptance.grub_errors import explain_grub_error
 from imgforge.acceptance.host_keys import HostKeyReader
+from imgforge.acceptance.outside_signs import sign_of_empty_host_keys
 from imgforge.acceptance.record import PatternSeen, SeenSign, StageName
-from imgforge.acceptance.signs import SIGNS, Sign, Where
-from imgforge.acceptance.stages import StageClock
+from imgforge.acceptance.sign import Effect, Sign, Where
+from imgforge.acceptance.signs import SIGNS
+from imgforge.acceptance.stages import ORDER, StageClock
 from imgforge.machine import ConsoleBytes, ConsoleLine, MachineEnded, MachineEvent, MetadataAsked
 from imgforge.metadata import MetadataRequest
 
@@ -39,6 +41,15 @@ class _Expected:
         return PatternSeen(self.pattern.pattern, self.line)
 
 
+@dataclass(slots=True)
+class _Cause:
+    """A cause, its first line, and how many followed."""
+
+    sign: Sign
+    seen: SeenSign
+    count: int = 1
+
+
 class Watch:
     """Takes a machine's events in their order and keeps what matters, in bounded memory."""
 
@@ -52,6 +63,7 @@ class Watch:
         self.requests: list[MetadataRequest] = []
         self.last_at_s = 0.0
         self._tentative: SeenSign | None = None
+        self._causes: dict[str, _Cause] = {}
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._pending = ""
         self._host_keys = HostKeyReader()
@@ -103,6 +115,38 @@ class Watch:
         self.sign = self.sign or self._tentative
         return self.sign
 
+    def explain(self, symptom: SeenSign) -> SeenSign:
+        """Return `symptom` named by a cause that was seen before it, or as it is without one.
+
+        A cause of a stage explains what fails at that stage or later, until a later stage shows
+        itself. Of several causes the one that stands first in the table names the symptom.
+        """
+        found = [cause for cause in self._causes.values() if self._is_cause_of(cause, symptom)]
+        if not found:
+            return symptom
+        cause = min(found, key=lambda cause: SIGNS.index(cause.sign)).seen
+        return replace(
+            symptom,
+            id=cause.id,
+            meaning=f"{cause.meaning}, then {symptom.meaning}",
+            text=cause.text,
+            hint=cause.hint,
+            stage=cause.stage or symptom.stage,
+        )
+
+    def _is_cause_of(self, cause: _Cause, symptom: SeenSign) -> bool:
+        sign = cause.sign
+        if symptom.id == sign.id or (sign.until and self.stages.has_reached(sign.until)):
+            return False
+        if sign.effect is Effect.WEAK_CAUSE:
+            return symptom.stage is None
+        if sign.stage is None:
+            return True
+        furthest = self.stages.furthest
+        place = ORDER.index(sign.stage)
+        is_passed = furthest is not None and ORDER.index(furthest) > place
+        return not is_passed and (symptom.stage is None or place <= ORDER.index(symptom.stage))
+
     def take(self, event: MachineEvent) -> None:
         """Take the next event."""
         self.last_at_s = max(self.last_at_s, event.at_s)
@@ -126,6 +170,8 @@ class Watch:
         self._pending = ""
         self._lines.append(text[:_SHOWN_CHARACTERS])
         self._host_keys.read(whole[:_HOST_KEY_CHARACTERS])
+        if self._host_keys.shows_none and self.sign is None:
+            self.sign = self.explain(sign_of_empty_host_keys(at_s=at_s, last=text))
         for expected in (*self._must_show, *self._must_not_show):
             expected.read(text)
         self._look(text, at_s, SIGNS)
@@ -162,14 +208,28 @@ class Watch:
 
     def _note(self, sign: Sign, match: re.Match[str], at_s: float) -> None:
         seen = _describe(sign, match, at_s)
-        if not sign.tentative:
-            # GRUB's wait for a key follows the error that explains it.
-            self.sign = self._tentative if sign.id == "grub-waits-for-a-key" else seen
-            self.sign = self.sign or seen
-        elif self._tentative is None:
-            self._tentative = seen
-        else:  # the line goes on: "Error 1" becomes "Error 15: File not found"
-            self._tentative = _describe(sign, match, self._tentative.at_s)
+        match sign.effect:
+            case Effect.FATAL if sign.id == "grub-waits-for-a-key":
+                self.sign = self._tentative or seen  # it follows the error that explains it
+            case Effect.FATAL:
+                self.sign = seen
+            case Effect.SYMPTOM:
+                self.sign = self.explain(seen)
+            case Effect.TENTATIVE:
+                # A line may go on: "Error 1" becomes "Error 15: File not found".
+                since_s = seen.at_s if self._tentative is None else self._tentative.at_s
+                self._tentative = replace(seen, at_s=since_s)
+            case Effect.CAUSE | Effect.WEAK_CAUSE:
+                self._note_cause(sign, seen)
+
+    def _note_cause(self, sign: Sign, seen: SeenSign) -> None:
+        known = self._causes.get(sign.id)
+        if known is None:
+            known = self._causes[sign.id] = _Cause(sign, seen)
+        else:
+            known.count += 1
+        if sign.fatal_after is not None and known.count >= sign.fatal_after:
+            self.sign = self.explain(seen)
 
 
 def is_key_answer(request: MetadataRequest) -> bool:

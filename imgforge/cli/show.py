@@ -55,6 +55,7 @@ def run_values(result: RunResult) -> dict[str, Any]:
         "seconds": tested.verdict.seconds,
         "disk": str(tested.disk.path),
         "sha256": tested.disk.sha256,
+        "report": str(tested.report_path),
         "artifacts": [artifact_values(artifact) for artifact in result.artifacts],
     }
 
@@ -69,9 +70,14 @@ def run_results(console: Console, results: Sequence[RunResult]) -> None:
             tested(console, result.tested)
             console.print()
     console.print("[bold]seconds from power-on to each stage[/bold]")
-    stages = [("layout", *map(str, StageName))]
+    verdicts = [result.tested.verdict for result in results]
+    listed = {stage.name for verdict in verdicts for stage in verdict.stages}
+    # Most machines have no cloud-init: their table has no column of its own for it.
+    names = [name for name in StageName if name in listed or name is not StageName.CLOUD_INIT]
+    stages = [("layout", *map(str, names))]
     stages += [
-        (str(result.tested.disk.layout), *_stage_cells(result.tested.verdict)) for result in results
+        (str(result.tested.disk.layout), *_stage_cells(result.tested.verdict, names))
+        for result in results
     ]
     print_rows(console, stages[0], stages[1:])
     console.print()
@@ -86,6 +92,9 @@ def run_results(console: Console, results: Sequence[RunResult]) -> None:
         for result in results
     ]
     print_rows(console, ("layout", "verdict", "size", "image", "sha256"), rows)
+    console.print()
+    for result in results:
+        console.print(f"report  {result.tested.report_path}", markup=False, soft_wrap=True)
 
 
 def tested(console: Console, tested: Tested) -> None:
@@ -97,6 +106,7 @@ def tested(console: Console, tested: Tested) -> None:
     passed = sum(check.passed for check in verdict.checks)
     console.print(f"checks  {passed} of {len(verdict.checks)} hold", markup=False)
     console.print(f"details {tested.verdict_path}", markup=False, soft_wrap=True)
+    console.print(f"report  {tested.report_path}", markup=False, soft_wrap=True)
     words = explain(verdict, tested.console_lines, width=max(40, console.width))
     console.print(words, markup=False, soft_wrap=True)
 
@@ -223,14 +233,12 @@ def _stage_seconds(verdict: Verdict) -> str:
     return ", ".join(shown) or "none"
 
 
-def _stage_cells(verdict: Verdict) -> tuple[str, ...]:
+def _stage_cells(verdict: Verdict, names: Sequence[str]) -> tuple[str, ...]:
     """Return a cell for each stage: its seconds, "yes" where it was passed unseen, "-" if not."""
-    from imgforge.acceptance import StageName
-
-    known = {stage.name: stage for stage in verdict.stages}
+    known = {str(stage.name): stage for stage in verdict.stages}
     cells = []
-    for name in StageName:
-        stage = known.get(name)
+    for name in names:
+        stage = known.get(str(name))
         if stage is None or not stage.reached:
             cells.append("-")
         else:

@@ -92,7 +92,7 @@ def test_accepts_a_boot_in_which_everything_holds() -> None:
     assert verdict.accepted
     assert failed_checks(verdict) == []
     assert verdict.failed_stage is None
-    assert verdict.reason.startswith("Accepted: logged in by SSH 7.0 s after power-on")
+    assert verdict.reason.startswith("Accepted: logged in by SSH 8.0 s after power-on")
     assert [check.id for check in verdict.checks] == [
         "booted",
         "host-key-on-console",
@@ -297,17 +297,31 @@ def test_the_last_lines_name_the_stage_and_show_the_console_around_the_sign() ->
     text = explain(verdict_on(replace(GOOD, sign=SIGN)), lines)
     shown = [line for line in text.splitlines() if line.startswith("  | ")]
     assert shown[0] == "  | before 18"
-    assert shown[-1] == "  | after 2"
-    last = text.splitlines()[-2:]
-    assert last[0].startswith("Rejected at stage bootloader")
-    assert last[1] == "Check the paths."
+    assert shown[-1] == "  | after 1"
+    assert "  > Error 15: File not found" in text.splitlines()
+    assert "\nRejected at stage bootloader" in text
+    assert text.splitlines()[-1] == "Sign grub-error. Check the paths."
+
+
+@pytest.mark.parametrize("width", [50, 80])
+def test_the_last_ten_lines_of_a_terminal_tell_stage_sign_reason_and_what_to_do(
+    width: int,
+) -> None:
+    sign = replace(SIGN, hint="Check the paths of `kernel` and `initrd` in menu.lst. " * 2)
+    lines = [*(f"before {n}" for n in range(30)), sign.text, "Press any key to continue..."]
+    text = explain(verdict_on(replace(GOOD, sign=sign)), lines, width=width)
+    assert all(len(line) <= width for line in text.splitlines())
+    last = "\n".join(text.splitlines()[-10:])
+    assert "  > Error 15: File not found\n  | Press any key" in last
+    for told in ("Rejected at stage bootloader", "error 15", "Sign grub-error", "menu.lst"):
+        assert told in " ".join(last.split())
 
 
 def test_without_a_sign_the_checks_that_do_not_hold_are_told() -> None:
     text = explain(verdict_on(replace(GOOD, requests=())), GOOD.console_lines)
     assert "does not hold: key-fetched: 0 metadata requests" in text
     assert "  | three" in text
-    assert text.splitlines()[-1].startswith("Rejected at stage metadata")
+    assert "\nRejected at stage metadata" in text
 
 
 def test_what_a_guest_wrote_cannot_steer_the_terminal() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from imgforge.acceptance.record import StageName
+from imgforge.acceptance.outside_signs import sign_of_silence
+from imgforge.acceptance.record import SeenSign, StageName
 from imgforge.acceptance.signs import SIGNS
 from imgforge.acceptance.watch import Watch
 from imgforge.machine import ConsoleBytes, ConsoleLine
@@ -75,7 +76,8 @@ FATAL_LINES = [
         "switch_root: can't execute '/sbin/init': No such file or directory",
         "switch-root-failed",
     ),
-    ("run-init: can't execute '/sbin/init': Permission denied", "switch-root-failed"),
+    ("run-init: can't execute '/sbin/init': Permission denied", "init-not-executable"),
+    ("switch_root: can't execute '/sbin/init': Exec format error", "init-wrong-format"),
     ("No init found. Try passing init= bootarg.", "switch-root-failed"),
     ("[    3.3] systemd[1]: Freezing execution.", "systemd-frozen"),
     ("[!!!!!!] Failed to mount API filesystems, freezing execution.", "systemd-frozen"),
@@ -88,12 +90,69 @@ FATAL_LINES = [
     ("Entering emergency mode. Exit the shell to continue.", "emergency-mode"),
     (
         "Cannot open access to console, the root account is locked.",
-        "emergency-mode",
+        "maintenance-shell",
     ),
     ("You are in rescue mode. After logging in, type", "rescue-shell"),
     ("No bootable device.", "firmware-no-boot-device"),
     ("Boot failed: not a bootable disk", "firmware-no-boot-device"),
     ("Failed to boot both default and fallback entries.", "grub-no-entry-boots"),
+    ("[  140.2] Kernel panic - not syncing: hung_task: blocked tasks", "hung-task"),
+    ("[  140.2] INFO: task systemd:1 blocked for more than 120 seconds.", "hung-task"),
+    ("[   40.2] Kernel panic - not syncing: RCU Stall", "rcu-stall"),
+    ("[   40.2] Kernel panic - not syncing: softlockup: hung tasks", "soft-lockup"),
+    ("[   40.2] Kernel panic - not syncing: Hard LOCKUP", "hard-lockup"),
+    ("[   40.2] watchdog: Watchdog detected hard LOCKUP on cpu 1", "hard-lockup"),
+    ("[   40.2] NMI watchdog: Watchdog detected hard LOCKUP on cpu 1", "hard-lockup"),
+    ("This kernel requires an x86-64 CPU, but only detected an i686 CPU.", "wrong-cpu"),
+    (" -- System halted", "kernel-damaged"),
+    (
+        "[    9.9] Out of memory: Killed process 412 (sshd) total-vm:168kB, anon-rss:4kB",
+        "service-out-of-memory",
+    ),
+    (
+        "[    9.9] Out of memory: Killed process 99 (systemd-networkd) total-vm:168kB",
+        "service-out-of-memory",
+    ),
+    (
+        "[    4.1] EXT4-fs error (device vda1): ext4_lookup:1855: inode #2: comm init: deleted "
+        "inode referenced: 45",
+        "filesystem-error",
+    ),
+    ("[    4.1] EXT3-fs error (device xvda1): ext3_get_inode_loc: unable", "filesystem-error"),
+    ("[    4.1] EXT2-fs (vda1): error: ext2_lookup: deleted inode", "filesystem-error"),
+    ("[    4.1] BTRFS critical (device vda1): corrupt leaf: root=1", "filesystem-error"),
+    ("[    4.1] XFS (vda1): Corruption detected. Unmount and run xfs_repair", "filesystem-error"),
+    (
+        "No root device specified. Boot arguments must include a root= parameter.",
+        "initramfs-no-root",
+    ),
+    ("Failed to mount /dev/vda1 as root file system.", "initramfs-failed"),
+    ("FATAL: kernel too old", "libc-needs-newer-kernel"),
+    ("Fatal glibc error: CPU does not support x86-64-v2", "libc-needs-newer-cpu"),
+    ("imgforge-init: network: no interface", "no-network-interface"),
+    ("udhcpc: no lease, failing", "no-dhcp"),
+    ("[   75.9] dhclient[301]: No DHCPOFFERS received.", "no-dhcp"),
+    ("No DHCPOFFERS received.", "no-dhcp"),
+    ("Determining IP information for eth0... failed.", "no-dhcp"),
+    ("imgforge-init: network: eth0 got no address by DHCP", "no-dhcp"),
+    ("imgforge-init: key: 169.254.169.254 gave none in 10 tries", "metadata-unreachable"),
+    (
+        "[   60.1] cloud-init[383]: 2026-11-23 06:45:55,121 - util.py[WARNING]: No instance "
+        "datasource found! Likely bad things to come!",
+        "cloud-init-no-datasource",
+    ),
+    (
+        "[  120.7] cloud-init[470]: Cloud-init v. 22.4.2 finished at Mon, 23 Nov 2026 06:46:26 "
+        "+0000. Datasource DataSourceNone.  Up 120.66 seconds",
+        "cloud-init-no-datasource",
+    ),
+    (
+        "cloud-init[470]: 2026-11-23 06:45:55,121 - cc_final_message.py[WARNING]: Used fallback "
+        "datasource",
+        "cloud-init-no-datasource",
+    ),
+    ("can't run '/usr/sbin/dropbear': No such file or directory", "sshd-missing"),
+    ("systemd[1]: ssh.service: Start request repeated too quickly.", "sshd-failed"),
     ("Press any key to continue...", "grub-waits-for-a-key"),
 ]
 
@@ -105,8 +164,8 @@ FATAL_PENDING = [
     ("GRUB Geom Error", "grub-disk-error"),
     ("(initramfs) ", "initramfs-shell"),
     ("dracut:/# ", "initramfs-shell"),
-    ("Give root password for maintenance", "emergency-mode"),
-    ("Press Enter for maintenance", "emergency-mode"),
+    ("Give root password for maintenance", "maintenance-shell"),
+    ("Press Enter for maintenance", "maintenance-shell"),
 ]
 
 HARMLESS_LINES = [
@@ -136,6 +195,126 @@ HARMLESS_LINES = [
     "Error",
     "Error 150: teapot",
     "I/O Error 15 in frame 3",
+]
+
+
+# What ends nothing by itself, but names what comes after it.
+CAUSE_LINES = [
+    ("[   23.0] watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [swapper/1:0]", "soft-lockup"),
+    ("[  140.2] INFO: task dpkg:412 blocked for more than 120 seconds.", "hung-task"),
+    ("[   21.0] rcu: INFO: rcu_sched self-detected stall on CPU", "rcu-stall"),
+    ("[   21.0] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", "rcu-stall"),
+    ("[   12.0] Out of memory: Killed process 812 (python3) total-vm:1kB", "process-out-of-memory"),
+    ("[    0.5] Initramfs unpacking failed: invalid magic at start", "initrd-damaged"),
+    (
+        "[    2.1] Starting init: /sbin/init exists but couldn't execute it (error -8)",
+        "init-wrong-format",
+    ),
+    ("[    2.1] EXT4-fs (vda1): VFS: Can't find ext4 filesystem", "root-unreadable"),
+    ("[    2.1] EXT4-fs (vda1): unable to read superblock", "root-unreadable"),
+    ("[    2.1] XFS (vda1): Invalid superblock magic number", "root-unreadable"),
+    ("[    2.1] I/O error, dev vda, sector 4096 op 0x0:(READ) flags 0x0", "disk-read-error"),
+    ("[    2.1] blk_update_request: I/O error, dev xvda, sector 4096", "disk-read-error"),
+    ("[    2.1] Buffer I/O error on dev vda1, logical block 0, async page", "disk-read-error"),
+    ("[    2.1] systemd: attempt to access beyond end of device", "disk-read-error"),
+    (
+        "[ TIME ] Timed out waiting for device dev-vdz.device - /dev/vdz.",
+        "fstab-device-missing",
+    ),
+    (
+        "[   93.1] systemd[1]: dev-vdz.device: Job dev-vdz.device/start timed out.",
+        "fstab-device-missing",
+    ),
+    ("[   93.1] systemd[1]: Timed out waiting for device /dev/vdz.", "fstab-device-missing"),
+    ("[FAILED] Failed to mount /mnt/data.", "fstab-mount-failed"),
+    ("[DEPEND] Dependency failed for data.mount - /data.", "fstab-mount-failed"),
+    (
+        "[DEPEND] Dependency failed for local-fs.target - Local File Systems.",
+        "fstab-mount-failed",
+    ),
+    ("The root filesystem on /dev/vda1 requires a manual fsck", "fsck-failed"),
+    ("/dev/vda1: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.", "fsck-failed"),
+    ("*** Warning -- SELinux targeted policy relabel is required.", "selinux-relabel"),
+    ("can't run '/usr/lib/imgforge/start': No such file or directory", "inittab-program-missing"),
+    ("modprobe: module virtio_net not found in modules.dep", "module-missing"),
+    ("modprobe: FATAL: Module ena not found in directory /lib/modules/6.1.0", "module-missing"),
+    (
+        "imgforge-initramfs: module virtio_blk.ko does not load: insmod: invalid module format",
+        "module-missing",
+    ),
+    ("[   61.1] systemd-modules-load[201]: Failed to find module 'ena'", "module-missing"),
+    ('Cannot find device "eth0"', "no-network-interface"),
+    ("No broadcast interfaces found - exiting.", "no-network-interface"),
+    ("udhcpc: SIOCGIFINDEX: No such device", "no-network-interface"),
+    ("udhcpc: no lease, forking to background", "no-dhcp"),
+    ("ifup: failed to bring up eth0", "no-dhcp"),
+    (
+        "[FAILED] Failed to start networking.service - Raise network interfaces.",
+        "network-service-failed",
+    ),
+    ("[FAILED] Failed to start Raise network interfaces.", "network-service-failed"),
+    (
+        "cloud-init[383]: 2026-11-23 06:45:55,121 - DataSourceEc2.py[CRITICAL]: Giving up on md "
+        "from ['http://169.254.169.254/2009-04-04/meta-data/instance-id'] after 120 seconds",
+        "metadata-unreachable",
+    ),
+    (
+        "[FAILED] Failed to start cloud-init.service - Initial cloud-init job (metadata crawler).",
+        "cloud-init-failed",
+    ),
+    (
+        "cloud-init[383]: 2026-11-23 06:45:55,121 - util.py[WARNING]: Failed loading yaml blob. "
+        "Invalid format at line 3",
+        "cloud-config-unreadable",
+    ),
+    ("sshd: no hostkeys available -- exiting.", "no-host-keys"),
+    (
+        "[175] Nov 23 06:43:37 No hostkeys available. 'dropbear -R' may be useful or run "
+        "dropbearkey.",
+        "no-host-keys",
+    ),
+    ("imgforge-init: host key: ed25519 cannot be made: no", "no-host-keys"),
+    (
+        "[FAILED] Failed to start ssh.service - OpenBSD Secure Shell server.",
+        "sshd-failed",
+    ),
+    ("[FAILED] Failed to start OpenSSH server daemon.", "sshd-failed"),
+    ("/etc/ssh/sshd_config: line 3: Bad configuration option: Foo", "sshd-failed"),
+    ("Missing privilege separation directory: /run/sshd", "sshd-failed"),
+    ("[175] Nov 23 06:43:37 Failed listening on '22': Error listening", "sshd-failed"),
+    (
+        "Authentication refused: bad ownership or modes for directory /root/.ssh",
+        "authorized-keys-mode",
+    ),
+    (
+        "[180] Nov 23 06:43:37 /root/.ssh must be owned by user or root, and not writable by "
+        "group or others",
+        "authorized-keys-mode",
+    ),
+    ("Invalid user admin from 169.254.169.1 port 38662", "login-user-missing"),
+    ("[180] Nov 23 06:43:37 Login attempt for nonexistent user", "login-user-missing"),
+    ("[180] Nov 23 06:43:37 User 'root' has invalid shell, rejected", "login-user-locked"),
+    ("User debian not allowed because account is locked", "login-user-locked"),
+    ("/usr/lib/imgforge/start: line 9: echo: write error: No space left on device", "disk-full"),
+    ("touch: /etc/x: Read-only file system", "root-read-only"),
+    ("imgforge-init: the root file system stays read-only", "root-read-only"),
+]
+
+# What quotes such a text, or is another one.
+QUOTES = [
+    "the manual says: No space left on device means a full disk",
+    "grep: pattern 'No space left on device' not found",
+    "ci-info: Read-only file systems are listed below",
+    "run-parts: EXT4-fs error (device vda1): is what a damaged disk says",
+    "# a comment: Out of memory: Killed process 412 (sshd)",
+    "motd: see FATAL: kernel too old in the manual",
+    "[  OK  ] Started ssh.service - OpenBSD Secure Shell server.",
+    "[    2.1] I/O error, dev fd0, sector 0 op 0x0:(READ) flags 0x0",
+    "[    2.1] EXT4-fs (vda1): mounted filesystem with ordered data mode. Quota mode: none.",
+    "cloud-init[9]: Cloud-init v. 22.4.2 finished at Mon. Datasource DataSourceEc2Local.  Up 1 s",
+    "cloud-init[9]: grep DataSourceNone /var/log/cloud-init.log",
+    "sshd[8]: Connection closed by invalid user admin 10.0.0.1 port 22",
+    "echo: can't run '/bin/true'",
 ]
 
 
@@ -188,8 +367,84 @@ def test_whatever_makes_our_own_initramfs_fail_is_a_fatal_sign(call: str) -> Non
 
 
 def test_every_sign_of_the_table_is_tried_by_these_tests() -> None:
-    tried = {sign for _, sign in (*FATAL_LINES, *FATAL_PENDING)} | {"grub-error"}
+    tried = {sign for _, sign in (*FATAL_LINES, *FATAL_PENDING, *CAUSE_LINES)} | {"grub-error"}
     assert tried == {sign.id for sign in SIGNS}
+
+
+def test_every_row_of_the_table_is_tried_by_these_tests() -> None:
+    lines = [text for text, _ in (*FATAL_LINES, *FATAL_PENDING, *CAUSE_LINES)] + ["Error 15"]
+    firsts = set()
+    for line in lines:
+        rows = [n for n, sign in enumerate(SIGNS) if sign.pattern.search(line)]
+        assert rows, line
+        firsts.add(rows[0])
+        assert all(SIGNS[n].needle in line for n in rows)
+    assert [SIGNS[n] for n in range(len(SIGNS)) if n not in firsts] == []
+
+
+def _silence() -> SeenSign:
+    return sign_of_silence(at_s=90.0, limit_s=60, last="", has_host_keys=False, fetched=False)
+
+
+@pytest.mark.parametrize(("text", "sign"), CAUSE_LINES)
+def test_a_cause_ends_nothing_and_names_a_silence_after_it(text: str, sign: str) -> None:
+    watch = _watch(text)
+    assert watch.settle() is None
+    named = watch.explain(_silence())
+    assert (named.id, named.at_s) == (sign, 90.0)
+    assert named.text == text
+    assert named.meaning.endswith("then nothing was heard for 60 s")
+
+
+@pytest.mark.parametrize("text", QUOTES)
+def test_a_program_that_quotes_a_sign_shows_none(text: str) -> None:
+    watch = _watch(text)
+    assert watch.settle() is None
+    assert watch.explain(_silence()).id == "silence"
+
+
+def test_a_cause_names_the_symptom_that_follows_it() -> None:
+    watch = _watch("[ TIME ] Timed out waiting for device dev-vdz.device - /dev/vdz.")
+    watch.take(ConsoleLine(2.1, "[DEPEND] Dependency failed for data.mount - /data."))
+    watch.take(ConsoleLine(2.2, "You are in emergency mode. After logging in, type"))
+    found = watch.settle()
+    assert found is not None
+    assert (found.id, found.stage, found.at_s) == ("fstab-device-missing", StageName.INIT, 2.2)
+    assert "then systemd stopped in emergency mode" in found.meaning
+    assert "nofail" in found.hint
+
+
+def test_a_cause_of_a_stage_that_was_passed_names_nothing() -> None:
+    watch = _watch("modprobe: module virtio_net not found in modules.dep")
+    watch.stages.reach(StageName.METADATA, 3.0)
+    assert watch.explain(_silence()).id == "silence"
+
+
+def test_what_is_only_slow_names_no_symptom_with_a_stage_of_its_own() -> None:
+    watch = _watch("[   21.0] rcu: INFO: rcu_sched self-detected stall on CPU")
+    watch.take(ConsoleLine(2.2, "You are in emergency mode. After logging in, type"))
+    found = watch.settle()
+    assert found is not None
+    assert found.id == "emergency-mode"
+
+
+def test_a_server_that_fails_again_and_again_is_fatal_at_the_third_time() -> None:
+    watch = Watch(by_bios=True)
+    for number in range(3):
+        assert watch.settle() is None
+        watch.take(ConsoleLine(float(number), "sshd: no hostkeys available -- exiting."))
+    found = watch.settle()
+    assert found is not None
+    assert (found.id, found.at_s) == ("no-host-keys", 2.0)
+
+
+def test_an_empty_list_of_host_keys_is_fatal() -> None:
+    watch = _watch("-----BEGIN SSH HOST KEY KEYS-----")
+    assert watch.settle() is None
+    watch.take(ConsoleLine(2.5, "-----END SSH HOST KEY KEYS-----"))
+    found = watch.settle()
+    assert found is not None
+    assert (found.id, found.stage, found.at_s) == ("no-host-keys", StageName.SSH, 2.5)
 
 
 def test_every_sign_says_what_it_means_and_what_to_do() -> None:
@@ -198,12 +453,13 @@ def test_every_sign_says_what_it_means_and_what_to_do() -> None:
         assert sign.hint or sign.id == "grub-error"
 
 
-@pytest.mark.parametrize("number", [2, 6, 13, 15, 16, 17, 18, 21, 22, 24, 25, 28])
+@pytest.mark.parametrize("number", range(1, 36))
 def test_a_grub_error_names_its_meaning_and_what_to_change(number: int) -> None:
     found = _watch(f"Error {number}: whatever GRUB says").settle()
     assert found is not None
     assert found.id == "grub-error"
     assert f"error {number} (" in found.meaning
+    assert "does not have" not in found.meaning
     assert found.hint
     assert found.stage is StageName.BOOTLOADER
 

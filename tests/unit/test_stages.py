@@ -75,8 +75,54 @@ def test_a_direct_boot_has_neither_firmware_nor_bootloader() -> None:
     clock.read("GRUB loading", 1.0)
     assert _furthest(clock) is None
     clock.reach(StageName.SSH, 9.0)
-    assert [stage.name for stage in clock.stages()] == list(StageName)[2:]
+    without = {StageName.FIRMWARE, StageName.BOOTLOADER, StageName.CLOUD_INIT}
+    assert [stage.name for stage in clock.stages()] == [n for n in StageName if n not in without]
     assert all(stage.reached for stage in clock.stages())
+
+
+CLOUD_INIT = "[   40.1] cloud-init[329]: Cloud-init v. 22.4.2 "
+
+
+def test_cloud_init_is_not_listed_for_a_machine_on_which_it_says_nothing() -> None:
+    clock = StageClock(by_bios=True)
+    clock.read("Reading cloud-init's manual", 1.0)
+    clock.reach(StageName.SSH, 9.0)
+    assert StageName.CLOUD_INIT not in {stage.name for stage in clock.stages()}
+
+
+def test_cloud_init_is_listed_from_its_first_word_and_reached_with_its_modules() -> None:
+    clock = StageClock(by_bios=True)
+    clock.read(CLOUD_INIT + "running 'init-local' at Mon, 23 Nov 2026", 40.0)
+    stages = {stage.name: stage for stage in clock.stages()}
+    assert not stages[StageName.CLOUD_INIT].reached
+    clock.reach(StageName.METADATA, 41.0)
+    clock.read("login: " + CLOUD_INIT + "running 'modules:config' at Mon, 23 Nov 2026", 50.0)
+    clock.read(CLOUD_INIT + "running 'modules:final' at Mon, 23 Nov 2026", 55.0)
+    stages = {stage.name: stage for stage in clock.stages()}
+    assert (stages[StageName.CLOUD_INIT].reached, stages[StageName.CLOUD_INIT].seconds) == (
+        True,
+        50.0,
+    )
+    assert not stages[StageName.SSH].reached
+
+
+def test_cloud_init_without_a_network_implies_neither_network_nor_metadata() -> None:
+    clock = StageClock(by_bios=True)
+    clock.read("systemd[1]: hello", 9.0)
+    clock.read(CLOUD_INIT + "finished at Mon. Datasource DataSourceNone.  Up 9 seconds", 99.0)
+    reached = [stage.name for stage in clock.stages() if stage.reached]
+    assert reached[-2:] == [StageName.INIT, StageName.CLOUD_INIT]
+    assert clock.furthest is StageName.INIT
+
+
+def test_a_login_before_cloud_init_is_done_implies_it() -> None:
+    clock = StageClock(by_bios=True)
+    clock.read(CLOUD_INIT + "running 'init' at Mon, 23 Nov 2026", 40.0)
+    clock.reach(StageName.SSH, 50.0)
+    clock.read(CLOUD_INIT + "running 'modules:final' at Mon, 23 Nov 2026", 55.0)
+    stages = {stage.name: stage for stage in clock.stages()}
+    assert all(stage.reached for stage in stages.values())
+    assert stages[StageName.CLOUD_INIT].seconds == 55.0
 
 
 @pytest.mark.parametrize(
