@@ -68,6 +68,12 @@ def runtime_parent() -> Path:
     return Path(tempfile.gettempdir()) if len(tempfile.gettempdir()) < 40 else Path("/tmp")  # noqa: S108
 
 
+def step_summary() -> Path | None:
+    """Return the file of a GitHub step's summary (GITHUB_STEP_SUMMARY); None outside of one."""
+    value = os.environ.get("GITHUB_STEP_SUMMARY", "")
+    return Path(value) if value.startswith("/") else None
+
+
 def wants_color() -> bool:
     """Tell whether NO_COLOR (no-color.org) leaves colours allowed."""
     return not os.environ.get("NO_COLOR")

@@ -19,6 +19,7 @@ from imgforge.places import machines_at_a_time, reserve
 from imgforge.progress import about, report
 from imgforge.recipe import ExpectPart, ImagePart, Layout, RecipeFile
 from imgforge.trial import Surroundings, Tested, Trial, pick_accelerator, try_disk
+from imgforge.trial_report import summarize
 
 # A machine of 512 MiB and what QEMU itself takes for it on TCG.
 _MACHINE_BYTES = 768 * 2**20
@@ -83,7 +84,9 @@ def test(trials: Sequence[Trial]) -> list[Tested]:
     """
     accelerator = pick_accelerator(trials[0].surroundings.accelerator)
     report(f"accelerator: {accelerator.kind}, {accelerator.reason}")
-    return asyncio.run(_test_all(trials, accelerator))
+    results = asyncio.run(_test_all(trials, accelerator))
+    summarize([tested.report for tested in results])
+    return results
 
 
 async def _test_all(trials: Sequence[Trial], accelerator: Accelerator) -> list[Tested]:

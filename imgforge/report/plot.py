@@ -10,7 +10,7 @@ from imgforge.report.report import BootEntry, BootOutcome, PastBoot
 
 PLOT_HEIGHT = 160.0
 _TOP, _BOTTOM = 14.0, 136.0
-_LEFT_PERCENT, _RIGHT_PERCENT = 9.0, 98.0
+_LEFT_PERCENT, _RIGHT_PERCENT = 11.0, 98.0
 _MOST_MARKS = 60
 
 

@@ -23,7 +23,7 @@ ROOMS = {
     "ec2",
 }
 # The flow: what wires the rooms together.
-FLOW = {"build", "pipeline", "trial", "launch", "reproducibility", "doctor", "testing"}
+FLOW = {"build", "pipeline", "trial", "trial_report", "launch", "reproducibility", "doctor", "testing"}
 GROUND = {
     "accelerator",
     "control_group",
