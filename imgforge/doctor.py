@@ -5,6 +5,7 @@ import pwd
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from imgforge.machine import (
 from imgforge.programs import PROGRAMS, Program
 from imgforge.progress import report
 from imgforge.rootfs import HostOffer, choose_package_mode, probe_host
+from imgforge.usage import in_use
 
 OLDEST_PYTHON = (3, 11)
 # guest/recipes/debian.toml: its tree takes 460 MB, each layout's disk as much again. Machines have
@@ -297,7 +299,9 @@ def _examine_kvm_device() -> Finding:
 def _examine_acceleration(wish: AcceleratorWish) -> tuple[Accelerator | None, Finding]:
     try:
         cache = host.cache_dir()
-        chosen = choose_accelerator(wish, kernel=find_proof_kernel(cache), cache=cache)
+        # The kernel may be of a cached root tree.
+        with in_use(cache) if cache.is_dir() else nullcontext():
+            chosen = choose_accelerator(wish, kernel=find_proof_kernel(cache), cache=cache)
     except HostError as error:
         return None, Finding(
             name="acceleration",

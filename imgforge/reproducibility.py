@@ -11,6 +11,7 @@ from imgforge.disk import Difference, first_difference
 from imgforge.files import scratch_folder
 from imgforge.progress import report
 from imgforge.recipe import Layout, RecipeFile
+from imgforge.usage import in_use
 
 _BUILD_LIMIT_S = 1800
 # Everything that a sloppy build would let through: time zone, language, umask, folders, cache.
@@ -35,7 +36,8 @@ def verify_recipe(recipe_file: RecipeFile, *, layouts: Sequence[Layout]) -> list
     """
     parent = host.cache_dir() / "scratch"
     parent.mkdir(parents=True, exist_ok=True)
-    with scratch_folder(parent) as folder:
+    # The second build has a cache of its own, but for the packages.
+    with in_use(host.cache_dir()), scratch_folder(parent) as folder:
         ours = build(recipe_file, layouts=layouts, out=folder / "ours", locked=False)
         _build_elsewhere(recipe_file, layouts=layouts, folder=folder)
         return [

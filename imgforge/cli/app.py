@@ -14,6 +14,7 @@ import typer
 from imgforge import __version__
 from imgforge.accelerator import AcceleratorWish
 from imgforge.cli import show
+from imgforge.cli.cache import cache_app
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.convert import ArtifactFormat
@@ -32,6 +33,7 @@ recipe_app = typer.Typer(
     help="Recipes: check one, or print their JSON Schema.", no_args_is_help=True
 )
 app.add_typer(recipe_app, name="recipe")
+app.add_typer(cache_app, name="cache")
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML).")]
 DiskArgument = Annotated[Path, typer.Argument(metavar="DISK", help="A raw disk.")]

@@ -6,6 +6,7 @@ from imgforge.rootfs.package_mode import (
     PackageModeChoice,
     choose_package_mode,
     probe_host,
+    remove_with_subordinate_ids,
 )
 from imgforge.rootfs.prepare import prepare_rootfs
 from imgforge.rootfs.tree import EntryKind, Rootfs, TreeEntry
@@ -20,4 +21,5 @@ __all__ = [
     "choose_package_mode",
     "prepare_rootfs",
     "probe_host",
+    "remove_with_subordinate_ids",
 ]

@@ -20,6 +20,7 @@ from imgforge.rootfs.lock import (
     has_same_packages,
     read_lock,
 )
+from imgforge.usage import touch_used
 
 _LOG = logging.getLogger("imgforge")
 
@@ -121,11 +122,15 @@ class PackageSet:
     def fetch(self, lock: Lock) -> list[Path]:
         """Return the package files of `lock`, in its order."""
         if is_stored(lock, self.store):
-            return [self.store / f"{package.sha256}.deb" for package in lock.packages]
-        room_folder = self._room_folder
-        room_folder.mkdir(parents=True, exist_ok=True)
-        with locked_folder(room_folder):
-            return fetch(open_room(room_folder, self.base), lock, store=self.store)
+            files = [self.store / f"{package.sha256}.deb" for package in lock.packages]
+        else:
+            room_folder = self._room_folder
+            room_folder.mkdir(parents=True, exist_ok=True)
+            with locked_folder(room_folder):
+                files = fetch(open_room(room_folder, self.base), lock, store=self.store)
+        for file in files:
+            touch_used(file)
+        return files
 
     @property
     def _key(self) -> str:

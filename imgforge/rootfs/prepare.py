@@ -24,6 +24,7 @@ from imgforge.rootfs.package_mode import choose_package_mode, probe_host
 from imgforge.rootfs.package_set import PackageSet
 from imgforge.rootfs.plain_tree import PlainTree
 from imgforge.rootfs.tree import EntryKind, Rootfs, TreeEntry
+from imgforge.usage import touch_used
 
 _LOG = logging.getLogger("imgforge")
 _FORMAT = 2  # raise it when the same inputs give another tree
@@ -126,6 +127,7 @@ def _load(cache: Path, inputs: _Inputs) -> Rootfs | None:
         facts = json.loads((folder / "rootfs.json").read_text(encoding="ascii"))
     except FileNotFoundError:
         return None
+    touch_used(folder)
     return Rootfs(
         tree=folder / "tree",
         index=folder / "index",
@@ -183,7 +185,8 @@ def _make(inputs: _Inputs, files: Sequence[Path], *, cache: Path, new: Path) -> 
     if part.initramfs is not None:
         add_initramfs(tree, part.initramfs, init=inputs.source.locate(part.initramfs.init))
     sha256, content_bytes = tree.finish(new / "index")
-    facts = {"sha256": sha256, "content_bytes": content_bytes}
+    recipe = inputs.source.recipe.name  # for who looks through the cache
+    facts = {"sha256": sha256, "content_bytes": content_bytes, "recipe": recipe}
     (new / "rootfs.json").write_text(json.dumps(facts) + "\n", encoding="ascii")
     _LOG.info("root tree: made, %.1f MB", content_bytes / 1e6)
 
@@ -241,6 +244,7 @@ def _configured(lock: Lock, files: Sequence[Path], cache: Path) -> Path:
         if not archive.exists():
             choice = choose_package_mode(lock.base.variant, probe_host())
             bootstrap(lock, files, choice=choice, destination=archive)
+    touch_used(archive)
     return archive
 
 

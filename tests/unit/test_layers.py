@@ -23,11 +23,23 @@ ROOMS = {
     "ec2",
 }
 # The flow: what wires the rooms together.
-FLOW = {"build", "pipeline", "trial", "trial_report", "launch", "reproducibility", "doctor", "testing"}
+FLOW = {
+    "build",
+    "cache",
+    "inventory",
+    "pipeline",
+    "trial",
+    "trial_report",
+    "launch",
+    "reproducibility",
+    "doctor",
+    "testing",
+}
 GROUND = {
     "accelerator",
     "control_group",
     "places",
+    "usage",
     "recipe",
     "recipe_file",
     "toml_position",

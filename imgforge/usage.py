@@ -1,0 +1,83 @@
+"""Folders that are in use are not taken away: a shared lock of the folder itself, flock(2).
+
+Whoever reads a folder of the cache holds it shared; whoever removes it needs it alone, and never
+waits for that. A kill frees the lock. The cache's own folder is held so by all that build.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imgforge.errors import HostError
+
+# Who looks through the cache holds a folder alone for a moment, who empties it for some more.
+_USE_LIMIT_S = 60.0
+_ALONE_LIMIT_S = 0.05
+_PAUSE_S = 0.01
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Keep `folder` from being pruned in this block; it may be used by many at once.
+
+    Raises FileNotFoundError where it is not there, or went while its lock was waited for;
+    HostError where another process holds it alone for long.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if not _locked(descriptor, fcntl.LOCK_SH, limit_s=_USE_LIMIT_S):
+            raise HostError(
+                f"Folder {folder}: another process has held it alone for {_USE_LIMIT_S:g} s.",
+                hint="Does an imgforge cache prune hang?",
+            )
+        if not _is_there(folder, descriptor):
+            raise FileNotFoundError(errno.ENOENT, "removed meanwhile", str(folder))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[bool]:
+    """Hold `folder` alone in this block; give False where it cannot be had, for it is in use."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        yield False
+        return
+    try:
+        had = _locked(descriptor, fcntl.LOCK_EX, limit_s=_ALONE_LIMIT_S)
+        yield had and _is_there(folder, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def touch_used(path: Path) -> None:
+    """Note that a file or folder of the cache was used now: it goes later than others."""
+    with contextlib.suppress(OSError):  # it has gone, or this user may only read it
+        os.utime(path, follow_symlinks=False)
+
+
+def _locked(descriptor: int, kind: int, *, limit_s: float) -> bool:
+    end_s = time.monotonic() + limit_s
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end_s:
+                return False
+            time.sleep(_PAUSE_S)  # nothing tells when a lock becomes free
+        else:
+            return True
+
+
+def _is_there(folder: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(folder.stat(), os.fstat(descriptor))
+    except OSError:
+        return False
