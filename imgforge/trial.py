@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,8 +100,8 @@ class Start:
 def pick_accelerator(wish: AcceleratorWish) -> Accelerator:
     """Choose the accelerator with the kernels that are at hand; it may take some 20 s once."""
     cache = host.cache_dir()
-    cache.mkdir(parents=True, exist_ok=True)
-    with in_use(cache):  # the kernel may be of a cached root tree
+    # The kernel may be of a cached root tree.
+    with in_use(cache) if cache.is_dir() else nullcontext():
         return choose_accelerator(wish, kernel=find_proof_kernel(cache), cache=cache)
 
 
