@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -14,6 +13,7 @@ import pytest
 
 from imgforge.cache import make_room
 from imgforge.inventory import CacheKind, take_inventory
+from imgforge.rootfs import probe_host
 from imgforge.usage import in_use
 
 FILES = 20
@@ -24,6 +24,20 @@ HOLD = """
     with in_use(Path(sys.argv[1])):
         print("held", flush=True)
         sys.stdin.read()
+"""
+RECIPE = """
+name = "small"
+[rootfs.source]
+kind = "folder"
+path = "root"
+[disk]
+layouts = ["pv"]
+[[boot.entries]]
+title = "small"
+kernel = "/boot/vmlinuz"
+command_line = "root=LABEL=root"
+[image]
+name = "small"
 """
 
 
@@ -76,6 +90,15 @@ def pruned(cache: Path, *words: str) -> dict[str, Any]:
     assert ended.returncode == 0, ended.stderr
     content: dict[str, Any] = json.loads(ended.stdout)
     return content
+
+
+def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+    end_s = time.monotonic() + 30
+    while not path.exists():
+        if process.poll() is not None:
+            pytest.fail(f"it ended before {path.name}: {process.communicate()}")
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
 
 
 def left(cache: Path) -> set[str]:
@@ -179,6 +202,27 @@ def test_while_a_build_runs_only_frozen_machines_go(cache: Path) -> None:
     assert left(cache) == {f"rootfs/{key(1)}"}
 
 
+def test_a_build_keeps_the_tree_it_reads(cache: Path, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "mke2fs").write_text(f"#!/bin/sh\necho x >{tmp_path}/started\nexec sleep 60\n")
+    (programs / "mke2fs").chmod(0o755)
+    (tmp_path / "root" / "boot").mkdir(parents=True)
+    (tmp_path / "root" / "boot" / "vmlinuz").write_bytes(b"kernel")
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(RECIPE)
+    _, environment = command(cache, path=f"{programs}:")
+    line = [sys.executable, "-m", "imgforge", "build", str(recipe), "--out", str(tmp_path)]
+    building = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "started", building)
+    told = pruned(cache, "--all")
+    assert [item["what"] for item in told["in_use"]] == ["small"]
+    assert told["removed"] == []
+    building.terminate()
+    building.communicate(timeout=20)
+    assert [item["what"] for item in pruned(cache, "--all")["removed"]] == ["small"]
+
+
 def test_two_prunes_at_once_remove_everything_once(cache: Path) -> None:
     for number in range(100):
         add_tree(cache, number)
@@ -203,13 +247,10 @@ def test_a_killed_prune_leaves_nothing_that_looks_whole(cache: Path, tmp_path: P
     (programs / "rm").write_text(f"#!/bin/sh\necho x >{tmp_path}/started\nexec sleep 60\n")
     (programs / "rm").chmod(0o755)
     line, environment = command(cache, "prune", "--all", path=f"{programs}:")
-    killed = subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL)
-    end_s = time.monotonic() + 30
-    while not (tmp_path / "started").exists():
-        assert time.monotonic() < end_s
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait(20)
+    killed = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "started", killed)
+    killed.kill()
+    killed.communicate(timeout=20)
     items = take_inventory(cache)
     assert [item.kind for item in items] == [CacheKind.LEFTOVER]
     assert items[0].size_bytes >= 3 * FILES * 4096
@@ -269,6 +310,23 @@ def test_folders_that_may_not_be_written_go_too(cache: Path) -> None:
     (folder / "tree" / "deep" / "file").touch()
     (folder / "tree" / "deep").chmod(0o000)
     (folder / "tree").chmod(0o555)
+    told = pruned(cache, "--all")
+    assert (len(told["removed"]), told["failed"]) == (1, [])
+    assert list(cache.rglob(".imgforge-aside-*")) == []
+
+
+@pytest.mark.skipif(
+    os.geteuid() == 0 or bool(probe_host().user_namespace),
+    reason="needs an ordinary user with subordinate ids",
+)
+def test_what_subordinate_users_own_goes_too(cache: Path) -> None:
+    folder = add_frozen(cache, "a")
+    script = f"mkdir {folder}/d && touch {folder}/d/f && chmod 700 {folder}/d && chown -R 1:1 $0"
+    subprocess.run(
+        ["unshare", "--user", "--map-auto", "--map-root-user", "sh", "-c", script, folder / "d"],
+        check=True,
+        timeout=30,
+    )
     told = pruned(cache, "--all")
     assert (len(told["removed"]), told["failed"]) == (1, [])
     assert list(cache.rglob(".imgforge-aside-*")) == []
