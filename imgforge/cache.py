@@ -23,10 +23,11 @@ from imgforge.inventory import CacheItem, CacheKind, is_alive, take_inventory
 from imgforge.progress import report, warn
 from imgforge.recipe import parse_size
 from imgforge.rootfs import remove_with_subordinate_ids
-from imgforge.usage import alone, in_use, touch_used
+from imgforge.usage import FolderGoneError, alone, in_use, touch_used
 
 __all__ = [
     "EVERY_AGE_S",
+    "FolderGoneError",
     "PruneWish",
     "Pruned",
     "default_frozen_limit_bytes",
@@ -109,12 +110,13 @@ def prune(cache: Path, wish: PruneWish, *, remove: bool = True) -> Pruned:
 def make_room(folder: Path, limit_bytes: int | None = None) -> Pruned:
     """Remove the frozen machines in `folder`, CACHE/frozen, that were not used for longest.
 
-    So many that the rest takes at most `limit_bytes` (default_frozen_limit_bytes() without); those
-    in use stay, whatever they take. Whoever has just made one holds it by `in_use` meanwhile.
+    So many that the rest takes at most `limit_bytes` (default_frozen_limit_bytes() without). Those
+    in use stay, and the one used last, which was just made: whatever they take.
     """
     limit = default_frozen_limit_bytes() if limit_bytes is None else limit_bytes
-    wish = PruneWish(kinds=(CacheKind.FROZEN,), max_size_bytes=limit)
-    pruned = prune(folder.parent, wish)
+    items = take_inventory(folder.parent, kinds=[CacheKind.FROZEN])
+    going, held = choose(items, PruneWish(max_size_bytes=limit), now_s=time.time())
+    pruned = _remove_all(folder.parent, [item for item in going if item != items[-1]], held)
     for item in pruned.removed:
         report(f"cache: the frozen machine of {item.what} went, beyond {limit / 2**30:.1f} GiB")
     return pruned

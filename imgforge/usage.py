@@ -5,7 +5,6 @@ waits for that. A kill frees the lock. The cache's own folder is held so by all 
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import time
@@ -21,14 +20,21 @@ _ALONE_LIMIT_S = 0.05
 _PAUSE_S = 0.01
 
 
+class FolderGoneError(HostError):
+    """A folder of the cache that was to be used has gone: what it held can be made again."""
+
+
 @contextmanager
 def in_use(folder: Path) -> Iterator[None]:
     """Keep `folder` from being pruned in this block; it may be used by many at once.
 
-    Raises FileNotFoundError where it is not there, or went while its lock was waited for;
-    HostError where another process holds it alone for long.
+    Raises FolderGoneError where it is not there, or went while its lock was waited for; HostError
+    where another process holds it alone for long.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        raise FolderGoneError(f"Folder {folder}: it is not there.") from None
     try:
         if not _locked(descriptor, fcntl.LOCK_SH, limit_s=_USE_LIMIT_S):
             raise HostError(
@@ -36,7 +42,7 @@ def in_use(folder: Path) -> Iterator[None]:
                 hint="Does an imgforge cache prune hang?",
             )
         if not _is_there(folder, descriptor):
-            raise FileNotFoundError(errno.ENOENT, "removed meanwhile", str(folder))
+            raise FolderGoneError(f"Folder {folder}: it was removed meanwhile.")
         yield
     finally:
         os.close(descriptor)

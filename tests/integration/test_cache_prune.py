@@ -340,4 +340,6 @@ def test_room_is_made_for_a_new_frozen_machine(cache: Path) -> None:
     assert [item.path.name for item in made.removed] == ["c", "b"]
     assert [item.path.name for item in made.in_use] == ["d"]
     assert left(cache) == {"frozen/a", "frozen/d"}
+    make_room(cache / "frozen", 0)
+    assert left(cache) == {"frozen/a"}, "the last one used was just made"
     assert make_room(cache / "none" / "frozen").removed == ()

@@ -9,7 +9,7 @@ import pytest
 from imgforge.cache import EVERY_AGE_S, PruneWish, choose, default_frozen_limit_bytes, parse_age
 from imgforge.errors import BadInputError
 from imgforge.inventory import CacheItem, CacheKind, take_inventory
-from imgforge.usage import alone, in_use, touch_used
+from imgforge.usage import FolderGoneError, alone, in_use, touch_used
 
 KEY = "0123456789abcdef" * 4
 NOW_S = 1_000_000.0
@@ -219,7 +219,7 @@ def test_a_folder_that_is_used_cannot_be_had_alone(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), in_use(tmp_path / "none"):
+    with pytest.raises(FolderGoneError), in_use(tmp_path / "none"):
         pytest.fail("it is not there")
     with alone(tmp_path / "none") as had:
         assert not had
