@@ -1,8 +1,10 @@
 """The machine and the user we run as: the only place that reads the environment."""
 
+import hashlib
 import os
 import platform
 import pwd
+import re
 import shutil
 import tempfile
 from collections.abc import Collection
@@ -156,3 +158,13 @@ def cpu_count(*, process: Path = PROCESS) -> int:
 def is_root() -> bool:
     """Tell whether this process has the superuser's id."""
     return os.geteuid() == 0
+
+
+def processor() -> str:
+    """Return the processor's model and a digest of its flags (proc(5))."""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    found = re.findall(r"^(model name|flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
+    values = {str(name): str(value) for name, value in found}
+    flags = values.get("flags") or values.get("Features") or ""
+    digest = hashlib.sha256(" ".join(sorted(flags.split())).encode()).hexdigest()[:16]
+    return f"{values.get('model name', platform.machine())}, flags {digest}"

@@ -11,6 +11,7 @@ from imgforge.machine.event import (
     MachineEvent,
     MetadataAsked,
 )
+from imgforge.machine.event_stream import EventStream
 from imgforge.machine.instance_type import (
     INSTANCE_TYPES,
     T2_MICRO,
@@ -49,6 +50,7 @@ __all__ = [
     "DiskLayer",
     "Drive",
     "EndReason",
+    "EventStream",
     "InstanceType",
     "Machine",
     "MachineEnded",

@@ -10,6 +10,7 @@ from imgforge.cache import in_use, make_room
 from imgforge.claim import claimed
 from imgforge.errors import HostError
 from imgforge.files import appearing, scratch_folder
+from imgforge.machine import T2_MICRO
 from imgforge.places import reserve
 from imgforge.progress import report, warn
 from imgforge.testing.failure import HarnessError, ImageFailure
@@ -32,6 +33,8 @@ from imgforge.testing.wake import prepare_script
 _RESERVE_LIMIT_S = 7200.0
 _MIB = 2**20
 _QEMU_BYTES = 160 * _MIB  # what QEMU itself takes on TCG, its translated code included
+DEFAULT_MACHINE_BYTES = T2_MICRO.memory_mib * _MIB + _QEMU_BYTES
+"""The memory of a machine that no mark changed."""
 _FAILURE_FILE = "failure.txt"
 # Where the image has them: its first boot is over when these say so.
 _SETTLE = (

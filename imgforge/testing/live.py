@@ -186,7 +186,7 @@ class LiveInstance:
             raise HarnessError(str(error), hint=error.hint) from error
         if failure := host_failure(record):
             raise HarnessError(f"The host ended the machine while it booted: {failure}")
-        witness.follow()
+        witness.dismiss_observer()
         self.host_keys = record.host_keys or self.host_keys
         verdict = judged(record, image)
         self.boots.append(verdict)
@@ -340,7 +340,7 @@ async def fork(plan: Plan, place: Place, *, frozen: Frozen) -> AsyncIterator[Liv
     )
     try:
         await live.power_on(resume=suspended)
-        live.witness.follow()
+        live.witness.dismiss_observer()
         await live.wake()
         yield live
     finally:

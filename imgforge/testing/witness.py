@@ -11,6 +11,7 @@ from imgforge.errors import HostError
 from imgforge.machine import (
     ConsoleBytes,
     ConsoleLine,
+    EventStream,
     Machine,
     MachineEnded,
     MachineEvent,
@@ -27,8 +28,9 @@ KEPT_REQUESTS = 100_000
 class Witness:
     """Reads the events of one machine, from its power-on to its end; everybody else asks here.
 
-    It can be observed (`imgforge.acceptance.observe`) in the machine's place. `lines` are (seconds,
-    text), `pending` is the line that has no end yet.
+    It can be observed (`imgforge.acceptance.observe`) in the machine's place, once: events are
+    kept for the observer until then. `lines` are (seconds, text), `pending` is the line that has no
+    end yet. Made in the machine's event loop.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -39,7 +41,8 @@ class Witness:
         self.ended: MachineEnded | None = None
         self._failure: HostError | None = None
         self._changed = asyncio.Event()
-        self._following: asyncio.Task[None] | None = None
+        self._for_observer: EventStream | None = EventStream()
+        self._following = asyncio.create_task(self._follow())
 
     @property
     def spec(self) -> MachineSpec:
@@ -67,20 +70,19 @@ class Witness:
         return self.machine.qemu_version
 
     async def events(self) -> AsyncIterator[MachineEvent]:
-        """Pass the machine's events on, and keep them."""
-        async for event in self.machine.events():
-            self._keep(event)
+        """Pass the machine's events on, from the first; for one observer."""
+        if self._for_observer is None:
+            raise HarnessError("The machine's boot was observed already.")
+        async for event in self._for_observer.read():
             yield event
 
-    def follow(self) -> None:
-        """Go on reading where nobody else does."""
-        if self._following is None:
-            self._following = asyncio.create_task(self._follow())
+    def dismiss_observer(self) -> None:
+        """Keep no events for an observer any more."""
+        self._for_observer = None
 
     def leave(self) -> None:
         """Stop reading."""
-        if self._following is not None:
-            self._following.cancel()
+        self._following.cancel()
 
     async def wait_until(self, holds: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until `holds` does, looking after each event; tell whether it did in time.
@@ -104,10 +106,12 @@ class Witness:
 
     async def _follow(self) -> None:
         try:
-            async for _ in self.events():
-                pass
+            async for event in self.machine.events():
+                self._keep(event)
         except HostError as error:
             self._failure = error
+            if self._for_observer is not None:
+                self._for_observer.fail(error)
             self._changed.set()
 
     def _keep(self, event: MachineEvent) -> None:
@@ -121,4 +125,6 @@ class Witness:
                 self.requests.append(request)
             case MachineEnded():
                 self.ended = event
+        if self._for_observer is not None:
+            self._for_observer.put(event)
         self._changed.set()

@@ -37,6 +37,7 @@ FLOW = {
 }
 GROUND = {
     "accelerator",
+    "claim",
     "control_group",
     "places",
     "usage",

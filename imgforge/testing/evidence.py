@@ -1,0 +1,68 @@
+"""The folder of a test run: what each test's machines showed, kept for those who ask why."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imgforge.errors import BadInputError
+
+_MARKER = ".imgforge-tests"
+_NAME_CHARACTERS = 80
+
+
+def folder_of(root: Path, test: str) -> Path:
+    """Return a new name for the folder of a test, told by its pytest node id."""
+    readable = re.sub(r"[^\w.-]+", "-", test).strip("-.")[-_NAME_CHARACTERS:]
+    name = f"{readable}-{hashlib.sha256(test.encode()).hexdigest()[:6]}"
+    number = 1
+    while (folder := root / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+@contextmanager
+def evidence_folder(root: Path) -> Iterator[None]:
+    """Hold a folder for the evidence of one test run; what an earlier one left in it goes.
+
+    Raises BadInputError for a folder with something else in it, of which nothing is touched, and
+    for one that another run is using.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    names = {path.name for path in root.iterdir()}
+    if names and _MARKER not in names:
+        raise BadInputError(
+            f"Folder {root}: is no evidence of an earlier test run, and not empty.",
+            hint="Name another one with --evidence.",
+        )
+    descriptor = os.open(root / _MARKER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _lock(descriptor, root)
+        _empty(root)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, root: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BadInputError(
+            f"Folder {root}: another test run is using it.",
+            hint="Name another one with --evidence.",
+        ) from None
+
+
+def _empty(root: Path) -> None:
+    for path in root.iterdir():
+        if path.name == _MARKER:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,105 @@
+"""What `--image` names: a recipe, a raw or qcow2 disk, or an image of the catalog."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgforge.build import build
+from imgforge.catalog import Catalog
+from imgforge.command import run
+from imgforge.disk import Disk, disk_sha256, open_disk
+from imgforge.errors import BadInputError, HostError
+from imgforge.pipeline import catalog_dir
+from imgforge.recipe import ExpectPart, Layout
+from imgforge.recipe_file import load_recipe
+from imgforge.testing.plan import Image
+
+_AMI_ID = re.compile(r"ami-[0-9a-f]{8}(?:[0-9a-f]{9})?")
+_QCOW2_MAGIC = b"QFI\xfb"
+_LOOK_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageWish:
+    """What was asked for on the command line; `layout` is for a recipe that has several.
+
+    `login_user` replaces the one that is known of the image. A recipe's disk is built in `out`.
+    """
+
+    name: str
+    out: Path
+    layout: str = ""
+    login_user: str = ""
+
+
+def find_image(wish: ImageWish) -> Image:
+    """Return the image that a wish names; a recipe is built first.
+
+    Raises BadInputError for what is none.
+    """
+    if _AMI_ID.fullmatch(wish.name):
+        image = _registered(wish.name)
+    elif wish.name.endswith(".toml"):
+        image = _built(wish)
+    else:
+        image = _disk(Path(wish.name))
+    if not wish.login_user:
+        return image
+    expect = image.expect.model_copy(update={"login_user": wish.login_user})
+    return Image(image.disk, expect, image.format, image.ami_id)
+
+
+def _registered(ami_id: str) -> Image:
+    with Catalog(catalog_dir()) as catalog:
+        disk = catalog.disk_of(catalog.image(ami_id))
+    return Image(disk, _expected(disk), ami_id=ami_id)
+
+
+def _built(wish: ImageWish) -> Image:
+    recipe_file = load_recipe(Path(wish.name))
+    offered = recipe_file.recipe.disk.layouts
+    try:
+        layout = Layout(wish.layout) if wish.layout else offered[0]
+    except ValueError:
+        raise BadInputError(
+            f"Layout {wish.layout}: is none of {', '.join(Layout)}.",
+            hint="Give one of them with --layout.",
+        ) from None
+    (disk,) = build(recipe_file, layouts=[layout], out=wish.out, locked=False)
+    return Image(disk, _expected(disk))
+
+
+def _disk(path: Path) -> Image:
+    try:
+        with path.open("rb") as file:
+            is_qcow2 = file.read(4) == _QCOW2_MAGIC
+    except OSError as error:
+        raise BadInputError(
+            f"Image {path}: {(error.strerror or 'cannot be read').lower()}.",
+            hint="--image takes a recipe (.toml), a raw or qcow2 disk, or an ami id.",
+        ) from None
+    if not is_qcow2:
+        disk = open_disk(path)
+        return Image(disk, _expected(disk))
+    disk = Disk(path=path, sha256=disk_sha256(path), size_bytes=_virtual_bytes(path), layout=None)
+    return Image(disk, ExpectPart(), format="qcow2")
+
+
+def _virtual_bytes(path: Path) -> int:
+    """Return the size of a qcow2 disk as its guest sees it; it must stand alone."""
+    said = run("qemu-img", ["info", "--output=json", path.absolute()], timeout_s=_LOOK_LIMIT_S)
+    facts = json.loads(said.stdout)
+    if facts.get("format") != "qcow2":
+        raise HostError(f"Image {path}: qemu-img takes it for {facts.get('format')}.")
+    for name in ("backing-filename", "full-backing-filename"):
+        if name in facts:
+            raise BadInputError(
+                f"Image {path}: it needs another file, {facts[name]}.",
+                hint="Make it stand alone: qemu-img convert -O qcow2.",
+            )
+    return int(facts["virtual-size"])
+
+
+def _expected(disk: Disk) -> ExpectPart:
+    return disk.recipe.expect if disk.recipe else ExpectPart()

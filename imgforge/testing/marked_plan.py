@@ -1,0 +1,83 @@
+"""A machine as a test's marks ask for it, decided without touching anything."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from imgforge.machine import INSTANCE_TYPES
+from imgforge.metadata import Fault, HttpTokens
+from imgforge.testing.marks import MARKS, Mark
+from imgforge.testing.plan import Plan, Start
+
+
+class MarkError(ValueError):
+    """A mark is not what it must be; says which, what was found and what is allowed."""
+
+
+def apply_marks(plan: Plan, marks: list[Mark]) -> Plan:
+    """Return `plan` changed by marks, the outermost (module, class) first. Raises MarkError."""
+    for mark in marks:
+        plan = _apply(plan, mark)
+    if plan.faults and plan.start is Start.FORK:
+        plan = replace(plan, start=Start.COLD)
+    return plan
+
+
+def _apply(plan: Plan, mark: Mark) -> Plan:
+    changed = _change_hardware(plan, mark) or _change_launch(plan, mark)
+    if changed is None:
+        raise MarkError(f"Mark {mark.name}{_call(mark)} is none of: {_allowed(mark.name)}.")
+    return changed
+
+
+def _change_hardware(plan: Plan, mark: Mark) -> Plan | None:
+    match mark:
+        case Mark("instance_type", (str(name),)) if name in INSTANCE_TYPES:
+            return replace(plan, profile=INSTANCE_TYPES[name])
+        case Mark("root_volume", (int(gib),)) if 0 < gib <= 65536:
+            return replace(plan, root_gib=gib)
+        case Mark("volumes", sizes) if sizes and all(_is_size(size) for size in sizes):
+            return replace(plan, volumes_gib=tuple(size for size in sizes if isinstance(size, int)))
+    return None
+
+
+def _change_launch(plan: Plan, mark: Mark) -> Plan | None:
+    match mark:
+        case Mark("user_data", (str(text),)):
+            return replace(plan, user_data=text.encode())
+        case Mark("user_data", (bytes(data),)):
+            return replace(plan, user_data=data)
+        case Mark("metadata_options", (), {"http_tokens": ("required" | "optional") as tokens}):
+            return replace(plan, http_tokens=HttpTokens(tokens))
+        case Mark("faults", (str(path),)):
+            return replace(plan, faults=(*plan.faults, _fault(path, mark.kwargs)))
+        case Mark("cold_boot", ()):
+            return replace(plan, start=Start.COLD)
+        case Mark("power_on", ()):
+            return replace(plan, start=Start.POWER_ON)
+        case Mark("new_instance", ()):
+            return replace(plan, is_new_instance=True)
+    return None
+
+
+def _is_size(size: object) -> bool:
+    return isinstance(size, int) and not isinstance(size, bool) and 0 < size <= 65536
+
+
+def _fault(path: str, kwargs: Mapping[str, object]) -> Fault:
+    try:
+        return Fault(path, **kwargs)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise MarkError(f"Mark faults({path!r}): {error}.") from None
+
+
+def _call(mark: Mark) -> str:
+    words = [repr(arg) for arg in mark.args]
+    words += [f"{name}={value!r}" for name, value in mark.kwargs.items()]
+    return f"({', '.join(words)})"
+
+
+def _allowed(name: str) -> str:
+    types = f", with one of {', '.join(INSTANCE_TYPES)}" if name == "instance_type" else ""
+    (form,) = (text for text in MARKS if re.match(rf"{name}\b", text))
+    return form.partition(":")[0] + types

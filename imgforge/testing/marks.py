@@ -1,0 +1,32 @@
+"""The marks by which a test says what its machine is to be.
+
+It stands apart from what they do: every run of pytest loads this.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A mark of a test: its name, positional and named arguments."""
+
+    name: str
+    args: tuple[object, ...] = ()
+    kwargs: Mapping[str, object] = field(default_factory=dict)
+
+
+MARKS = (
+    "instance_type(name): the machine's hardware, such as t2.micro (the default) or m3.medium",
+    "user_data(text or bytes): what the instance is launched with",
+    "root_volume(gib): a root volume larger than the image",
+    "volumes(gib, ...): further blank EBS volumes",
+    "metadata_options(http_tokens='required' or 'optional'): whether IMDSv2 is needed",
+    "faults(path, status=500, delay_s=0, times=None): the metadata service gets a path wrong",
+    "cold_boot: a machine booted for this test, not forked from a frozen one",
+    "power_on: a machine given at its power-on, before it has booted",
+    "new_instance: a machine with an instance id of its own",
+)
+"""The plugin's marks, as `pytest --markers` shows them."""
+MARK_NAMES = frozenset(re.match(r"\w+", text)[0] for text in MARKS)  # type: ignore[index]

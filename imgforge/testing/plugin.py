@@ -1,0 +1,183 @@
+"""The pytest plugin: `pytest --image DISK tests/` (entry point pytest11).
+
+pytest loads it in every run of an environment that imgforge is installed in, so it imports what
+it needs only once an image is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from imgforge.testing.machine import Console, Machine, Metadata, Ssh
+    from imgforge.testing.marks import Mark
+    from imgforge.testing.plan import Plan
+    from imgforge.testing.session import Lent, TestSession
+
+_SESSION = pytest.StashKey["TestSession"]()
+_RUN_END = pytest.StashKey[ExitStack]()
+_LENT = pytest.StashKey[list["Lent"]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("imgforge", "machine images (imgforge)")
+    group.addoption(
+        "--image",
+        metavar="IMAGE",
+        help="what is tested: a recipe (.toml), a raw or qcow2 disk, or an ami id of the catalog",
+    )
+    group.addoption("--layout", default="", help="of a recipe: its first one by default")
+    group.addoption(
+        "--accel",
+        choices=("auto", "kvm", "tcg"),
+        default="auto",
+        help="what runs the machines' instructions",
+    )
+    group.addoption("--login-user", default="", help="who logs in, where no recipe tells it (root)")
+    group.addoption(
+        "--guest-network", action="store_true", help="let the machines out to the network"
+    )
+    group.addoption(
+        "--evidence",
+        metavar="DIR",
+        default="out/tests",
+        help="where consoles, requests and the report go (out/tests); emptied first",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marks; in the run's main process, find the image and take the folder."""
+    from imgforge.testing.marks import MARKS
+
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
+    if not config.getoption("--image"):
+        return
+    config.stash[_RUN_END] = end = ExitStack()
+    if not hasattr(config, "workerinput"):
+        _prepare_run(config, end)
+
+
+def _prepare_run(config: pytest.Config, end: ExitStack) -> None:
+    """Do once what all workers need: a folder that is empty, and the disk of a recipe."""
+    from imgforge.errors import ImgforgeError
+    from imgforge.testing.evidence import evidence_folder
+    from imgforge.testing.image import find_image
+
+    if config.option.collectonly:
+        return
+    try:
+        end.enter_context(evidence_folder(_evidence(config)))
+        find_image(_wish(config).image)
+    except ImgforgeError as error:
+        raise pytest.UsageError(f"{error}\n{error.hint}".strip()) from None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the machines' loop and let go of the folder."""
+    end = config.stash.get(_RUN_END, None)
+    if end is not None:
+        end.close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Let `-n auto` be as many machines as processors and memory allow."""
+    if not config.getoption("--image"):
+        return None
+    from imgforge.places import machines_at_a_time
+    from imgforge.testing.forge import DEFAULT_MACHINE_BYTES
+
+    return machines_at_a_time(DEFAULT_MACHINE_BYTES)
+
+
+def _evidence(config: pytest.Config) -> Path:
+    return Path(str(config.getoption("--evidence"))).absolute()
+
+
+def _wish(config: pytest.Config) -> Any:
+    from imgforge.accelerator import AcceleratorWish
+    from imgforge.testing.image import ImageWish
+    from imgforge.testing.session import SessionWish
+
+    return SessionWish(
+        image=ImageWish(
+            name=str(config.getoption("--image")),
+            out=_evidence(config).parent,
+            layout=config.getoption("--layout"),
+            login_user=config.getoption("--login-user"),
+        ),
+        evidence=_evidence(config),
+        accelerator=AcceleratorWish(config.getoption("--accel")),
+        network=config.getoption("--guest-network"),
+    )
+
+
+def _session(config: pytest.Config) -> TestSession:
+    """Return this process's session, begun with the first test that needs it."""
+    from imgforge.testing.session import TestSession
+
+    if _SESSION not in config.stash:
+        if not config.getoption("--image"):
+            pytest.fail("This test needs a machine: name an image with --image.", pytrace=False)
+        config.stash[_SESSION] = config.stash[_RUN_END].enter_context(TestSession(_wish(config)))
+    return config.stash[_SESSION]
+
+
+def _plan(request: pytest.FixtureRequest, session: TestSession) -> Plan:
+    from imgforge.testing.marked_plan import MarkError
+
+    try:
+        return session.plan(_marks(request.node))
+    except MarkError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+def _marks(node: pytest.Item) -> list[Mark]:
+    """Return the plugin's marks on a test, the outermost first: an inner one has the last word."""
+    from imgforge.testing.marks import MARK_NAMES, Mark
+
+    marks = reversed(list(node.iter_markers()))
+    return [Mark(mark.name, mark.args, mark.kwargs) for mark in marks if mark.name in MARK_NAMES]
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A machine of the image under test, fresh for this test: a clone of a frozen one."""
+    session = _session(request.config)
+    plan = _plan(request, session)
+    with session.machine(plan, test=request.node.nodeid) as lent:
+        request.node.stash.setdefault(_LENT, []).append(lent)
+        yield lent.machine
+
+
+@pytest.fixture(scope="session")
+def shared_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A machine that all tests of this process share, with no marks: for those that only look."""
+    session = _session(request.config)
+    with session.machine(session.plan([]), test="shared-machine") as lent:
+        yield lent.machine
+
+
+@pytest.fixture
+def console(machine: Machine) -> Console:
+    """The serial console of `machine`."""
+    return machine.console
+
+
+@pytest.fixture
+def metadata(machine: Machine) -> Metadata:
+    """The metadata service of `machine`: what it was asked."""
+    return machine.metadata
+
+
+@pytest.fixture
+def ssh(machine: Machine) -> Ssh:
+    """`machine` by SSH, as its owner logs in."""
+    return machine.ssh

@@ -1,0 +1,93 @@
+"""One process of a test run: its image, its loop, and the machines it gives to tests."""
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from imgforge.accelerator import AcceleratorWish
+from imgforge.errors import ImgforgeError
+from imgforge.testing.evidence import folder_of
+from imgforge.testing.failure import HarnessError
+from imgforge.testing.forge import Forge
+from imgforge.testing.image import ImageWish, find_image
+from imgforge.testing.live import LiveInstance
+from imgforge.testing.loop_thread import LoopThread
+from imgforge.testing.machine import Machine
+from imgforge.testing.marked_plan import apply_marks
+from imgforge.testing.marks import Mark
+from imgforge.testing.plan import Plan
+from imgforge.trial import pick_accelerator
+
+_FIRST_BOOTS = "first-boots"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionWish:
+    """What the command line asks of all machines; `evidence` is the folder of the whole run."""
+
+    image: ImageWish
+    evidence: Path
+    accelerator: AcceleratorWish = AcceleratorWish.AUTO
+    network: bool = False
+
+
+class TestSession:
+    """Gives machines to the tests of one process; a context manager.
+
+    Its event loop, and with it QEMU, lives until the block ends.
+    """
+
+    __test__ = False
+
+    def __init__(self, wish: SessionWish) -> None:
+        self.wish = wish
+        self._loop = LoopThread()
+        self._forge = Forge(wish.evidence / _FIRST_BOOTS)
+        self._end = ExitStack()
+        self._base: Plan | None = None
+
+    def __enter__(self) -> Self:
+        self._end.enter_context(self._loop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.close()
+
+    def plan(self, marks: list[Mark]) -> Plan:
+        """Return what a test with these marks asks its machine to be.
+
+        Raises MarkError for a mark that is none, HarnessError for an image that cannot be had.
+        """
+        if self._base is None:
+            try:
+                self._base = Plan(
+                    image=find_image(self.wish.image),
+                    accelerator=pick_accelerator(self.wish.accelerator),
+                    network=self.wish.network,
+                )
+            except ImgforgeError as error:
+                hint = f"\n{error.hint}" if error.hint else ""
+                raise HarnessError(f"{error}{hint}") from error
+        return apply_marks(self._base, marks)
+
+    @contextmanager
+    def machine(self, plan: Plan, *, test: str) -> Iterator["Lent"]:
+        """Lend a machine to a test for the block."""
+        folder = folder_of(self.wish.evidence, test)
+        stack = AsyncExitStack()
+        try:
+            live = self._loop.call(stack.enter_async_context(self._forge.machine(plan, folder)))
+            yield Lent(Machine(live, self._loop), live, self._loop)
+        finally:
+            self._loop.call(stack.aclose())
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """A machine that was lent to a test, and what only its lender may do with it."""
+
+    machine: Machine
+    live: LiveInstance
+    loop: LoopThread
