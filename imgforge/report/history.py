@@ -17,7 +17,9 @@ from imgforge.report.report import PastBoot
 KEPT_BOOTS = 300
 # Cut only now and then: most boots then cost one write.
 _MOST_BOOTS = KEPT_BOOTS + 100
+_LEAST_LINE_BYTES = 100
 _LINE_LIMIT_BYTES = 4096
+_MOST_BYTES = _MOST_BOOTS * _LINE_LIMIT_BYTES
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 _STAGES_LIMIT = 20
 
@@ -37,7 +39,7 @@ def read_history(path: Path) -> tuple[PastBoot, ...]:
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _MOST_BOOTS * _LINE_LIMIT_BYTES))
+            file.seek(max(0, size - _MOST_BYTES))
             lines = file.read().split(b"\n")
     except OSError:
         return ()
@@ -57,13 +59,13 @@ def append_boot(path: Path, boot: PastBoot) -> None:
                 line = b"\n" + line  # whoever wrote last was killed in the middle of it
             file.write(line)
             size += len(line)
-        if size > _MOST_BOOTS * 200:  # the least a line has is some 200 bytes
+        if size > _MOST_BYTES or (
+            size > _MOST_BOOTS * _LEAST_LINE_BYTES and path.read_bytes().count(b"\n") > _MOST_BOOTS
+        ):
             _shorten(path)
 
 
 def _shorten(path: Path) -> None:
-    if path.read_bytes().count(b"\n") <= _MOST_BOOTS:
-        return
     boots = read_history(path)
     with appearing(path) as new:
         new.write_bytes(b"".join(map(_line, boots)))

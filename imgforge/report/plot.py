@@ -115,7 +115,7 @@ def _login(seconds: float | None) -> str:
 def _compared(login_s: float | None, median_s: float | None, *, count: int) -> str:
     boots = "1 earlier boot" if count == 1 else f"{count} earlier boots"
     if median_s is None:
-        return f"{_login(login_s)}; none of {boots} let anybody in"
+        return f"{_login(login_s)}; no earlier one let anybody in ({boots})"
     if login_s is None:
         return f"no login; the median of {boots} is {median_s:.1f} s"
     change = "" if median_s <= 0 else f" ({100 * (login_s / median_s - 1):+.0f} %)"

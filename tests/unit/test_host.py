@@ -106,3 +106,13 @@ def test_memory_disk_and_processors_are_plausible(tmp_path: Path) -> None:
     assert host.cpu_count() >= 1
     assert host.kernel_release()
     assert host.is_root() == (os.geteuid() == 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "path"), [("/a/summary.md", Path("/a/summary.md")), ("", None), ("a.md", None)]
+)
+def test_a_step_summary_is_wanted_where_github_names_its_file(
+    monkeypatch: pytest.MonkeyPatch, value: str, path: Path | None
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", value)
+    assert host.step_summary() == path

@@ -103,12 +103,16 @@
     }
   }
 
-  // Scrolls the console alone, not the page.
-  function show(box, element) {
+  // Scrolls the console alone, not the page. Lines out of sight have no exact height before they
+  // come near: what was aimed at may move, and is looked for again.
+  function show(box, element, tries = 4) {
     const outer = box.getBoundingClientRect();
     const inner = element.getBoundingClientRect();
     if (inner.top < outer.top || inner.bottom > outer.bottom) {
       box.scrollTop += inner.top - outer.top - box.clientHeight / 2;
+    }
+    if (tries > 0) {
+      requestAnimationFrame(() => show(box, element, tries - 1));
     }
   }
 
