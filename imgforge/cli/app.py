@@ -16,6 +16,7 @@ from imgforge.accelerator import AcceleratorWish
 from imgforge.cli import show
 from imgforge.cli.cache import cache_app
 from imgforge.cli.progress import shown_progress
+from imgforge.cli.replay import replay
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.convert import ArtifactFormat
 from imgforge.errors import BadInputError, ExitCode
@@ -34,6 +35,7 @@ recipe_app = typer.Typer(
 )
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(cache_app, name="cache")
+app.command()(replay)
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML).")]
 DiskArgument = Annotated[Path, typer.Argument(metavar="DISK", help="A raw disk.")]

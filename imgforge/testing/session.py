@@ -18,6 +18,7 @@ from imgforge.testing.machine import Machine
 from imgforge.testing.marked_plan import apply_marks
 from imgforge.testing.marks import Mark
 from imgforge.testing.plan import Plan
+from imgforge.testing.replay import keep
 from imgforge.trial import pick_accelerator
 
 _FIRST_BOOTS = "first-boots"
@@ -79,7 +80,8 @@ class TestSession:
         stack = AsyncExitStack()
         try:
             live = self._loop.call(stack.enter_async_context(self._forge.machine(plan, folder)))
-            yield Lent(Machine(live, self._loop), live, self._loop)
+            lent = Lent(Machine(live, self._loop), live, self._loop, test)
+            yield lent
         finally:
             self._loop.call(stack.aclose())
 
@@ -91,3 +93,11 @@ class Lent:
     machine: Machine
     live: LiveInstance
     loop: LoopThread
+    test: str
+
+    def keep(self) -> None:
+        """Keep the machine as it is for `imgforge replay`; it does not run afterwards.
+
+        Raises HostError where it cannot be kept.
+        """
+        self.loop.call(keep(self.live, test=self.test))
