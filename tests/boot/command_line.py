@@ -119,6 +119,9 @@ class Room:
             values = json.loads(verdict.read_bytes())
             assert values["accepted"]
             assert values["disk"]["sha256_before"] == sha256
+            # It comes last: all else that tells of the test is there.
+            assert verdict.with_name("report.html").exists()
+            assert verdict.with_name("junit.xml").exists()
 
 
 @dataclass(slots=True)

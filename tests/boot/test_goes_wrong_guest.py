@@ -33,6 +33,11 @@ def assert_rejected(ended: Ended, folder: Path, *, sign: str, stage: str) -> dic
     assert f"Rejected at stage {stage}: " in ended.stdout
     assert "\x1b" not in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
+    assert f"report  {folder}/report.html" in ended.stdout.splitlines()
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<title>rejected: " in page
+    assert f"<code>{sign}</code>" in page
+    assert "\x1b" not in page
     return verdict
 
 
