@@ -45,7 +45,7 @@ def disks(console: Console, built: Sequence[Disk]) -> None:
 
 
 def run_values(result: RunResult) -> dict[str, Any]:
-    """Return what `run --json` prints of a layout; the README promises the first five keys."""
+    """Return what `run --json` prints of a layout; the README promises the first six keys."""
     tested = result.tested
     return {
         "layout": tested.disk.layout,
@@ -53,9 +53,9 @@ def run_values(result: RunResult) -> dict[str, Any]:
         "accepted": tested.verdict.accepted,
         "image_id": result.image.image_id if result.image else None,
         "seconds": tested.verdict.seconds,
+        "report": str(tested.report_path),
         "disk": str(tested.disk.path),
         "sha256": tested.disk.sha256,
-        "report": str(tested.report_path),
         "artifacts": [artifact_values(artifact) for artifact in result.artifacts],
     }
 
