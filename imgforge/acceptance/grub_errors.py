@@ -75,7 +75,8 @@ GRUB_ERRORS: Mapping[int, tuple[str, str]] = MappingProxyType(
         ),
         19: (
             "Linux kernel must be loaded before initrd",
-            "Put `kernel` before `initrd` in menu.lst.",
+            "Put `kernel` before `initrd` in menu.lst, and check its spelling: a command that GRUB "
+            "does not know is left out.",
         ),
         20: (
             "Multiboot kernel must be loaded before modules",

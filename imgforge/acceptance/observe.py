@@ -9,6 +9,7 @@ from typing import Protocol
 from imgforge.acceptance.login import Login, Visitor, trust_host, unanswered
 from imgforge.acceptance.outside_signs import (
     OUTSIDE_SIGNS,
+    Heard,
     sign_of_end,
     sign_of_limit,
     sign_of_login,
@@ -168,7 +169,11 @@ class _Visit:
                 await asyncio.sleep(0)
         if self.watch.ended is None:
             raise HostError("The machine's events stopped without telling that it ended.")
-        self.sign = sign_of_end(self.watch.ended, was_in=self.is_in)
+        self.sign = sign_of_end(
+            self.watch.ended,
+            was_in=self.is_in,
+            waits_for_kernel=self.watch.stages.waits_for_kernel,
+        )
 
     async def guard(self) -> None:
         """Wait for a sign to settle, or for a limit to pass."""
@@ -207,13 +212,13 @@ class _Visit:
             if limited
             else (sign_of_silence, self.expect.silence_limit_s)
         )
-        self.sign = make(
-            at_s=now,
-            limit_s=limit_s,
-            last=self.watch.last_said,
+        heard = Heard(
+            self.watch.last_said,
             has_host_keys=bool(self.watch.host_keys),
             fetched=self.watch.key_fetched_at_s is not None,
+            waits_for_kernel=self.watch.stages.waits_for_kernel,
         )
+        self.sign = make(heard, at_s=now, limit_s=limit_s)
         return True
 
     def _deadline(self) -> float:

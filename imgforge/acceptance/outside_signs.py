@@ -43,6 +43,13 @@ _ROWS = (
         "lines above. On EC2 it would do so again and again.",
     ),
     OutsideSign(
+        "silent-reset",
+        StageName.KERNEL,
+        "the machine rebooted before its kernel said anything",
+        "The kernel's file may be damaged or cut short, or be meant for another processor. Take "
+        "`quiet` off its command line, and copy it again.",
+    ),
+    OutsideSign(
         "guest-panic",
         StageName.KERNEL,
         "the kernel reported a panic",
@@ -59,6 +66,13 @@ _ROWS = (
         None,
         "nobody was logged in",
         _NO_KEYS_HINT + " A machine that is only slow needs a larger expect.boot_limit_s.",
+    ),
+    OutsideSign(
+        "silent-kernel",
+        StageName.KERNEL,
+        "the kernel was started, and said nothing",
+        "The kernel's file may be damaged (its first words need earlyprintk=ttyS0), or its command "
+        "line lacks console=ttyS0. A slow machine needs a larger expect.silence_limit_s.",
     ),
     OutsideSign(
         "sshd-silent",
@@ -134,8 +148,13 @@ HOST_ENDS = frozenset(_HOST_MEANINGS)
 """Ends that say nothing of the image."""
 
 
-def sign_of_end(ended: MachineEnded, *, was_in: bool) -> SeenSign:
-    """Return the sign that a machine's own end is, before it was let go."""
+def sign_of_end(ended: MachineEnded, *, was_in: bool, waits_for_kernel: bool) -> SeenSign:
+    """Return the sign that a machine's own end is, before it was let go.
+
+    `waits_for_kernel` tells whether a kernel was loaded, and said nothing.
+    """
+    if ended.reason is EndReason.GUEST_RESET and waits_for_kernel:
+        return OUTSIDE_SIGNS["silent-reset"].seen(text=ended.detail, at_s=ended.at_s)
     when = "while it was being looked at" if was_in else "before anybody was logged in"
     row = OUTSIDE_SIGNS.get(ended.reason.value)
     if row is None:
@@ -144,30 +163,35 @@ def sign_of_end(ended: MachineEnded, *, was_in: bool) -> SeenSign:
     return row.seen(text=ended.detail, at_s=ended.at_s, more=f" {when}")
 
 
-def sign_of_silence(
-    *, at_s: float, limit_s: float, last: str, has_host_keys: bool, fetched: bool
-) -> SeenSign:
-    """Return the sign that `limit_s` seconds without console, request or login are.
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was heard of a machine so far: the last words, and whether keys went either way."""
 
-    `fetched` tells whether the guest was given the key.
-    """
-    row = _unheard("silence", has_host_keys=has_host_keys, fetched=fetched)
+    last: str
+    has_host_keys: bool = False
+    fetched: bool = False
+    waits_for_kernel: bool = False
+
+
+def sign_of_silence(heard: Heard, *, at_s: float, limit_s: float) -> SeenSign:
+    """Return the sign that `limit_s` seconds without console, request or login are."""
+    row = _unheard("silence", heard)
     more = " for" if row.id == "silence" else ": nothing was heard for"
-    return row.seen(text=last, at_s=at_s, more=f"{more} {limit_s:g} s")
+    return row.seen(text=heard.last, at_s=at_s, more=f"{more} {limit_s:g} s")
 
 
-def sign_of_limit(
-    *, at_s: float, limit_s: float, last: str, has_host_keys: bool, fetched: bool
-) -> SeenSign:
+def sign_of_limit(heard: Heard, *, at_s: float, limit_s: float) -> SeenSign:
     """Return the sign that the boot's time limit is."""
-    row = _unheard("boot-limit", has_host_keys=has_host_keys, fetched=fetched)
-    return row.seen(text=last, at_s=at_s, more=f" within {limit_s:g} s")
+    row = _unheard("boot-limit", heard)
+    return row.seen(text=heard.last, at_s=at_s, more=f" within {limit_s:g} s")
 
 
-def _unheard(otherwise: str, *, has_host_keys: bool, fetched: bool) -> OutsideSign:
-    if has_host_keys:
+def _unheard(otherwise: str, heard: Heard) -> OutsideSign:
+    if heard.has_host_keys:
         return OUTSIDE_SIGNS["sshd-silent"]
-    return OUTSIDE_SIGNS["host-keys-not-shown" if fetched else otherwise]
+    if heard.waits_for_kernel:
+        return OUTSIDE_SIGNS["silent-kernel"]
+    return OUTSIDE_SIGNS["host-keys-not-shown" if heard.fetched else otherwise]
 
 
 def sign_of_empty_host_keys(*, at_s: float, last: str) -> SeenSign:

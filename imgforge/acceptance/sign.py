@@ -84,9 +84,8 @@ def program_text(text: str) -> Pattern[str]:
 
 
 ROOT_HINT = (
-    "Check root= on the kernel's command line against the file system's label, and that the "
-    "drivers of the disk (nvme, virtio_blk, xen-blkfront) and of the file system are built in or "
-    "in the initrd."
+    "Check root= on the kernel's command line against the file system's label, and that kernel or "
+    "initrd have the drivers of the disk (nvme, virtio_blk, xen-blkfront) and the file system."
 )
 INIT_HINT = (
     "Check that the root tree has an executable /sbin/init, with its interpreter and libraries."

@@ -19,6 +19,10 @@ _FORMAT_HINT = (
     "Check init with `file`: it is built for another processor, or is a script without its "
     "`#!` line."
 )
+_ROOT_AND_INIT_HINT = (
+    "Check root= and rootfstype= against the disk, that the initrd has the drivers of disk and "
+    "file system, and that an executable /sbin/init is on it."
+)
 _SWITCHED = r"(?:^|\] )(?:switch_root|run-init): .*"
 
 INITRAMFS: tuple[Sign, ...] = (
@@ -53,7 +57,7 @@ INITRAMFS: tuple[Sign, ...] = (
         ),
         stage=_INITRAMFS,
         meaning="the initramfs could not go on to the root file system",
-        hint=f"{ROOT_HINT} {INIT_HINT}",
+        hint=_ROOT_AND_INIT_HINT,
         effect=Effect.SYMPTOM,
         until=_INIT,
     ),
@@ -64,7 +68,7 @@ INITRAMFS: tuple[Sign, ...] = (
         pattern=re.compile(r"^\s*Failed to mount \S+ as root file system\."),
         stage=_INITRAMFS,
         meaning="the initramfs could not go on to the root file system",
-        hint=f"{ROOT_HINT} {INIT_HINT}",
+        hint=_ROOT_AND_INIT_HINT,
         effect=Effect.SYMPTOM,
         until=_INIT,
     ),

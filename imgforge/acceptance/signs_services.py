@@ -59,7 +59,8 @@ NETWORK: tuple[Sign, ...] = (
             (
                 _NETWORK,
                 "odule ",
-                r"(?:FATAL: Module \S+ not found|module \S+ not found|Failed to find module '\S+')",
+                r"(?:FATAL: Module \S+ not found|module \S+ not found|Failed to find module '\S+'"
+                r"|can't load module \S+ \(\S+\): No such file)",
             ),
         )
     ),
@@ -123,7 +124,8 @@ NETWORK: tuple[Sign, ...] = (
         ),
         stage=_NETWORK,
         meaning="the service that brings up the network failed",
-        hint="Check the network's configuration: one interface, by DHCP. " + _INTERFACE_HINT,
+        hint="Check the network's configuration: one interface, with the name it has here (eth0 "
+        "with `net.ifnames=0`), by DHCP.",
         effect=Effect.CAUSE,
         until=_NETWORK,
     ),
@@ -205,7 +207,9 @@ SSH: tuple[Sign, ...] = (
     Sign(
         id="no-host-keys",
         needle="hostkeys available",
-        pattern=program_text(r"(?:sshd: no hostkeys available|No hostkeys available\.)"),
+        pattern=program_text(
+            r"(?:sshd: no hostkeys available|(?:Early exit: )?No hostkeys available\.)"
+        ),
         stage=_SSH,
         meaning="the SSH server has no host keys",
         hint=_HOST_KEY_HINT,

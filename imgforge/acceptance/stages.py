@@ -47,6 +47,7 @@ _MARKS = (
     _mark(StageName.CLOUD_INIT, "running 'modules:", r"Cloud-init v\. \S+ running 'modules:"),
     _mark(StageName.CLOUD_INIT, " finished at ", r"Cloud-init v\. \S+ finished at "),
 )
+_LOADED = "[Linux-bzImage"
 _CLOUD_INIT = _mark(StageName.CLOUD_INIT, "loud-init", r"Cloud-init v\. \S+ (?:running|finished) ")
 
 
@@ -67,10 +68,12 @@ class StageClock:
         self._seen: dict[StageName, float] = {}
         self._furthest = -1
         self._has_cloud_init = False
+        self._is_kernel_loaded = not by_bios
 
     def read(self, text: str, at_s: float) -> None:
         """Look at a console text, a whole line or one without its end."""
         self.reach(StageName.FIRMWARE, at_s)  # whatever the text: something runs
+        self._is_kernel_loaded = self._is_kernel_loaded or _LOADED in text
         if not self._has_cloud_init and _CLOUD_INIT.needle in text:
             self._has_cloud_init = _CLOUD_INIT.pattern.search(text) is not None
         for mark in self._marks:
@@ -90,6 +93,11 @@ class StageClock:
     def furthest(self) -> StageName | None:
         """The last stage that showed itself, in their order; cloud-init runs beside them."""
         return None if self._furthest < 0 else ORDER[self._furthest]
+
+    @property
+    def waits_for_kernel(self) -> bool:
+        """Whether a kernel was loaded, and nothing of it or after it was seen."""
+        return self._is_kernel_loaded and not self.has_reached(StageName.KERNEL)
 
     def has_reached(self, stage: StageName) -> bool:
         """Tell whether `stage` or a later one showed itself."""

@@ -64,6 +64,7 @@ class Watch:
         self.last_at_s = 0.0
         self._tentative: SeenSign | None = None
         self._causes: dict[str, _Cause] = {}
+        self._symptom: SeenSign | None = None
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._pending = ""
         self._host_keys = HostKeyReader()
@@ -195,7 +196,8 @@ class Watch:
             self.stages.has_reached(StageName.KERNEL) or _BOOTS_ON.search(text)
         ):
             self._tentative = None
-        if self.sign is None:
+        # What explains a symptom may follow it: the kernel's panic overtakes init's last words.
+        if self.sign is None or self._symptom is not None:
             self._look_for_sign(text, at_s, signs)
 
     def _look_for_sign(self, text: str, at_s: float, signs: tuple[Sign, ...]) -> None:
@@ -208,12 +210,18 @@ class Watch:
 
     def _note(self, sign: Sign, match: re.Match[str], at_s: float) -> None:
         seen = _describe(sign, match, at_s)
+        if self._symptom is not None:
+            if not sign.effect.ends_boot or sign.stage is self._symptom.stage:
+                self._note_cause(sign, seen)
+                self.sign = self.explain(self._symptom)
+            return
         match sign.effect:
             case Effect.FATAL if sign.id == "grub-waits-for-a-key":
                 self.sign = self._tentative or seen  # it follows the error that explains it
             case Effect.FATAL:
                 self.sign = seen
             case Effect.SYMPTOM:
+                self._symptom = seen
                 self.sign = self.explain(seen)
             case Effect.TENTATIVE:
                 # A line may go on: "Error 1" becomes "Error 15: File not found".
@@ -228,7 +236,7 @@ class Watch:
             known = self._causes[sign.id] = _Cause(sign, seen)
         else:
             known.count += 1
-        if sign.fatal_after is not None and known.count >= sign.fatal_after:
+        if self.sign is None and sign.fatal_after and known.count >= sign.fatal_after:
             self.sign = self.explain(seen)
 
 

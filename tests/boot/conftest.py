@@ -36,6 +36,11 @@ class Workshop:
         return self.folder / "good" / "minimal-pv.raw"
 
     @property
+    def partitioned_disk(self) -> Path:
+        """The minimal guest's hvm-mbr disk: no verdict is on it."""
+        return self.folder / "partitioned" / "minimal-hvm-mbr.raw"
+
+    @property
     def recipe(self) -> Path:
         """The minimal guest's recipe, locked."""
         return self.folder / "minimal.toml"
@@ -91,6 +96,9 @@ def _make(workshop: Workshop, room: Room) -> None:
         shutil.copy(lock, workshop.folder)
     words = ("run", workshop.recipe, "--layout", "pv", "--out", workshop.disk.parent)
     ended: Ended = room.run(*words)
+    assert ended.exit_code == 0, ended.stderr
+    out = workshop.partitioned_disk.parent
+    ended = room.run("build", workshop.recipe, "--layout", "hvm-mbr", "--out", out)
     assert ended.exit_code == 0, ended.stderr
 
 

@@ -157,6 +157,41 @@ def test_a_machine_that_ends_by_itself_is_told_by_its_reason(reason: EndReason) 
     assert record.ended is not None
 
 
+def test_a_reset_before_the_kernel_said_anything_is_told_by_its_stage() -> None:
+    loaded = "   [Linux-bzImage, setup=0x4e00, size=0xd827c0]"
+    record = see((0, loaded), (0.1, ended(EndReason.GUEST_RESET)))
+    assert record.sign is not None
+    assert (record.sign.id, record.sign.stage) == ("silent-reset", StageName.KERNEL)
+
+
+@pytest.mark.parametrize("by_bios", [True, False])
+def test_a_kernel_that_was_loaded_and_says_nothing_is_told(by_bios: bool) -> None:
+    loaded = ((0, "   [Linux-bzImage, setup=0x4e00, size=0xd827c0]"),) if by_bios else ()
+    record = see(*loaded, silence_limit_s=1, by_bios=by_bios)
+    assert record.sign is not None
+    assert (record.sign.id, record.sign.stage) == ("silent-kernel", StageName.KERNEL)
+
+
+def test_a_cause_on_the_console_names_the_silence_that_follows_it() -> None:
+    record = see(
+        (0, "systemd[1]: hello"),
+        (0, "[FAILED] Failed to start networking.service - Raise network interfaces."),
+        silence_limit_s=1,
+    )
+    assert record.sign is not None
+    assert record.sign.id == "network-service-failed"
+    assert record.sign.meaning.endswith("then nothing was heard for 1 s")
+    assert record.seconds - record.sign.at_s < 2
+
+
+def test_a_cause_on_the_console_does_not_name_what_the_host_did() -> None:
+    record = see(
+        (0, "rm: /x: Read-only file system"), (0.1, ended(EndReason.QEMU_DIED)), silence_limit_s=1
+    )
+    assert record.sign is not None
+    assert record.sign.id == "qemu-died"
+
+
 def test_a_panic_before_a_reset_is_what_is_told() -> None:
     record = see(
         (0, "[    1.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100"),

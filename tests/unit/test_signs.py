@@ -1,12 +1,14 @@
 """The table of fatal signs: each is found, and what only looks like one is not."""
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from imgforge.acceptance.outside_signs import sign_of_silence
+from imgforge.acceptance.outside_signs import Heard, sign_of_silence
 from imgforge.acceptance.record import SeenSign, StageName
+from imgforge.acceptance.sign import Sign
 from imgforge.acceptance.signs import SIGNS
 from imgforge.acceptance.watch import Watch
 from imgforge.machine import ConsoleBytes, ConsoleLine
@@ -383,7 +385,7 @@ def test_every_row_of_the_table_is_tried_by_these_tests() -> None:
 
 
 def _silence() -> SeenSign:
-    return sign_of_silence(at_s=90.0, limit_s=60, last="", has_host_keys=False, fetched=False)
+    return sign_of_silence(Heard(""), at_s=90.0, limit_s=60)
 
 
 @pytest.mark.parametrize(("text", "sign"), CAUSE_LINES)
@@ -412,6 +414,18 @@ def test_a_cause_names_the_symptom_that_follows_it() -> None:
     assert (found.id, found.stage, found.at_s) == ("fstab-device-missing", StageName.INIT, 2.2)
     assert "then systemd stopped in emergency mode" in found.meaning
     assert "nofail" in found.hint
+
+
+def test_what_explains_a_symptom_may_follow_it() -> None:
+    watch = _watch("[    3.3] Kernel panic - not syncing: Attempted to kill init! exitcode=0x100")
+    watch.take(ConsoleLine(2.1, "switch_root: can't execute '/sbin/init': No such file"))
+    watch.take(
+        ConsoleLine(2.2, "[    3.4] ---[ end Kernel panic - not syncing: Attempted to kill ")
+    )
+    found = watch.settle()
+    assert found is not None
+    assert (found.id, found.at_s) == ("switch-root-failed", 2.0)
+    assert found.meaning.endswith("then init ended, and the kernel panicked")
 
 
 def test_a_cause_of_a_stage_that_was_passed_names_nothing() -> None:
@@ -520,6 +534,13 @@ def test_the_first_fatal_sign_is_kept() -> None:
     watch.take(ConsoleLine(2.1, "[    5.1] Kernel panic - not syncing: Fatal exception"))
     assert watch.sign is not None
     assert watch.sign.id == "kernel-oops"
+
+
+@pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: sign.id)
+def test_hints_leave_room_for_the_reason_in_ten_lines_of_a_narrow_terminal(sign: Sign) -> None:
+    reason = f"Rejected at stage bootloader: {sign.meaning}: " + "a line of the console " * 3
+    told = f"Sign {sign.id}. {sign.hint}"
+    assert len(textwrap.wrap(reason, 50)) + len(textwrap.wrap(told, 50)) <= 10
 
 
 def test_a_hostile_line_is_looked_at_in_no_time() -> None:
