@@ -37,11 +37,12 @@ DEFAULT_MACHINE_BYTES = T2_MICRO.memory_mib * _MIB + _QEMU_BYTES
 """The memory of a machine that no mark changed."""
 _FAILURE_FILE = "failure.txt"
 # Where the image has them: its first boot is over when these say so.
-_SETTLE = (
+SETTLE = (
     "if command -v cloud-init >/dev/null 2>&1; then cloud-init status --wait >/dev/null 2>&1; fi; "
     "if [ -d /run/systemd/system ]; then systemctl is-system-running --wait >/dev/null 2>&1; fi; "
     "sync"
 )
+"""The command line that ends when a machine has finished its first boot."""
 _PREPARE_LIMIT_S = 60.0
 
 
@@ -158,7 +159,7 @@ async def freeze(plan: Plan, folder: Path) -> None:
     async with launch(plan, Place(folder, folder), memory_file=memory) as live:
         record = await live.boot()
         shell = live.shell()
-        await shell.run(_SETTLE, timeout_s=plan.image.expect.boot_limit_s)
+        await shell.run(SETTLE, timeout_s=plan.image.expect.boot_limit_s)
         prepared = await shell.run(prepare_script(), timeout_s=_PREPARE_LIMIT_S)
         if prepared.exit_code:
             live.notes.append(f"clones cannot reseed: {prepared.output}")

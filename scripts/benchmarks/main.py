@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.boots import measure_harness, measure_test_boot
 from benchmarks.build import measure_build
 from benchmarks.figure import Figure
+from benchmarks.forks import measure_fork, measure_forty
 from benchmarks.sparse import measure_sparse
 from imgforge.progress import LOG
 
@@ -23,6 +24,11 @@ _FIGURES: dict[str, Work] = {
     "build-minimal": lambda scratch, runs: measure_build(_MINIMAL, scratch=scratch, runs=runs),
     "harness": lambda scratch, runs: measure_harness(_MINIMAL, scratch=scratch, runs=runs),
     "test-boot": lambda scratch, runs: measure_test_boot(_MINIMAL, scratch=scratch, runs=runs),
+    "fork": lambda scratch, runs: measure_fork(_DEBIAN, times=100, scratch=scratch, runs=runs),
+    "fork-minimal": lambda scratch, runs: measure_fork(
+        _MINIMAL, times=15, scratch=scratch, runs=runs
+    ),
+    "forty": lambda scratch, runs: measure_forty(_DEBIAN, scratch=scratch, runs=runs),
     "sparse": lambda scratch, runs: measure_sparse(scratch=scratch, runs=runs),
 }
 

@@ -1,0 +1,111 @@
+"""Forking: a clone's first command, and forty tests, against cold boots of the same disk."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.figure import Figure, by_turns, seconds
+from benchmarks.product import imgforge
+from imgforge import host
+from imgforge.command import Setting, run
+from imgforge.disk import Disk, open_disk
+from imgforge.machine import AcceleratorWish
+from imgforge.recipe_file import load_recipe
+from imgforge.testing.forge import SETTLE, Forge
+from imgforge.testing.loop_thread import LoopThread
+from imgforge.testing.plan import Image, Plan, Start
+from imgforge.trial import pick_accelerator
+
+_TESTS = 40
+_LIMIT_S = 3600.0
+
+
+def measure_fork(recipe: Path, *, times: int, scratch: Path, runs: int) -> Iterator[Figure]:
+    """Measure a clone, from asking for it to its first command's answer, against a cold boot.
+
+    The cold boot goes to the point at which machines are frozen. A clone is to be `times` faster.
+    """
+    disk = _build(recipe, scratch)
+    machines = _Machines(disk, scratch)
+    with machines.loop:
+        machines.first_command(Start.FORK)  # makes the frozen machine
+        clones, cold = by_turns(
+            lambda: machines.first_command(Start.FORK),
+            lambda: machines.first_command(Start.COLD),
+            runs=runs,
+        )
+    name = load_recipe(recipe).recipe.name
+    words = "a clone's first command / a cold boot's, to the point where clones begin"
+    yield Figure(f"fork: {name}", 1 / times, clones, cold, words)
+
+
+def measure_forty(recipe: Path, *, scratch: Path, runs: int) -> Iterator[Figure]:
+    """Measure forty tests by two workers, freezing included, against two cold boots in a row."""
+    disk = _build(recipe, scratch)
+    machines = _Machines(disk, scratch)
+    file = scratch / "test_forty.py"
+    file.write_text(
+        "import pytest\n\n\n"
+        f"@pytest.mark.parametrize('number', range({_TESTS}))\n"
+        "def test_answers(machine, number):\n"
+        "    assert machine.succeed(f'echo {number}') == f'{number}\\n'\n"
+    )
+
+    def forty() -> float:
+        cache = scratch / "cache"
+        shutil.rmtree(cache, ignore_errors=True)
+        cache.mkdir()
+        (cache / "accelerator").symlink_to(host.cache_dir() / "accelerator")
+        words: list[str | Path] = ["-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", file]
+        words += ["--image", disk.path, "--evidence", scratch / "evidence"]
+        setting = Setting(environment={"IMGFORGE_CACHE": str(cache)}, cwd=scratch)
+        return run(sys.executable, words, setting=setting, timeout_s=_LIMIT_S).seconds
+
+    def two_boots() -> float:
+        return sum(machines.first_command(Start.COLD) for _ in range(2))
+
+    with machines.loop:
+        measured, base = by_turns(forty, two_boots, runs=runs)
+    name = load_recipe(recipe).recipe.name
+    words = f"{_TESTS} tests with -n 2, freezing included / two cold boots in a row"
+    yield Figure(f"forty: {name}", 1.0, measured, base, words)
+
+
+class _Machines:
+    """Machines of one disk, clones and cold ones."""
+
+    def __init__(self, disk: Disk, scratch: Path) -> None:
+        self.loop = LoopThread()
+        self._forge = Forge(scratch / "first-boots")
+        self._evidence = scratch / "machine"
+        assert disk.recipe is not None
+        self._plan = Plan(
+            image=Image(disk, disk.recipe.expect),
+            accelerator=pick_accelerator(AcceleratorWish.AUTO),
+        )
+
+    def first_command(self, start: Start) -> float:
+        """Return the seconds until a machine answered a command; it is ended afterwards."""
+        stack = AsyncExitStack()
+        shutil.rmtree(self._evidence, ignore_errors=True)
+        try:
+            return seconds(lambda: self.loop.call(self._answer(stack, start)))
+        finally:
+            self.loop.call(stack.aclose())
+
+    async def _answer(self, stack: AsyncExitStack, start: Start) -> None:
+        plan = replace(self._plan, start=start)
+        live = await stack.enter_async_context(self._forge.machine(plan, self._evidence))
+        if start is Start.COLD:
+            await live.shell().run(SETTLE, timeout_s=_LIMIT_S)
+        done = await live.shell().run("echo here", timeout_s=60)
+        assert done.stdout == "here\n"
+
+
+def _build(recipe: Path, scratch: Path) -> Disk:
+    layout = load_recipe(recipe).recipe.disk.layouts[0]
+    imgforge("build", recipe, "--layout", layout, "--out", scratch / "disks", scratch=scratch)
+    return open_disk(scratch / "disks" / f"{load_recipe(recipe).recipe.name}-{layout}.raw")
