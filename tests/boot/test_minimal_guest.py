@@ -59,7 +59,7 @@ async def live_through(layout: str, folder: Path, instance_type: str) -> None:
         http_tokens=HttpTokens.REQUIRED,
         root_gib=1,
     )
-    (folder / "scratch").mkdir()
+    (folder / "scratch/boot").mkdir(parents=True)
     async with launch(plan, Place(folder / "evidence", folder / "scratch")) as live:
         await live.boot()
         kept = await check(live)
