@@ -97,13 +97,20 @@ class Browser:
         return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
     def requests(self) -> list[str]:
-        """Return what the browser has asked for since."""
+        """Return what the browser has asked for since, and no policy kept it from asking."""
         entries = self.driver.get_log("performance")  # type: ignore[no-untyped-call]
         events = [json.loads(entry["message"])["message"] for entry in entries]
+        blocked = {
+            event["params"]["requestId"]
+            for event in events
+            if event["method"] == "Network.loadingFailed"
+            and event["params"].get("blockedReason") == "csp"
+        }
         return [
             event["params"]["request"]["url"]
             for event in events
             if event["method"] == "Network.requestWillBeSent"
+            and event["params"]["requestId"] not in blocked
         ]
 
     def overflows(self) -> bool:
@@ -297,6 +304,28 @@ def test_ten_megabytes_of_a_hostile_console_stay_usable(browser: Browser, tmp_pa
     browser.wait_for_text(".search output", f"{shown} of {shown}")
     browser.wait_until_in_console("mark.now")
     assert "line 54999" in browser.one("mark.now").find_element(By.XPATH, "..").text
+
+
+def test_were_something_not_escaped_the_policy_would_stop_it(
+    browser: Browser, tmp_path: Path
+) -> None:
+    path = write_report(whole_report(tmp_path), tmp_path / "report.html")
+    text = path.read_text(encoding="utf-8")
+    evil = (
+        "<script>window.hacked = 1</script><img src=http://127.0.0.1:9/x onerror=window.hacked=1>"
+        "<iframe src=http://127.0.0.1:9/></iframe><p style='color: red' onclick=hacked=1>x</p>"
+        "<link rel=stylesheet href=http://127.0.0.1:9/x><form action=http://127.0.0.1:9/></form>"
+    )
+    assert text.count("<main>") == 1
+    path.write_text(text.replace("<main>", f"<main>{evil}"), encoding="utf-8")
+    browser.driver.get(path.as_uri())
+    assert browser.run("return window.hacked") is None
+    color = "return getComputedStyle(document.querySelector('main > p')).color"
+    assert browser.run(color) != "rgb(255, 0, 0)"
+    refused = browser.messages()
+    assert len([message for message in refused if "Content Security Policy" in message]) >= 5
+    browser.one(".search input").send_keys("Started")
+    browser.wait_for_text(".search output", "1 of 300")
 
 
 def test_a_link_opens_the_machine_of_a_test(browser: Browser, tmp_path: Path) -> None:
