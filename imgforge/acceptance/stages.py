@@ -41,6 +41,7 @@ _MARKS = (
     _mark(StageName.INIT, "INIT: version", r"^\s*INIT: version"),
     _mark(StageName.NETWORK, "lease", r"udhcpc: lease of |[Ll]ease of \d+\.\d+|leased \d+\.\d+"),
     _mark(StageName.NETWORK, "DHCP", r"\bDHCPACK (?:of|from)\b|DHCPv4 address \d"),
+    _mark(StageName.NETWORK, "imgforge-init: network ", r"imgforge-init: network \d+\.\d+"),
     _mark(StageName.NETWORK, "bound to ", r"\bbound to \d+\.\d+\.\d+\.\d+"),
     _mark(StageName.NETWORK, "ci-info: |", r"ci-info: \| +(?!lo )\S+ +\| +True +\| +\d+\.\d+"),
     # cloud-init speaks before there is a network; its modules come once it has its data.

@@ -22,6 +22,7 @@ TEXTS = [
     ("imgforge-init: started", StageName.INIT),
     ("INIT: version 3.06 booting", StageName.INIT),
     ("udhcpc: lease of 169.0.2.15 obtained, lease time 86400", StageName.NETWORK),
+    ("imgforge-init: network 169.0.2.15/8 on eth0", StageName.NETWORK),
     ("DHCPACK of 10.0.2.15 from 10.0.2.2", StageName.NETWORK),
     (
         "ci-info: |  ens3  | True |  169.0.2.15  | 255.0.0.0 | global | 02:00 |",
