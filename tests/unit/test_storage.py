@@ -1,0 +1,34 @@
+"""Disks in layers, as QEMU is told of them."""
+
+from pathlib import Path
+from typing import Any
+
+from imgforge.machine import DiskLayer, Drive, plain_storage
+from imgforge.machine.storage import drive_node
+
+
+def test_each_layer_names_the_one_below_and_only_the_top_is_written_to() -> None:
+    drive = Drive(
+        (
+            DiskLayer(Path("/m/root.qcow2"), "qcow2"),
+            DiskLayer(Path("/frozen/root.qcow2"), "qcow2"),
+            DiskLayer(Path("/disks/a,b.raw"), "raw"),
+        )
+    )
+    node: Any = drive_node(drive, "root")
+    assert node["node-name"] == "root"
+    names = []
+    while node is not None:
+        names.append((node["driver"], node["file"]["filename"], node.get("read-only", False)))
+        node = node.get("backing")
+    assert names == [
+        ("qcow2", "/m/root.qcow2", False),
+        ("qcow2", "/frozen/root.qcow2", True),
+        ("raw", "/disks/a,b.raw", True),
+    ]
+
+
+def test_a_disk_of_one_file_has_nothing_below_it() -> None:
+    node = drive_node(plain_storage(Path("/d.raw")).root, "root")
+    assert "backing" not in node
+    assert node["driver"] == "raw"

@@ -1,0 +1,113 @@
+"""What marks make of a machine."""
+
+from pathlib import Path
+
+import pytest
+
+from imgforge.disk import Disk
+from imgforge.machine import Accelerator, AcceleratorKind
+from imgforge.metadata import HttpTokens
+from imgforge.recipe import ExpectPart
+from imgforge.testing.marked_plan import MarkError, apply_marks
+from imgforge.testing.marks import MARK_NAMES, Mark
+from imgforge.testing.plan import Image, Plan, Start
+
+DISK = Disk(Path("/disks/x.raw"), sha256="0" * 64, size_bytes=2**26, layout=None)
+PLAN = Plan(
+    image=Image(DISK, ExpectPart()), accelerator=Accelerator(AcceleratorKind.TCG, "max", "asked")
+)
+
+
+def test_without_marks_a_machine_is_forked_from_a_t2_micro() -> None:
+    plan = apply_marks(PLAN, [])
+    assert plan == PLAN
+    assert plan.profile.name == "t2.micro"
+    assert plan.why_cold == ""
+
+
+def test_each_mark_changes_what_it_says() -> None:
+    plan = apply_marks(
+        PLAN,
+        [
+            Mark("instance_type", ("m3.medium",)),
+            Mark("user_data", ("#!/bin/sh\n",)),
+            Mark("root_volume", (10,)),
+            Mark("volumes", (1, 20)),
+            Mark("metadata_options", (), {"http_tokens": "required"}),
+            Mark("new_instance"),
+        ],
+    )
+    assert plan.profile.instance_store_gib == (4,)
+    assert plan.user_data == b"#!/bin/sh\n"
+    assert plan.root_gib == 10
+    assert plan.volumes_gib == (1, 20)
+    assert plan.http_tokens is HttpTokens.REQUIRED
+    assert plan.is_new_instance
+    assert plan.start is Start.FORK
+
+
+def test_the_inner_mark_has_the_last_word() -> None:
+    marks = [Mark("instance_type", ("t2.nano",)), Mark("instance_type", ("t2.small",))]
+    assert apply_marks(PLAN, marks).profile.name == "t2.small"
+
+
+def test_faults_are_there_from_the_power_on_so_the_machine_is_booted() -> None:
+    faulty = apply_marks(
+        PLAN,
+        [Mark("faults", ("/user-data",), {"status": 500}), Mark("faults", ("/x",), {"delay_s": 2})],
+    )
+    assert [fault.path for fault in faulty.faults] == ["/user-data", "/x"]
+    assert faulty.why_cold
+
+
+def test_a_machine_with_nvme_disks_cannot_be_forked_and_says_so() -> None:
+    plan = apply_marks(PLAN, [Mark("instance_type", ("t3.nano",))])
+    assert "NVMe" in plan.why_cold
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        Mark("instance_type", ("t9.huge",)),
+        Mark("instance_type", ()),
+        Mark("user_data", (7,)),
+        Mark("root_volume", (0,)),
+        Mark("root_volume", ("10",)),
+        Mark("volumes", ()),
+        Mark("volumes", (1, -1)),
+        Mark("volumes", (True,)),
+        Mark("metadata_options", (), {"http_tokens": "maybe"}),
+        Mark("metadata_options", (), {}),
+        Mark("faults", ()),
+        Mark("faults", ("/x",), {"status": 1}),
+        Mark("faults", ("/x",), {"colour": "red"}),
+        Mark("faults", ("x",), {"status": 500}),
+        Mark("cold_boot", (1,)),
+        Mark("power_on", ("now",)),
+    ],
+)
+def test_a_mark_that_is_none_is_refused_by_its_name(mark: Mark) -> None:
+    with pytest.raises(MarkError, match=mark.name):
+        apply_marks(PLAN, [mark])
+
+
+def test_a_wrong_instance_type_is_told_the_right_ones() -> None:
+    with pytest.raises(MarkError, match=r"t9\.huge.*t2\.micro.*m3\.medium"):
+        apply_marks(PLAN, [Mark("instance_type", ("t9.huge",))])
+
+
+def test_every_mark_that_is_told_does_something() -> None:
+    good = {
+        "instance_type": Mark("instance_type", ("t2.nano",)),
+        "user_data": Mark("user_data", (b"x",)),
+        "root_volume": Mark("root_volume", (1,)),
+        "volumes": Mark("volumes", (1,)),
+        "metadata_options": Mark("metadata_options", (), {"http_tokens": "required"}),
+        "faults": Mark("faults", ("/",), {"status": 500}),
+        "cold_boot": Mark("cold_boot"),
+        "power_on": Mark("power_on"),
+        "new_instance": Mark("new_instance"),
+    }
+    assert set(good) == MARK_NAMES
+    for mark in good.values():
+        assert apply_marks(PLAN, [mark]) != PLAN
