@@ -10,6 +10,7 @@ from imgforge.acceptance.sign import (
     ROOT_HINT,
     Effect,
     Sign,
+    Where,
     kernel_text,
 )
 
@@ -176,6 +177,7 @@ FAULTS: tuple[Sign, ...] = (
         stage=_KERNEL,
         meaning="the kernel is built for another processor",
         hint="Install a kernel for the machine's architecture, x86-64.",
+        where=Where.EITHER,
         until=StageName.INITRAMFS,
     ),
     Sign(
@@ -185,6 +187,7 @@ FAULTS: tuple[Sign, ...] = (
         stage=_KERNEL,
         meaning="the kernel could not unpack itself",
         hint="Copy the kernel again: its file is damaged, or the machine has too little memory.",
+        where=Where.EITHER,
         until=StageName.INITRAMFS,
     ),
 )

@@ -211,7 +211,8 @@ class Watch:
     def _note(self, sign: Sign, match: re.Match[str], at_s: float) -> None:
         seen = _describe(sign, match, at_s)
         if self._symptom is not None:
-            if not sign.effect.ends_boot or sign.stage is self._symptom.stage:
+            is_fatal = sign.effect is Effect.FATAL and sign.stage is self._symptom.stage
+            if is_fatal or not sign.effect.ends_boot:
                 self._note_cause(sign, seen)
                 self.sign = self.explain(self._symptom)
             return

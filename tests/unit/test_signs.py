@@ -164,6 +164,7 @@ FATAL_PENDING = [
     ("GRUB Hard Disk Error", "grub-disk-error"),
     ("GRUB Read Error", "grub-disk-error"),
     ("GRUB Geom Error", "grub-disk-error"),
+    (" -- System halted", "kernel-damaged"),
     ("(initramfs) ", "initramfs-shell"),
     ("dracut:/# ", "initramfs-shell"),
     ("Give root password for maintenance", "maintenance-shell"),
@@ -426,6 +427,14 @@ def test_what_explains_a_symptom_may_follow_it() -> None:
     assert found is not None
     assert (found.id, found.at_s) == ("switch-root-failed", 2.0)
     assert found.meaning.endswith("then init ended, and the kernel panicked")
+
+
+def test_a_symptom_that_follows_another_explains_nothing() -> None:
+    watch = _watch("imgforge-initramfs: the kernel's command line has no root=")
+    watch.take(ConsoleLine(2.1, "(initramfs) a shell follows; exit ends the machine"))
+    found = watch.settle()
+    assert found is not None
+    assert found.id == "initramfs-failed"
 
 
 def test_a_cause_of_a_stage_that_was_passed_names_nothing() -> None:
