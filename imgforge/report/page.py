@@ -68,11 +68,12 @@ def _boot_values(boot: BootEntry, report: Report, *, number: int) -> dict[str, A
     picture = boot.screenshot
     if picture and len(picture) > _PICTURES_LIMIT_BYTES // len(report.boots):
         picture = None
-    judged_bad = boot.outcome in {BootOutcome.REJECTED, BootOutcome.HOST_FAILED}
+    failed = {test.name for test in report.tests if test.outcome in _WORTH_OPENING}
+    went_wrong = boot.outcome in {BootOutcome.REJECTED, BootOutcome.HOST_FAILED}
     return {
         "id": f"boot-{number}",
         "entry": boot,
-        "open": judged_bad or len(report.boots) == 1 or bool(boot.tests and boot.sign),
+        "open": went_wrong or len(report.boots) == 1 or not failed.isdisjoint(boot.tests),
         "console": console,
         "head_count": len(console.head) if console else 0,
         "sign_at": signs[-1] if signs else None,

@@ -210,7 +210,7 @@ def whole_report(folder: Path) -> Report:
         PastBoot(CREATED + timedelta(days=number), number % 5 != 0, 7.0 + number % 3)
         for number in range(30)
     )
-    other = BootEntry("machine 1", tests=("tests/test_image.py::test_IMAGE",))
+    other = BootEntry("machine 1", tests=("tests/test_image.py::test_PASSED",))
     return Report("minimal.raw", CREATED, tests=tests, boots=(boot, other), history=history)
 
 

@@ -179,6 +179,14 @@ def test_a_boot_of_which_nothing_is_known_is_shown() -> None:
     assert "not judged" in text
 
 
+def test_the_machine_of_a_failed_test_is_open() -> None:
+    tests = (TestEntry("good", TestOutcome.PASSED), TestEntry("bad", TestOutcome.IMAGE))
+    boots = tuple(BootEntry(f"machine of {name}", tests=(name,)) for name in ("good", "bad"))
+    page = Page(render_report(Report("x", CREATED, tests=tests, boots=boots)))
+    machines = [details for details in page.all("details") if details.get("class") == "boot"]
+    assert ["open" in details for details in machines] == [False, True]
+
+
 def test_nothing_tested_is_no_acceptance() -> None:
     report = Report("x", CREATED)
     assert report.overall is Overall.EMPTY
