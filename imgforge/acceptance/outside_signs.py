@@ -71,8 +71,9 @@ _ROWS = (
         "silent-kernel",
         StageName.KERNEL,
         "the kernel was started, and said nothing",
-        "The kernel's file may be damaged (its first words need earlyprintk=ttyS0), or its command "
-        "line lacks console=ttyS0. A slow machine needs a larger expect.silence_limit_s.",
+        "Take `quiet` off its command line, to see where it stops: it needs console=ttyS0, and "
+        "earlyprintk=ttyS0 if its file is damaged. A slow machine needs a larger "
+        "expect.silence_limit_s.",
     ),
     OutsideSign(
         "sshd-silent",

@@ -19,9 +19,11 @@ _FORMAT_HINT = (
     "Check init with `file`: it is built for another processor, or is a script without its "
     "`#!` line."
 )
-_ROOT_AND_INIT_HINT = (
-    "Check root= and rootfstype= against the disk, that the initrd has the drivers of disk and "
-    "file system, and that an executable /sbin/init is on it."
+_NO_ROOT = "the initramfs did not find the root file system"
+_NO_MOUNT = "the initramfs found the root file system, but cannot mount it"
+_MOUNT_HINT = (
+    "Check root= and rootfstype= against the disk's file system, that the initrd has its driver, "
+    "and run fsck on it."
 )
 _SWITCHED = r"(?:^|\] )(?:switch_root|run-init): .*"
 
@@ -33,7 +35,7 @@ INITRAMFS: tuple[Sign, ...] = (
             r"^\s*(?:ALERT!\s+\S.* does not exist|.*Warning: /dev/\S+ does not exist$)"
         ),
         stage=_INITRAMFS,
-        meaning="the initramfs did not find the root file system",
+        meaning=_NO_ROOT,
         hint=ROOT_HINT,
         effect=Effect.SYMPTOM,
         until=_INIT,
@@ -43,32 +45,51 @@ INITRAMFS: tuple[Sign, ...] = (
         needle="No root device specified",
         pattern=re.compile(r"^\s*No root device specified\. Boot arguments must include"),
         stage=_INITRAMFS,
-        meaning="the initramfs did not find the root file system",
+        meaning=_NO_ROOT,
         hint=ROOT_HINT,
         until=_INIT,
     ),
-    Sign(
-        # guest/initrd/init, each call of its `fail`.
-        id="initramfs-failed",
-        needle="imgforge-initramfs: ",
-        pattern=re.compile(
-            r"imgforge-initramfs: (?:the kernel's command line has no root="
-            r"|root \S+ not found |root \S+ \(\S+\) (?:cannot be mounted|has no ))"
-        ),
-        stage=_INITRAMFS,
-        meaning="the initramfs could not go on to the root file system",
-        hint=_ROOT_AND_INIT_HINT,
-        effect=Effect.SYMPTOM,
-        until=_INIT,
+    # guest/initrd/init, each call of its `fail`.
+    *(
+        Sign(
+            id=sign_id,
+            needle="imgforge-initramfs: ",
+            pattern=re.compile("imgforge-initramfs: " + text),
+            stage=_INITRAMFS,
+            meaning=meaning,
+            hint=hint,
+            effect=Effect.SYMPTOM,
+            until=_INIT,
+        )
+        for sign_id, text, meaning, hint in (
+            (
+                "initramfs-no-root",
+                r"(?:the kernel's command line has no root=|root \S+ not found )",
+                _NO_ROOT,
+                ROOT_HINT,
+            ),
+            (
+                "initramfs-cannot-mount",
+                r"root \S+ \(\S+\) cannot be mounted",
+                _NO_MOUNT,
+                _MOUNT_HINT,
+            ),
+            (
+                "initramfs-no-init",
+                r"root \S+ \(\S+\) has no ",
+                "the initramfs found no init on the root file system",
+                INIT_HINT,
+            ),
+        )
     ),
     Sign(
         # initramfs-tools, scripts/local.
-        id="initramfs-failed",
+        id="initramfs-cannot-mount",
         needle="as root file system",
         pattern=re.compile(r"^\s*Failed to mount \S+ as root file system\."),
         stage=_INITRAMFS,
-        meaning="the initramfs could not go on to the root file system",
-        hint=_ROOT_AND_INIT_HINT,
+        meaning=_NO_MOUNT,
+        hint=_MOUNT_HINT,
         effect=Effect.SYMPTOM,
         until=_INIT,
     ),

@@ -227,13 +227,13 @@ BROKEN_IMAGES: tuple[BrokenImage, ...] = (
         "panic-no-init",
     ),
     BrokenImage("initrd damaged", _PV, _damage_initrd, "kernel", "initrd-damaged"),
-    BrokenImage("no root=", _PV, _menu(_ROOT, ""), "initramfs", "initramfs-failed"),
+    BrokenImage("no root=", _PV, _menu(_ROOT, ""), "initramfs", "initramfs-no-root"),
     BrokenImage(
         "wrong rootfstype=",
         _PV,
         _menu(_ROOT, f"{_ROOT} rootfstype=xfs"),
         "initramfs",
-        "initramfs-failed",
+        "initramfs-cannot-mount",
         "cannot be mounted",
     ),
     BrokenImage(
@@ -241,20 +241,20 @@ BROKEN_IMAGES: tuple[BrokenImage, ...] = (
         _PV,
         _menu(_ROOT, "root=LABEL=boot"),
         "initramfs",
-        "initramfs-failed",
+        "initramfs-no-root",
         "not found within",
         is_slow=True,
     ),
     # init.
     BrokenImage(
-        "no init", _PV, lambda p: p.debugfs(f"rm {_INIT}"), "initramfs", "initramfs-failed"
+        "no init", _PV, lambda p: p.debugfs(f"rm {_INIT}"), "initramfs", "initramfs-no-init"
     ),
     BrokenImage(
         "init without x bit",
         _PV,
         _write_init("#!/bin/sh\n", mode=0o644),
         "initramfs",
-        "initramfs-failed",
+        "initramfs-no-init",
         "has no",
     ),
     BrokenImage(

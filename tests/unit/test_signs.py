@@ -64,10 +64,10 @@ FATAL_LINES = [
         "soft-lockup",
     ),
     ("ALERT!  LABEL=root does not exist.  Dropping to a shell!", "initramfs-no-root"),
-    ("imgforge-initramfs: the kernel's command line has no root=", "initramfs-failed"),
-    ("imgforge-initramfs: root LABEL=root not found within 30 s", "initramfs-failed"),
-    ("imgforge-initramfs: root LABEL=root (/dev/vda) cannot be mounted", "initramfs-failed"),
-    ("imgforge-initramfs: root /dev/vda1 (/dev/vda1) has no /sbin/init", "initramfs-failed"),
+    ("imgforge-initramfs: the kernel's command line has no root=", "initramfs-no-root"),
+    ("imgforge-initramfs: root LABEL=root not found within 30 s", "initramfs-no-root"),
+    ("imgforge-initramfs: root LABEL=root (/dev/vda) cannot be mounted", "initramfs-cannot-mount"),
+    ("imgforge-initramfs: root /dev/vda1 (/dev/vda1) has no /sbin/init", "initramfs-no-init"),
     ("(initramfs) a shell follows; exit ends the machine", "initramfs-shell"),
     ("(initramfs) cat /proc/cmdline", "initramfs-shell"),
     (
@@ -128,7 +128,7 @@ FATAL_LINES = [
         "No root device specified. Boot arguments must include a root= parameter.",
         "initramfs-no-root",
     ),
-    ("Failed to mount /dev/vda1 as root file system.", "initramfs-failed"),
+    ("Failed to mount /dev/vda1 as root file system.", "initramfs-cannot-mount"),
     ("FATAL: kernel too old", "libc-needs-newer-kernel"),
     ("Fatal glibc error: CPU does not support x86-64-v2", "libc-needs-newer-cpu"),
     ("imgforge-init: network: no interface", "no-network-interface"),
@@ -364,7 +364,8 @@ def test_whatever_makes_our_own_initramfs_fail_is_a_fatal_sign(call: str) -> Non
     text = f"imgforge-initramfs: {call}"
     found = _watch(text).settle()
     assert found is not None
-    assert (found.id, found.stage) == ("initramfs-failed", StageName.INITRAMFS)
+    assert found.id.startswith("initramfs-")
+    assert found.stage is StageName.INITRAMFS
     assert found.text == text
     assert _watch(text, first="imgforge-init: started").settle() is None
 
@@ -434,7 +435,7 @@ def test_a_symptom_that_follows_another_explains_nothing() -> None:
     watch.take(ConsoleLine(2.1, "(initramfs) a shell follows; exit ends the machine"))
     found = watch.settle()
     assert found is not None
-    assert found.id == "initramfs-failed"
+    assert found.id == "initramfs-no-root"
 
 
 def test_a_cause_of_a_stage_that_was_passed_names_nothing() -> None:
