@@ -24,6 +24,7 @@ from imgforge.report.report import (
     TestOutcome,
 )
 from imgforge.report.summary import append_summary, render_summary
+from imgforge.report.text import visible
 
 __all__ = [
     "SCREENSHOT",
@@ -55,6 +56,7 @@ __all__ = [
     "render_junit",
     "render_report",
     "render_summary",
+    "visible",
     "write_junit",
     "write_report",
 ]

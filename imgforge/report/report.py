@@ -206,7 +206,10 @@ class DiskEntry:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that one run tells. `history` are the earlier boots of the recipe, oldest first."""
+    """All that one run tells.
+
+    `history` are the earlier boots of the recipe, oldest first; `notes` are about the whole run.
+    """
 
     title: str
     created: datetime
@@ -214,6 +217,7 @@ class Report:
     tests: tuple[TestEntry, ...] = ()
     boots: tuple[BootEntry, ...] = ()
     history: tuple[PastBoot, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def overall(self) -> Overall:

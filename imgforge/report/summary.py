@@ -48,6 +48,8 @@ def render_summary(report: Report) -> str:
     if report.tests:
         counted = ", ".join(f"{count} {outcome}" for outcome, count in report.counts.items())
         parts += [f"{counted}.", _table(("", "test", "seconds", "why"), _test_rows(report.tests))]
+    if report.notes:
+        parts.append("\n".join(f"- {_text(note)}" for note in report.notes[:_MOST_ROWS]))
     gates = [boot for boot in report.boots if not boot.tests]
     failed = [boot for boot in report.boots if boot.tests and (boot.sign or boot.failed_stage)]
     for boot in [*gates, *failed][:_MOST_ROWS]:

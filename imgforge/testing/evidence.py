@@ -15,14 +15,19 @@ _MARKER = ".imgforge-tests"
 _NAME_CHARACTERS = 80
 
 
-def folder_of(root: Path, test: str) -> Path:
-    """Return a new name for the folder of a test, told by its pytest node id."""
-    readable = re.sub(r"[^\w.-]+", "-", test).strip("-.")[-_NAME_CHARACTERS:]
+def new_folder(root: Path, test: str) -> Path:
+    """Make a folder for a machine of a test, told by its pytest node id; no two get the same."""
+    readable = re.sub(r"[^\w.-]+", "-", test).strip("-.")[-_NAME_CHARACTERS:].lstrip("-.")
     name = f"{readable}-{hashlib.sha256(test.encode()).hexdigest()[:6]}"
     number = 1
-    while (folder := root / (name if number == 1 else f"{name}-{number}")).exists():
-        number += 1
-    return folder
+    while True:
+        folder = root / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from imgforge.files import appearing, scratch_folder
 from imgforge.machine import T2_MICRO
 from imgforge.places import reserve
 from imgforge.progress import report, warn
+from imgforge.report import SCREENSHOT
 from imgforge.testing.failure import HarnessError, ImageFailure
 from imgforge.testing.frozen import (
     EVIDENCE,
@@ -20,6 +21,7 @@ from imgforge.testing.frozen import (
     STATE_FILE,
     Frozen,
     Unusable,
+    first_boot_name,
     frozen_folder,
     load_frozen,
     new_frozen,
@@ -27,6 +29,13 @@ from imgforge.testing.frozen import (
     seal,
 )
 from imgforge.testing.live import LiveInstance, Place, fork, launch
+from imgforge.testing.machine_files import (
+    BOOTS_FILE,
+    FAILURE_FILE,
+    MachineFacts,
+    new_facts,
+    write_facts,
+)
 from imgforge.testing.plan import Plan, Start
 from imgforge.testing.wake import prepare_script
 
@@ -35,7 +44,6 @@ _MIB = 2**20
 _QEMU_BYTES = 160 * _MIB  # what QEMU itself takes on TCG, its translated code included
 DEFAULT_MACHINE_BYTES = T2_MICRO.memory_mib * _MIB + _QEMU_BYTES
 """The memory of a machine that no mark changed."""
-_FAILURE_FILE = "failure.txt"
 # Where the image has them: its first boot is over when these say so.
 SETTLE = (
     "if command -v cloud-init >/dev/null 2>&1; then cloud-init status --wait >/dev/null 2>&1; fi; "
@@ -111,16 +119,20 @@ class Forge:
             found = None
         if found is not None:
             return found
-        told = self.first_boots / plan_key(plan)[:16] / _FAILURE_FILE
+        told = self.first_boots / first_boot_name(plan) / FAILURE_FILE
         if told.is_file():
             raise ImageFailure(told.read_text(encoding="utf-8"))
         report(f"{name}: first boot, to be frozen for the tests")
         with new_frozen(plan) as new:
+            facts = new_facts(f"first boot of {name}, {plan.profile.name}")
             try:
                 await freeze(plan, new)
             except ImageFailure as failure:
-                _keep_failure(new, told, str(failure))
+                _keep_first_boot(new, told.parent, plan=plan, facts=facts)
+                with appearing(told) as text:
+                    text.write_text(str(failure), encoding="utf-8", errors="replace")
                 raise
+            _keep_first_boot(new, told.parent, plan=plan, facts=facts)
         await asyncio.to_thread(make_room, frozen_folder(plan).parent)
         made = await asyncio.to_thread(load_frozen, plan)
         assert made is not None
@@ -183,11 +195,11 @@ async def freeze(plan: Plan, folder: Path) -> None:
     )
 
 
-def _keep_failure(folder: Path, told: Path, text: str) -> None:
-    """Keep what a first boot showed that failed, for all tests of this run."""
-    told.parent.mkdir(parents=True, exist_ok=True)
-    for name in EVIDENCE:
+def _keep_first_boot(folder: Path, kept: Path, *, plan: Plan, facts: MachineFacts) -> None:
+    """Keep what a first boot showed, for the report of this run."""
+    kept.mkdir(parents=True, exist_ok=True)
+    for name in (*EVIDENCE, BOOTS_FILE, SCREENSHOT):
         if (folder / name).is_file():
-            (told.parent / name).write_bytes((folder / name).read_bytes())
-    with appearing(told) as new:
-        new.write_text(text, encoding="utf-8", errors="replace")
+            (kept / name).write_bytes((folder / name).read_bytes())
+    known = {"instance_type": plan.profile.name, "is_plain": plan.is_plain}
+    write_facts(kept, facts.model_copy(update=known))

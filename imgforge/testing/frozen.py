@@ -107,6 +107,11 @@ def plan_key(plan: Plan) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+def first_boot_name(plan: Plan) -> str:
+    """Return the name of the folder in which a run keeps what a plan's first boot showed."""
+    return plan_key(plan)[:16]
+
+
 def host_facts(plan: Plan) -> dict[str, str]:
     """Return what of this host must be the same to go on with a machine frozen on it."""
     qemu = find_program("qemu-system-x86_64").resolve()

@@ -37,8 +37,10 @@ from imgforge.machine import (
     start_machine,
 )
 from imgforge.metadata import Instance
+from imgforge.report import SCREENSHOT
 from imgforge.testing.failure import HarnessError, ImageFailure
 from imgforge.testing.frozen import LOGIN_FOLDER, Frozen, copy_evidence, shown_lines
+from imgforge.testing.machine_files import note_boot
 from imgforge.testing.plan import Image, Plan
 from imgforge.testing.shell import ChannelShell, Shell, SshShell
 from imgforge.testing.wake import wake_script
@@ -190,10 +192,13 @@ class LiveInstance:
         self.host_keys = record.host_keys or self.host_keys
         verdict = judged(record, image)
         self.boots.append(verdict)
+        await asyncio.to_thread(note_boot, self.place.evidence, verdict)
         channel = witness.machine.channel
         self.has_agent = await channel.heard(_HELLO_LIMIT_S if record.sign is None else 0.1)
         is_in = any(attempt.let_in for attempt in record.logins)
         if not is_in and (not self.has_agent or witness.ended is not None):
+            with suppress(HostError):  # it may have ended
+                await witness.machine.save_screen(self.place.evidence / SCREENSHOT)
             raise ImageFailure(explain(verdict, record.console_lines))
         if not is_in:
             self.notes.append(verdict.reason)
@@ -263,13 +268,16 @@ class LiveInstance:
 
     def _source(self) -> BootSource:
         """Return how the disk is started. Raises ImageFailure for what nothing would start."""
-        disk = self.plan.image.disk
-        start = find_start(disk, self.place.scratch / "boot")
+        folder = self.place.scratch / "boot"
+        folder.mkdir(exist_ok=True)
+        start = find_start(self.plan.image.disk, folder)
         if start.failure is not None:
             record = record_unbootable(
                 start.failure.reason, accelerator=self.plan.accelerator, boot_method=start.method
             )
-            raise ImageFailure(explain(judged(record, self.plan.image), ()))
+            verdict = judged(record, self.plan.image)
+            note_boot(self.place.evidence, verdict)
+            raise ImageFailure(explain(verdict, ()))
         return start.source
 
     def _method(self) -> BootMethod:

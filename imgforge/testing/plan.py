@@ -52,6 +52,11 @@ class Plan:
     region: str = "us-east-1"
 
     @property
+    def is_plain(self) -> bool:
+        """Whether nothing but the image and the hardware decides how long its boot takes."""
+        return not (self.faults or self.user_data or self.volumes_gib or self.root_gib)
+
+    @property
     def why_cold(self) -> str:
         """Why this machine cannot be forked; "" where it can."""
         if self.start is not Start.FORK:

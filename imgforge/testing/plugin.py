@@ -7,7 +7,7 @@ it needs only once an image is tested.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from imgforge.testing.machine import Console, Machine, Metadata, Ssh
     from imgforge.testing.marks import Mark
     from imgforge.testing.plan import Plan
-    from imgforge.testing.session import Lent, TestSession
+    from imgforge.testing.session import TestSession
 
 _SESSION = pytest.StashKey["TestSession"]()
 _RUN_END = pytest.StashKey[ExitStack]()
-_LENT = pytest.StashKey[list["Lent"]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,8 +48,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="out/tests",
         help="where consoles, requests and the report go (out/tests); emptied first",
     )
+    group.addoption(
+        "--rerun-failed",
+        action="store_true",
+        help="run each failed test once more, on a fresh machine; if it passes it is named FLAKY",
+    )
+    group.addoption(
+        "--quarantine",
+        metavar="FILE",
+        default="",
+        help="TOML with tests whose failure is known and does not count, each until a date",
+    )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marks; in the run's main process, find the image and take the folder."""
     from imgforge.testing.marks import MARKS
@@ -58,25 +69,45 @@ def pytest_configure(config: pytest.Config) -> None:
     for mark in MARKS:
         config.addinivalue_line("markers", mark)
     if not config.getoption("--image"):
+        for option in ("--rerun-failed", "--quarantine"):
+            if config.getoption(option):
+                raise pytest.UsageError(f"{option} is for tests of an image: name it with --image.")
         return
-    config.stash[_RUN_END] = end = ExitStack()
-    if not hasattr(config, "workerinput"):
-        _prepare_run(config, end)
+    config.stash[_RUN_END] = ExitStack()
+    if not config.option.collectonly:
+        _prepare_run(config)
 
 
-def _prepare_run(config: pytest.Config, end: ExitStack) -> None:
-    """Do once what all workers need: a folder that is empty, and the disk of a recipe."""
-    from imgforge.errors import ImgforgeError
+def _prepare_run(config: pytest.Config) -> None:
+    """Hook into the run; do once what all workers need: an empty folder, a recipe's disk."""
+    from imgforge.errors import BadInputError, ImgforgeError
     from imgforge.testing.evidence import evidence_folder
     from imgforge.testing.image import find_image
+    from imgforge.testing.run_hooks import ClosingWords, RunHooks
 
-    if config.option.collectonly:
-        return
+    is_main = not hasattr(config, "workerinput")
+    evidence = _evidence(config)
     try:
-        end.enter_context(evidence_folder(_evidence(config)))
-        find_image(_wish(config).image)
-    except ImgforgeError as error:
+        hooks = RunHooks(config, evidence)
+        if is_main:
+            config.stash[_RUN_END].enter_context(evidence_folder(evidence))
+            hooks.image = find_image(_wish(config).image)
+    except BadInputError as error:
         raise pytest.UsageError(f"{error}\n{error.hint}".strip()) from None
+    except ImgforgeError as error:
+        pytest.exit(f"{error}\n{error.hint}".strip(), returncode=int(error.exit_code))
+    config.pluginmanager.register(hooks, "imgforge-run")
+    if is_main:
+        config.pluginmanager.register(ClosingWords(hooks, evidence), "imgforge-closing")
+        config.option.xmlpath = config.option.xmlpath or str(evidence / "junit.xml")
+        if config.getoption("--rerun-failed"):
+            _rerun_once(config)
+
+
+def _rerun_once(config: pytest.Config) -> None:
+    if not config.pluginmanager.hasplugin("rerunfailures"):
+        raise pytest.UsageError("--rerun-failed needs the plugin pytest-rerunfailures.")
+    config.option.reruns = config.option.reruns or 1
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -136,7 +167,8 @@ def _plan(request: pytest.FixtureRequest, session: TestSession) -> Plan:
     try:
         return session.plan(_marks(request.node))
     except MarkError as error:
-        pytest.fail(str(error), pytrace=False)
+        wrong = str(error)
+    pytest.fail(wrong, pytrace=False)
 
 
 def _marks(node: pytest.Item) -> list[Mark]:
@@ -152,16 +184,29 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A machine of the image under test, fresh for this test: a clone of a frozen one."""
     session = _session(request.config)
     plan = _plan(request, session)
-    with session.machine(plan, test=request.node.nodeid) as lent:
-        request.node.stash.setdefault(_LENT, []).append(lent)
+    from imgforge.testing.lending import LOANS, lend
+
+    loans = request.node.stash[LOANS]
+    with lend(session, plan, loans=loans, test=request.node.nodeid) as lent:
         yield lent.machine
 
 
 @pytest.fixture(scope="session")
 def shared_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A machine that all tests of this process share, with no marks: for those that only look."""
+    with lend_to_all(request, []) as machine:
+        yield machine
+
+
+@contextmanager
+def lend_to_all(request: pytest.FixtureRequest, marks: list[Mark]) -> Iterator[Machine]:
+    """Lend a machine with such marks to all tests of this process that use the asking fixture."""
     session = _session(request.config)
-    with session.machine(session.plan([]), test="shared-machine") as lent:
+    from imgforge.testing.lending import LOANS, lend
+
+    loans = request.config.stash.setdefault(LOANS, [])
+    fixture = str(request.fixturename)
+    with lend(session, session.plan(marks), loans=loans, fixture=fixture) as lent:
         yield lent.machine
 
 

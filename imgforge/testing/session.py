@@ -8,7 +8,8 @@ from typing import Self
 
 from imgforge.accelerator import AcceleratorWish
 from imgforge.errors import ImgforgeError
-from imgforge.testing.evidence import folder_of
+from imgforge.report import SCREENSHOT
+from imgforge.testing.evidence import new_folder
 from imgforge.testing.failure import HarnessError
 from imgforge.testing.forge import Forge
 from imgforge.testing.image import ImageWish, find_image
@@ -21,7 +22,7 @@ from imgforge.testing.plan import Plan
 from imgforge.testing.replay import keep
 from imgforge.trial import pick_accelerator
 
-_FIRST_BOOTS = "first-boots"
+FIRST_BOOTS = "first-boots"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class TestSession:
     def __init__(self, wish: SessionWish) -> None:
         self.wish = wish
         self._loop = LoopThread()
-        self._forge = Forge(wish.evidence / _FIRST_BOOTS)
+        self._forge = Forge(wish.evidence / FIRST_BOOTS)
         self._end = ExitStack()
         self._base: Plan | None = None
 
@@ -74,9 +75,9 @@ class TestSession:
         return apply_marks(self._base, marks)
 
     @contextmanager
-    def machine(self, plan: Plan, *, test: str) -> Iterator["Lent"]:
-        """Lend a machine to a test for the block."""
-        folder = folder_of(self.wish.evidence, test)
+    def machine(self, plan: Plan, *, test: str, folder: Path | None = None) -> Iterator["Lent"]:
+        """Lend a machine to a test for the block; what it shows goes to `folder`."""
+        folder = folder or new_folder(self.wish.evidence, test)
         stack = AsyncExitStack()
         try:
             live = self._loop.call(stack.enter_async_context(self._forge.machine(plan, folder)))
@@ -101,3 +102,7 @@ class Lent:
         Raises HostError where it cannot be kept.
         """
         self.loop.call(keep(self.live, test=self.test))
+
+    def save_screen(self, folder: Path) -> None:
+        """Write what the screen shows to screen.png of a folder. Raises HostError."""
+        self.loop.call(self.live.witness.machine.save_screen(folder / SCREENSHOT))

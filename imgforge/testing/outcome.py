@@ -1,0 +1,110 @@
+"""How a test ended, concluded from its phases, and how the whole run is told and ends."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from imgforge.errors import ExitCode
+from imgforge.report import TestOutcome
+from imgforge.testing.told import FailureKind, fill, reason_of, said_of
+
+
+class PhaseEnd(StrEnum):
+    """How setup, call or teardown of a test ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A test's setup, call or teardown, of its first attempt (0) or a later one.
+
+    `kind` and `text` are of a failure; `reason` is why it was skipped.
+    """
+
+    attempt: int
+    end: PhaseEnd
+    seconds: float = 0.0
+    kind: FailureKind = FailureKind.TEST
+    text: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How a test ended; `failure` is the text of the attempt that failed."""
+
+    outcome: TestOutcome
+    seconds: float = 0.0
+    failure: str = ""
+    reason: str = ""
+
+
+def conclude(phases: Sequence[Phase], *, quarantine: str = "") -> Conclusion:
+    """Return how a test ended; `quarantine` says why and until when its failure is not counted."""
+    last = max((phase.attempt for phase in phases), default=0)
+    seconds = round(sum(phase.seconds for phase in phases), 3)
+    failed = [phase for phase in phases if phase.end is PhaseEnd.FAILED]
+    now = [phase for phase in failed if phase.attempt == last]
+    if now:
+        text = "\n\n".join(phase.text for phase in now)
+        if quarantine:
+            return Conclusion(TestOutcome.QUARANTINED, seconds, text, quarantine)
+        harness = all(phase.kind is FailureKind.HARNESS for phase in now)
+        outcome = TestOutcome.HARNESS if harness else TestOutcome.IMAGE
+        return Conclusion(outcome, seconds, text)
+    if failed:
+        harness = all(phase.kind is FailureKind.HARNESS for phase in failed)
+        reason = "it was the harness that failed, not the image" if harness else ""
+        return Conclusion(TestOutcome.FLAKY, seconds, failed[0].text, reason)
+    for phase in phases:
+        if phase.end is PhaseEnd.SKIPPED:
+            return Conclusion(TestOutcome.SKIPPED, seconds, reason=phase.reason)
+    return Conclusion(TestOutcome.PASSED, seconds)
+
+
+def exit_code(conclusions: Sequence[Conclusion]) -> int:
+    """Return what a run ends with whose only trouble is its tests."""
+    outcomes = {conclusion.outcome for conclusion in conclusions}
+    if TestOutcome.IMAGE in outcomes:
+        return ExitCode.IMAGE_REJECTED
+    return ExitCode.HOST_OR_TOOL if TestOutcome.HARNESS in outcomes else ExitCode.DONE
+
+
+def closing_lines(
+    conclusions: Mapping[str, Conclusion], *, width: int, most_lines: int
+) -> list[str]:
+    """Return the last words on a run that failed: what, where and what to do, in few lines.
+
+    `conclusions` are by test. None where nothing failed. The first failure of the image is told,
+    or, without one, the first of the harness; those with the same reason are counted with it.
+    """
+    failed = _failed(conclusions, TestOutcome.IMAGE) or _failed(conclusions, TestOutcome.HARNESS)
+    if not failed:
+        return []
+    first, conclusion = next(iter(failed.items()))
+    reason = reason_of(conclusion.failure)
+    same = sum(reason_of(other.failure) == reason for other in failed.values())
+    word = "FAILED" if conclusion.outcome is TestOutcome.IMAGE else "HARNESS"
+    count = f" (and {same - 1} more for the same reason)" if same > 1 else ""
+    lines = [*fill(f"{word} {first}{count}", width=width, most_lines=2)]
+    said = [] if len(reason) > 1 else said_of(conclusion.failure)[-2:]
+    parts = [*reason[:2], *(f"| {line}" for line in said if line.strip())]
+    needed = [len(fill(part, width=width, most_lines=most_lines)) for part in parts]
+    for part, share in zip(parts, _shares(needed, most_lines - len(lines)), strict=True):
+        lines += fill(part, width=width, most_lines=share)
+    return lines
+
+
+def _shares(needed: Sequence[int], most: int) -> list[int]:
+    """Return how many lines each part gets of `most`: those that need the most give way."""
+    shares = list(needed)
+    while sum(shares) > most and max(shares) > 1:
+        shares[shares.index(max(shares))] -= 1
+    return shares
+
+
+def _failed(conclusions: Mapping[str, Conclusion], outcome: TestOutcome) -> dict[str, Conclusion]:
+    return {test: ended for test, ended in conclusions.items() if ended.outcome is outcome}

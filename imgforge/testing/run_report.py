@@ -1,0 +1,149 @@
+"""The report of a test run: from how its tests ended, and what their machines' folders hold."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from imgforge.progress import warn
+from imgforge.report import (
+    BootEntry,
+    DiskEntry,
+    PastBoot,
+    Report,
+    TestEntry,
+    append_boot,
+    history_path,
+    past_boot,
+    read_boot,
+    read_history,
+    write_report,
+)
+from imgforge.testing.machine_files import MachineFacts, read_boots, read_commands, read_facts
+from imgforge.testing.outcome import Conclusion
+from imgforge.testing.plan import Image
+from imgforge.testing.replay import REPLAY_FOLDER
+from imgforge.testing.session import FIRST_BOOTS
+from imgforge.trial_report import summarize
+
+REPORT_FILE = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A machine of the run, and its folder; `is_first` of a boot that was frozen, not tested."""
+
+    folder: Path
+    facts: MachineFacts
+    is_first: bool = False
+
+
+def report_run(
+    image: Image, evidence: Path, *, ended: Mapping[str, Conclusion], notes: Sequence[str]
+) -> Report:
+    """Write report.html into the evidence folder, append to GitHub's step summary and history.
+
+    `ended` is by node id; `notes` are about the whole run.
+    """
+    machines = list(_machines(evidence))
+    disk = image.disk
+    history = history_path(disk.recipe.name) if disk.recipe else None
+    report = Report(
+        title=image.ami_id or disk.path.name,
+        created=datetime.now(UTC),
+        disk=DiskEntry(
+            path=str(disk.path),
+            sha256=disk.sha256,
+            layout=disk.layout.value if disk.layout else "",
+            recipe=disk.recipe.name if disk.recipe else "",
+            recipe_sha256=disk.recipe_sha256,
+        ),
+        tests=tuple(_test(name, told, machines) for name, told in sorted(ended.items())),
+        boots=tuple(_boot(machine, machines) for machine in machines),
+        history=read_history(history) if history else (),
+        notes=tuple(notes),
+    )
+    write_report(report, evidence / REPORT_FILE)
+    summarize([report])
+    if history is not None:
+        _remember(history, _cold_boots(machines, recipe_sha256=disk.recipe_sha256))
+    return report
+
+
+def _machines(evidence: Path) -> Iterator[Seen]:
+    first = [(folder, True) for folder in (evidence / FIRST_BOOTS).glob("*")]
+    found = [*first, *((folder, False) for folder in evidence.glob("*"))]
+    seen = [
+        Seen(folder, facts, is_first)
+        for folder, is_first in found
+        if (facts := read_facts(folder)) is not None
+    ]
+    yield from sorted(seen, key=lambda machine: (machine.facts.began, machine.folder))
+
+
+def _test(name: str, ended: Conclusion, machines: Sequence[Seen]) -> TestEntry:
+    kept = [
+        machine.folder
+        for machine in machines
+        if name in machine.facts.tests and (machine.folder / REPLAY_FOLDER).is_dir()
+    ]
+    return TestEntry(
+        name=name,
+        outcome=ended.outcome,
+        seconds=ended.seconds,
+        failure=ended.failure,
+        reason=ended.reason,
+        replay=f"imgforge replay {kept[-1]}" if kept and ended.failure else "",
+    )
+
+
+def _boot(machine: Seen, machines: Sequence[Seen]) -> BootEntry:
+    facts = machine.facts
+    verdicts = read_boots(machine.folder)
+    entry = read_boot(
+        machine.folder,
+        name=facts.name,
+        verdict=verdicts[-1] if verdicts else None,
+        commands=read_commands(machine.folder),
+        instance_type=facts.instance_type,
+        tests=_users(machine, machines),
+    )
+    known = (("instance id", facts.instance_id), ("evidence", str(machine.folder)))
+    more = tuple((name, value) for name, value in known if value)
+    boots = f"It was booted {len(verdicts)} times; this is the last." if len(verdicts) > 1 else ""
+    return replace(
+        entry,
+        facts=(*entry.facts, *more),
+        notes=(*entry.notes, *facts.notes, *([boots] if boots else [])),
+    )
+
+
+def _users(machine: Seen, machines: Sequence[Seen]) -> tuple[str, ...]:
+    """Return the tests that a machine was for; of a first boot, those that went on from it."""
+    if not machine.is_first:
+        return machine.facts.tests
+    clones = (other.facts for other in machines if other.facts.frozen == machine.folder.name)
+    return tuple(dict.fromkeys(test for facts in clones for test in facts.tests))
+
+
+def _cold_boots(machines: Sequence[Seen], *, recipe_sha256: str) -> Iterator[PastBoot]:
+    """Yield the boots that only the image and the hardware decided, from a fresh disk."""
+    for machine in machines:
+        facts = machine.facts
+        boots = read_boots(machine.folder)
+        if not boots or not facts.is_plain or (facts.frozen and not machine.is_first):
+            continue
+        entry = read_boot(
+            machine.folder, name=facts.name, verdict=boots[0], instance_type=facts.instance_type
+        )
+        past = past_boot(entry, recipe_sha256=recipe_sha256)
+        if past is not None:
+            yield past
+
+
+def _remember(history: Path, boots: Iterator[PastBoot]) -> None:
+    try:
+        for boot in boots:
+            append_boot(history, boot)
+    except OSError as error:  # what the tests found does not depend on it
+        warn(f"History {history}: cannot be written: {error.strerror}.")
