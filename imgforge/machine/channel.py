@@ -107,6 +107,11 @@ class Channel:
         """Whether the agent was ever heard of."""
         return self._heard.is_set()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the machine has gone, or the channel was closed."""
+        return self._is_over
+
     async def heard(self, timeout_s: float) -> bool:
         """Wait until the agent is heard of; tell whether it was within `timeout_s`."""
         with suppress(TimeoutError):

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imgforge.cache import in_use, make_room
+from imgforge.cache import in_use, make_room, touch_used
 from imgforge.claim import claimed
 from imgforge.errors import HostError
 from imgforge.files import appearing, scratch_folder
@@ -91,6 +91,7 @@ class Forge:
         frozen = await self._find_frozen(plan)
         try:
             stack.enter_context(in_use(frozen.folder))
+            touch_used(frozen.folder)
             return await stack.enter_async_context(fork(plan, place, frozen=frozen))
         except HostError as error:
             warn(f"frozen machine: it does not go on ({error}); booting cold")
@@ -135,7 +136,8 @@ class Forge:
             _keep_first_boot(new, told.parent, plan=plan, facts=facts)
         await asyncio.to_thread(make_room, frozen_folder(plan).parent)
         made = await asyncio.to_thread(load_frozen, plan)
-        assert made is not None
+        if made is None:
+            raise HarnessError(f"Frozen machine of {name}: somebody removed it from the cache.")
         return made
 
 

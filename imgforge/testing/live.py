@@ -50,6 +50,7 @@ from imgforge.trial import find_start, new_instance
 _GIB = 2**30
 _WAKE_LIMIT_S = 60.0
 _HELLO_LIMIT_S = 2.0
+_SETTLE_LIMIT_S = 5.0
 _HOST_ENDS = frozenset({EndReason.HOST_INTERNAL_ERROR, EndReason.QEMU_DIED})
 
 
@@ -97,8 +98,9 @@ class LiveInstance:
     def shell(self) -> Shell:
         """Return the way commands reach it: its agent if there is one, else SSH."""
         self.require_running()
-        if self.has_agent:
-            return ChannelShell(self.witness.machine.channel)
+        channel = self.witness.machine.channel
+        if self.has_agent or channel.is_heard:
+            return ChannelShell(channel)
         return self.ssh_shell()
 
     def ssh_shell(self, *, user: str = "", as_root: bool = True) -> SshShell:
@@ -124,6 +126,12 @@ class LiveInstance:
             )
         if self._cycle is None:
             raise HarnessError("The machine is stopped: start it first.")
+
+    async def settle(self) -> None:
+        """Wait a moment for the end of a machine that went away under a command."""
+        witness = self.witness
+        if self._cycle is not None and witness.machine.channel.is_over:
+            await witness.wait_until(lambda: witness.ended is not None, _SETTLE_LIMIT_S)
 
     def earlier_lines(self) -> list[str]:
         """Return the console lines of the boot that a clone goes on from."""

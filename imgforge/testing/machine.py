@@ -334,6 +334,7 @@ class _Kept:
             done = await shell.run(command, timeout_s=timeout_s)
         except ImageFailure as failure:
             # It may not have answered because the machine, or the host, ended it.
+            await self.live.settle()
             self.live.require_running()
             raise ImageFailure(f"{failure}{self.live.told_console()}") from None
         done = replace(done, seconds=round(time.monotonic() - started_s, 3))

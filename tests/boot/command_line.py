@@ -75,10 +75,12 @@ class Room:
         with self.start(*words, before=before) as running:
             return running.wait()
 
-    def start(self, *words: str | Path, before: Sequence[str] = ()) -> "Running":
-        """Start imgforge."""
+    def start(
+        self, *words: str | Path, before: Sequence[str] = (), module: str = "imgforge"
+    ) -> "Running":
+        """Start imgforge, or pytest with its plugin."""
         self.home.mkdir(exist_ok=True)
-        command = [*before, sys.executable, "-m", "imgforge", *(str(word) for word in words)]
+        command = [*before, sys.executable, "-m", module, *(str(word) for word in words)]
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -165,6 +167,16 @@ class Running:
             while text not in self.stderr:
                 if not self._readers[1].is_alive() or time.monotonic() > deadline:
                     return text in self.stderr
+                self._said.wait(0.2)
+        return True
+
+    def printed(self, text: str) -> bool:
+        """Wait until `text` was on stdout; tell whether it was before the end."""
+        deadline = time.monotonic() + _LIMIT_S
+        with self._said:
+            while text not in b"".join(self._stdout).decode(errors="replace"):
+                if not self._readers[0].is_alive() or time.monotonic() > deadline:
+                    return False
                 self._said.wait(0.2)
         return True
 
