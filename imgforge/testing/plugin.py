@@ -99,9 +99,8 @@ def _prepare_run(config: pytest.Config) -> None:
     config.pluginmanager.register(hooks, "imgforge-run")
     if is_main:
         config.pluginmanager.register(ClosingWords(hooks, evidence), "imgforge-closing")
-        config.option.xmlpath = config.option.xmlpath or str(evidence / "junit.xml")
-        if config.getoption("--rerun-failed"):
-            _rerun_once(config)
+    if config.getoption("--rerun-failed"):
+        _rerun_once(config)
 
 
 def _rerun_once(config: pytest.Config) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imgforge.progress import warn
 from imgforge.report import (
+    CONSOLE_LOG,
     BootEntry,
     DiskEntry,
     PastBoot,
@@ -17,9 +18,16 @@ from imgforge.report import (
     past_boot,
     read_boot,
     read_history,
+    write_junit,
     write_report,
 )
-from imgforge.testing.machine_files import MachineFacts, read_boots, read_commands, read_facts
+from imgforge.testing.machine_files import (
+    BOOTS_FILE,
+    MachineFacts,
+    read_boots,
+    read_commands,
+    read_facts,
+)
 from imgforge.testing.outcome import Conclusion
 from imgforge.testing.plan import Image
 from imgforge.testing.replay import REPLAY_FOLDER
@@ -27,6 +35,7 @@ from imgforge.testing.session import FIRST_BOOTS
 from imgforge.trial_report import summarize
 
 REPORT_FILE = "report.html"
+JUNIT_FILE = "junit.xml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +46,19 @@ class Seen:
     facts: MachineFacts
     is_first: bool = False
 
+    @property
+    def was_on(self) -> bool:
+        """Whether it was powered on: none is, where the first boot of its image failed."""
+        return (self.folder / CONSOLE_LOG).exists() or (self.folder / BOOTS_FILE).exists()
+
 
 def report_run(
     image: Image, evidence: Path, *, ended: Mapping[str, Conclusion], notes: Sequence[str]
 ) -> Report:
-    """Write report.html into the evidence folder, append to GitHub's step summary and history.
+    """Write report.html and junit.xml into the evidence folder; add to step summary and history.
 
-    `ended` is by node id; `notes` are about the whole run.
+    `ended` is by node id; `notes` are about the whole run. It is no copy of pytest's --junitxml,
+    which has a test that was run again twice, and has no word for the harness.
     """
     machines = list(_machines(evidence))
     disk = image.disk
@@ -59,11 +74,12 @@ def report_run(
             recipe_sha256=disk.recipe_sha256,
         ),
         tests=tuple(_test(name, told, machines) for name, told in sorted(ended.items())),
-        boots=tuple(_boot(machine, machines) for machine in machines),
+        boots=tuple(_boot(machine, machines) for machine in machines if machine.was_on),
         history=read_history(history) if history else (),
         notes=tuple(notes),
     )
     write_report(report, evidence / REPORT_FILE)
+    write_junit(report, evidence / JUNIT_FILE)
     summarize([report])
     if history is not None:
         _remember(history, _cold_boots(machines, recipe_sha256=disk.recipe_sha256))

@@ -30,6 +30,7 @@ _HIDDEN_FOLDERS = (
 _HIDDEN_FILES = {contextlib.__file__, threading.__file__}
 _SUITE = f"{_PACKAGE}/testing/suite/"  # tests like those of a user
 _CONSOLE_LINE = re.compile(r"  [|>] ")
+_ASSERTED = re.compile(r"E {3}\s*\S")
 _CONSOLE_HEADS = {"The console around it:", "The console showed nothing."}
 _LONG_LINES = 5
 
@@ -128,9 +129,11 @@ def reason_of(text: str) -> list[str]:
     """Return the paragraphs of a failure's text that say why, without the console.
 
     A verdict's text has them after the console, and ends with its sign; a failed command's has
-    them before what it said.
+    them before what it said. Of what pytest shows of an assertion, they are its lines.
     """
     lines = text.split("\n")
+    if asserted := [line[4:] for line in lines if _ASSERTED.match(line)]:
+        return asserted
     shown = [number for number, line in enumerate(lines) if _is_console(line)]
     after = lines[shown[-1] + 1 :] if shown else lines
     told = after if any(line.strip() for line in after) else lines[: shown[0]]
