@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from imgforge import host
 from imgforge.errors import CommandError, MissingProgramError
+from imgforge.interruption import SIGNALS
 from imgforge.programs import PROGRAMS
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _STDERR_TAIL_LINES = 12
-_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ def _interrupted_later() -> Iterator[None]:
         yield
         return
     seen: list[int] = []
-    usual = {number: signal.getsignal(number) for number in _INTERRUPTIONS}
+    usual = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         for number in usual:
             signal.signal(number, lambda number, _frame: seen.append(number))

@@ -1,6 +1,5 @@
 """A registered image is launched: booted for a person to log in to, until it ends."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from imgforge.catalog import Image
 from imgforge.disk import Disk
 from imgforge.errors import HostError, ImageRejectedError
 from imgforge.files import scratch_folder
+from imgforge.interruption import run_async
 from imgforge.machine import Accelerator, MachineEnded, MachineSpec, start_machine
 from imgforge.progress import report
 from imgforge.recipe import ExpectPart
@@ -48,7 +48,7 @@ def launch(wish: LaunchWish, *, announce: Callable[[Launched], None]) -> None:
     where nobody gets in, telling why; HostError where the host fails.
     """
     with scratch_folder(host.runtime_parent()) as folder:
-        asyncio.run(_launch(wish, folder=folder, announce=announce))
+        run_async(_launch(wish, folder=folder, announce=announce))
 
 
 async def _launch(wish: LaunchWish, *, folder: Path, announce: Callable[[Launched], None]) -> None:

@@ -7,15 +7,14 @@ import sys
 from types import FrameType
 
 from imgforge.errors import ExitCode
+from imgforge.interruption import SIGNALS, ignore_interruptions, interrupt_once
 
 __all__ = ["main"]
-
-_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
     """Run the command line and exit with one of the documented codes."""
-    for number in _INTERRUPTIONS:
+    for number in SIGNALS:
         signal.signal(number, _leave)
     # What is imported stays: looking through it for garbage takes a tenth of the start.
     gc.disable()
@@ -24,12 +23,10 @@ def main() -> None:
 
     gc.enable()
     gc.freeze()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # the one that asyncio knows
-    for number in _INTERRUPTIONS[1:]:
-        signal.signal(number, _interrupt)
+    for number in SIGNALS:
+        signal.signal(number, interrupt_once)
     code = run_command_line(sys.argv[1:])
-    for number in _INTERRUPTIONS:  # too late: the result is told
-        signal.signal(number, signal.SIG_IGN)
+    ignore_interruptions()  # too late: the result is told
     if code == ExitCode.INTERRUPTED:
         # All is cleaned up. Python's own way out would end in a SIGINT where a KeyboardInterrupt
         # came through an import (CPython's unhandled_keyboard_interrupt).
@@ -42,7 +39,3 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
     os.write(2, b"Interrupted.\n")
     os._exit(ExitCode.INTERRUPTED)
 
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    # One way out for all signals: the one that asyncio turns into an orderly cancellation.
-    signal.raise_signal(signal.SIGINT)

@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-import signal
 import sys
 import traceback
 import warnings
@@ -93,9 +92,6 @@ def _keep_quiet() -> None:
 
 
 def _tell_interrupted(console: Console) -> int:
-    # All is cleaned up: an impatient second interrupt must not become a traceback now.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     console.print("Interrupted: nothing half made is left.", style="yellow")
     return ExitCode.INTERRUPTED
 

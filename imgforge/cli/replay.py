@@ -1,6 +1,5 @@
 """`imgforge replay`: a failed test's machine, started again where it failed."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,7 @@ import typer
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.errors import ExitCode, ImageRejectedError
+from imgforge.interruption import run_async
 
 if TYPE_CHECKING:
     from imgforge.testing.replay import Replayed
@@ -36,7 +36,7 @@ def replay(
 
     with shown_progress(stderr_console()):
         try:
-            done = asyncio.run(replay_machine(folder, command=command, announce=announce))
+            done = run_async(replay_machine(folder, command=command, announce=announce))
         except ImageFailure as failure:
             raise ImageRejectedError(str(failure)) from None
     if done is None:

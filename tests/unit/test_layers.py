@@ -33,11 +33,13 @@ FLOW = {
     "launch",
     "reproducibility",
     "doctor",
+    "suite",
     "testing",
 }
 GROUND = {
     "accelerator",
     "claim",
+    "interruption",
     "control_group",
     "places",
     "usage",
