@@ -11,6 +11,7 @@ from imgforge.acceptance.sign import Effect, Sign, program_text
 
 _NETWORK, _METADATA = StageName.NETWORK, StageName.METADATA
 _CLOUD_INIT, _SSH = StageName.CLOUD_INIT, StageName.SSH
+# systemd cuts `unit - description` in its middle, with an ellipsis, to the console's width.
 _FAILED = r"(?:\[FAILED\]|systemd\[1\]:) *Failed to start "
 _MODULE_HINT = (
     "Put the module into the root tree or the initrd (the kernel's package has them; exclude_paths "
@@ -26,8 +27,8 @@ _DHCP_HINT = (
     "script may set the address."
 )
 _METADATA_HINT = (
-    "Check the guest's routes and firewall: http://169.254.169.254/ is answered on its first "
-    "interface."
+    "Check that the guest has an address (is a DHCP client installed?), its routes and its "
+    "firewall: http://169.254.169.254/ is answered on its first interface."
 )
 _DATASOURCE_HINT = (
     "Let cloud-init find EC2: keep Ec2 in datasource_list (/etc/cloud/cloud.cfg.d), and bring up "
@@ -119,8 +120,8 @@ NETWORK: tuple[Sign, ...] = (
         id="network-service-failed",
         needle="Failed to start ",
         pattern=re.compile(
-            _FAILED + r"(?:networking|systemd-networkd\S*|NetworkManager\S*|network)\.service"
-            r"|" + _FAILED + r"(?:Raise network interfaces|Network Configuration|Wait for Network)"
+            _FAILED + r"(?:(?:networking|network|systemd-networkd\S*|NetworkManager\S*)[.\u2026]"
+            r"|.*(?:Raise network interfaces|Network Configuration|Network Manager))"
         ),
         stage=_NETWORK,
         meaning="the service that brings up the network failed",
@@ -131,25 +132,45 @@ NETWORK: tuple[Sign, ...] = (
     ),
 )
 
-METADATA: tuple[Sign, ...] = (
+# cloud-init's url_helper counts the seconds; our service answers in the first.
+_CALLING = r"url_helper\.py\[\w+\]: Calling '.*' failed \[{seconds}/\d+s\]: .*169\.254\.169\.254"
+METADATA: tuple[Sign, ...] = tuple(
     Sign(
         id="metadata-unreachable",
-        needle="169.254.169.254 gave none",
-        pattern=program_text(r"key: 169\.254\.169\.254 gave none"),
+        needle=needle,
+        pattern=pattern,
         stage=_METADATA,
         meaning="the machine could not read its metadata",
         hint=_METADATA_HINT,
-        effect=Effect.SYMPTOM,
-    ),
-    Sign(
-        id="metadata-unreachable",
-        needle="Giving up on ",
-        pattern=re.compile(r"DataSourceEc2\.py\[\w+\]: Giving up on md "),
-        stage=_METADATA,
-        meaning="the machine could not read its metadata",
-        hint=_METADATA_HINT,
-        effect=Effect.CAUSE,
-    ),
+        effect=effect,
+        until=until,
+    )
+    for effect, until, needle, pattern in (
+        (
+            Effect.SYMPTOM,
+            None,
+            "169.254.169.254 gave none",
+            program_text(r"key: 169\.254\.169\.254 gave none"),
+        ),
+        (
+            Effect.SYMPTOM,
+            _METADATA,
+            "url_helper.py[",
+            re.compile(_CALLING.format(seconds=r"(?:[6-9]\d|\d{3,})")),
+        ),
+        (
+            Effect.CAUSE,
+            None,
+            "url_helper.py[",
+            re.compile(_CALLING.format(seconds=r"\d+")),
+        ),
+        (
+            Effect.CAUSE,
+            None,
+            "Giving up on ",
+            re.compile(r"DataSourceEc2\.py\[\w+\]: Giving up on md "),
+        ),
+    )
 )
 
 CLOUD_INIT: tuple[Sign, ...] = (
@@ -175,7 +196,7 @@ CLOUD_INIT: tuple[Sign, ...] = (
     Sign(
         id="cloud-init-failed",
         needle="Failed to start ",
-        pattern=re.compile(_FAILED + r"(?:cloud-\S+\.service|Initial cloud-init job)"),
+        pattern=re.compile(_FAILED + r"(?:cloud-(?:init|config|final)|.*cloud-init)"),
         stage=_CLOUD_INIT,
         meaning="cloud-init ended with an error",
         hint="See cloud-init's own lines above, and /var/log/cloud-init.log.",
@@ -241,7 +262,7 @@ SSH: tuple[Sign, ...] = (
                 Effect.CAUSE,
                 3,
                 "Failed to start ",
-                _FAILED + r"(?:(?:ssh|sshd|dropbear)\.service|Open(?:BSD Secure Shell|SSH) )",
+                _FAILED + r"(?:(?:ssh|sshd|dropbear)[.\u2026]|.*Open(?:BSD Secure Shell|SSH) )",
             ),
             (
                 Effect.SYMPTOM,

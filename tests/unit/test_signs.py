@@ -139,6 +139,12 @@ FATAL_LINES = [
     ("imgforge-init: network: eth0 got no address by DHCP", "no-dhcp"),
     ("imgforge-init: key: 169.254.169.254 gave none in 10 tries", "metadata-unreachable"),
     (
+        "[  148.6] cloud-init[330]: 2026-11-23 09:10:17,714 - url_helper.py[WARNING]: Calling "
+        "'None' failed [66/120s]: request error [HTTPConnectionPool(host='169.254.169.254', "
+        "port=80): Max retries exceeded",
+        "metadata-unreachable",
+    ),
+    (
         "[   60.1] cloud-init[383]: 2026-11-23 06:45:55,121 - util.py[WARNING]: No instance "
         "datasource found! Likely bad things to come!",
         "cloud-init-no-datasource",
@@ -256,6 +262,17 @@ CAUSE_LINES = [
         "network-service-failed",
     ),
     ("[FAILED] Failed to start Raise network interfaces.", "network-service-failed"),
+    (
+        "[FAILED] Failed to start networking\u2026ce - Raise network interfaces.",
+        "network-service-failed",
+    ),
+    ("[FAILED] Failed to start ssh.serv\u2026enBSD Secure Shell server.", "sshd-failed"),
+    (
+        "[   82.2] cloud-init[330]: 2026-11-23 09:09:11,278 - url_helper.py[WARNING]: Calling "
+        "'None' failed [0/120s]: request error [HTTPConnectionPool(host='169.254.169.254', "
+        "port=80): Max retries exceeded",
+        "metadata-unreachable",
+    ),
     (
         "cloud-init[383]: 2026-11-23 06:45:55,121 - DataSourceEc2.py[CRITICAL]: Giving up on md "
         "from ['http://169.254.169.254/2009-04-04/meta-data/instance-id'] after 120 seconds",
