@@ -17,7 +17,7 @@ _NAME_CHARACTERS = 80
 
 def new_folder(root: Path, test: str) -> Path:
     """Make a folder for a machine of a test, told by its pytest node id; no two get the same."""
-    readable = re.sub(r"[^\w.-]+", "-", test).strip("-.")[-_NAME_CHARACTERS:].lstrip("-.")
+    readable = re.sub(r"[^\w.-]+", "-", test).strip("-.")[-_NAME_CHARACTERS:].lstrip("-.") or "test"
     name = f"{readable}-{hashlib.sha256(test.encode()).hexdigest()[:6]}"
     number = 1
     while True:

@@ -1,5 +1,6 @@
 """A machine lent to a test: its folder, what is kept of it, and what a failure leaves there."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from imgforge.testing.machine_files import (
 from imgforge.testing.plan import Plan
 from imgforge.testing.session import Lent, TestSession
 
+_AGAIN = re.compile(r"-[0-9a-f]{6}-(\d+)$")  # as new_folder names a test's second machine
 LOANS = pytest.StashKey[list["Loan"]]()
 """The machines of a test, or, in the configuration's stash, those that tests share."""
 
@@ -97,7 +99,11 @@ def lend(
             "frozen": "" if plan.why_cold else first_boot_name(plan),
         }
     )
-    loan = Loan(new_folder(session.wish.evidence, name), facts, fixture)
+    folder = new_folder(session.wish.evidence, name)
+    again = _AGAIN.search(folder.name) if test else None
+    if again:
+        facts = facts.model_copy(update={"name": f"{name} (run {again[1]})"})
+    loan = Loan(folder, facts, fixture)
     loans.append(loan)
     loan.write()
     with session.machine(plan, test=name, folder=loan.folder) as lent:

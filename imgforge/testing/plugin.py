@@ -151,11 +151,11 @@ def _wish(config: pytest.Config) -> Any:
 
 def _session(config: pytest.Config) -> TestSession:
     """Return this process's session, begun with the first test that needs it."""
-    from imgforge.testing.session import TestSession
-
+    if not config.getoption("--image"):
+        pytest.fail("This test needs a machine: name an image with --image.", pytrace=False)
     if _SESSION not in config.stash:
-        if not config.getoption("--image"):
-            pytest.fail("This test needs a machine: name an image with --image.", pytrace=False)
+        from imgforge.testing.session import TestSession
+
         config.stash[_SESSION] = config.stash[_RUN_END].enter_context(TestSession(_wish(config)))
     return config.stash[_SESSION]
 

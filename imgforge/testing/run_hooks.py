@@ -30,17 +30,18 @@ from imgforge.testing.told import (
     FailureKind,
     Told,
     describe,
-    fill,
     hide_our_frames,
     kind_of,
+    near,
     reason_of,
+    replay_line,
     shortened,
 )
 
 _WIRE = "imgforge_failure"
 _QUARANTINED = "imgforge_quarantined"
 _PHASES = ("setup", "call", "teardown")
-_CLOSING_LINES = 7  # with a heading and pytest's last line, the last ten even if one wraps
+_CLOSING_LINES = 8  # with a heading and pytest's own last line: ten
 
 
 class RunHooks:
@@ -88,6 +89,11 @@ class RunHooks:
             setattr(report, _WIRE, failure.to_wire())
             if report.when != "teardown":
                 self._leave_evidence(item, failure)
+                report.sections += [
+                    ("imgforge", f"Its machine, where it failed: {replay_line(loan.folder)}\n")
+                    for loan in item.stash.get(LOANS, [])
+                    if loan.lent is not None
+                ]
         return report
 
     def _note_use(self, item: pytest.Item) -> None:
@@ -237,14 +243,12 @@ class ClosingWords:
         if image is None:
             return
         width = self._hooks.width
-        place = fill(f"report: {_near(self._evidence / REPORT_FILE)}", width=999, most_lines=1)
-        last = closing_lines(
-            self._hooks.conclusions(), width=width, most_lines=_CLOSING_LINES - len(place)
-        )
+        last = closing_lines(self._hooks.conclusions(), width=width, most_lines=_CLOSING_LINES - 1)
         if last:
             terminal.write_sep("=", image.ami_id or image.disk.path.name, bold=True)
-        for line in (*last, *place):
+        for line in last:
             terminal.write_line(line)
+        terminal.write_line(f"report: {near(self._evidence / REPORT_FILE, Path.cwd())}")
 
 
 def _quarantine_of(config: pytest.Config) -> Quarantine:
@@ -275,12 +279,6 @@ def _why_skipped(report: pytest.TestReport) -> str:
         return f"expected to fail: {expected}"
     found: Any = report.longrepr
     return str(found[2]).removeprefix("Skipped: ") if isinstance(found, tuple) else ""
-
-
-def _near(path: Path) -> Path:
-    with suppress(ValueError):
-        return path.relative_to(Path.cwd())
-    return path
 
 
 class _WarningsListener(logging.Handler):

@@ -32,6 +32,7 @@ from imgforge.testing.outcome import Conclusion
 from imgforge.testing.plan import Image
 from imgforge.testing.replay import REPLAY_FOLDER
 from imgforge.testing.session import FIRST_BOOTS
+from imgforge.testing.told import replay_line, shortened
 from imgforge.trial_report import summarize
 
 REPORT_FILE = "report.html"
@@ -73,7 +74,7 @@ def report_run(
             recipe=disk.recipe.name if disk.recipe else "",
             recipe_sha256=disk.recipe_sha256,
         ),
-        tests=tuple(_test(name, told, machines) for name, told in sorted(ended.items())),
+        tests=tuple(_tests(ended, machines)),
         boots=tuple(_boot(machine, machines) for machine in machines if machine.was_on),
         history=read_history(history) if history else (),
         notes=tuple(notes),
@@ -97,20 +98,25 @@ def _machines(evidence: Path) -> Iterator[Seen]:
     yield from sorted(seen, key=lambda machine: (machine.facts.began, machine.folder))
 
 
-def _test(name: str, ended: Conclusion, machines: Sequence[Seen]) -> TestEntry:
-    kept = [
-        machine.folder
-        for machine in machines
-        if name in machine.facts.tests and (machine.folder / REPLAY_FOLDER).is_dir()
-    ]
-    return TestEntry(
-        name=name,
-        outcome=ended.outcome,
-        seconds=ended.seconds,
-        failure=ended.failure,
-        reason=ended.reason,
-        replay=f"imgforge replay {kept[-1]}" if kept and ended.failure else "",
-    )
+def _tests(ended: Mapping[str, Conclusion], machines: Sequence[Seen]) -> Iterator[TestEntry]:
+    """Yield how the tests ended, in the order they did; what failed alike is told in full once."""
+    told: dict[str, str] = {}
+    for name, conclusion in ended.items():
+        text = conclusion.failure
+        first = told.setdefault(text, name)
+        kept = [
+            machine.folder
+            for machine in machines
+            if name in machine.facts.tests and (machine.folder / REPLAY_FOLDER).is_dir()
+        ]
+        yield TestEntry(
+            name=name,
+            outcome=conclusion.outcome,
+            seconds=conclusion.seconds,
+            failure=text if first == name else shortened(text, told_for=first),
+            reason=conclusion.reason,
+            replay=replay_line(kept[-1]) if kept and text else "",
+        )
 
 
 def _boot(machine: Seen, machines: Sequence[Seen]) -> BootEntry:

@@ -4,6 +4,7 @@ import asyncio
 import concurrent
 import contextlib
 import re
+import shlex
 import textwrap
 import threading
 import traceback
@@ -133,10 +134,11 @@ def reason_of(text: str) -> list[str]:
     """
     lines = text.split("\n")
     if asserted := [line[4:] for line in lines if _ASSERTED.match(line)]:
-        return asserted
+        return textwrap.dedent("\n".join(asserted)).split("\n")
     shown = [number for number, line in enumerate(lines) if _is_console(line)]
-    after = lines[shown[-1] + 1 :] if shown else lines
-    told = after if any(line.strip() for line in after) else lines[: shown[0]]
+    told = lines[shown[-1] + 1 :] if shown else lines
+    if shown and not any(line.strip() for line in told):
+        told = lines[: shown[0]]
     paragraphs: list[str] = []
     for line in (line.strip() for line in told):
         starts = not paragraphs or line.startswith(("Sign ", "Rejected", "does not hold:"))
@@ -186,16 +188,15 @@ class _Crash:
 class Told:
     """A failure as pytest shows one: what TestReport.longrepr needs of it."""
 
-    def __init__(self, failure: Failure, *, root: Path, more: Sequence[str] = ()) -> None:
+    def __init__(self, failure: Failure, *, root: Path) -> None:
         last = failure.spots[-1] if failure.spots else Spot("", 0, "", "")
         message = visible(" ".join(reason_of(failure.text)[:2]))
-        self.reprcrash = _Crash(_near(last.path, root), last.line, message)
+        self.reprcrash = _Crash(near(last.path, root), last.line, message)
         self._spots = [
-            (f"{_near(spot.path, root)}:{spot.line}: in {spot.function}", spot.source)
+            (f"{near(spot.path, root)}:{spot.line}: in {spot.function}", spot.source)
             for spot in failure.spots
         ]
         self._lines = visible(failure.text).split("\n")
-        self._more = list(more)
 
     def toterminal(self, tw: Any) -> None:
         """Write it, as pytest asks."""
@@ -205,18 +206,22 @@ class Told:
                 tw.line(f"    {source}")
         for line in self._lines:
             tw.line(f"E   {line}".rstrip(), red=True, bold=True)
-        for line in self._more:
-            tw.line(line)
 
     def __str__(self) -> str:
         spots = [part for spot in self._spots for part in (spot[0], f"    {spot[1]}")]
-        return "\n".join([*spots, *(f"E   {line}" for line in self._lines), *self._more])
+        return "\n".join([*spots, *(f"E   {line}" for line in self._lines)])
 
 
-def _near(path: str, root: Path) -> str:
+def replay_line(folder: Path) -> str:
+    """Return the command line that starts a failed test's machine again, from its folder."""
+    return shlex.join(["imgforge", "replay", near(folder, Path.cwd())])
+
+
+def near(path: Path | str, root: Path) -> str:
+    """Return a path as it is seen from a folder above it, or as it is."""
     with contextlib.suppress(ValueError):
         return str(Path(path).relative_to(root))
-    return path
+    return str(path)
 
 
 def fill(text: str, *, width: int, most_lines: int) -> list[str]:
