@@ -25,6 +25,16 @@ _PASSED_ON = (
     "HTTPS_PROXY",
     "NO_PROXY",
 )
+# What decides where our own files are, and what Python can import.
+_OWN = (
+    "IMGFORGE_CACHE",
+    "IMGFORGE_FROZEN_LIMIT",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "XDG_CACHE_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+)
 _SYSTEM_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
 
 
@@ -38,6 +48,11 @@ def child_environment() -> dict[str, str]:
     """Return what a program we start may know: nothing that could change the bytes it writes."""
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return {**passed, "PATH": search_path(), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def own_environment() -> dict[str, str]:
+    """Return what another process of ours must know beside `child_environment`."""
+    return {name: os.environ[name] for name in _OWN if name in os.environ}
 
 
 def home_dir() -> Path:

@@ -13,18 +13,22 @@ from imgforge.catalog import Catalog, Gate, Image, ImageRegistration, NameConfli
 from imgforge.convert import Artifact, ArtifactFormat, Existing, convert_disk
 from imgforge.disk import Disk
 from imgforge.errors import BadInputError
+from imgforge.interruption import run_async
 from imgforge.launch import Launched, LaunchWish, launch
 from imgforge.machine import Accelerator
-from imgforge.places import machines_at_a_time, reserve
+from imgforge.places import machines_at_a_time
 from imgforge.progress import about, report
 from imgforge.recipe import ExpectPart, ImagePart, Layout, RecipeFile
-from imgforge.trial import Surroundings, Tested, Trial, pick_accelerator, try_disk
+from imgforge.suite import NO_TESTS, SuiteWish
+from imgforge.trial import (
+    MACHINE_BYTES,
+    Surroundings,
+    Tested,
+    Trial,
+    pick_accelerator,
+    try_disk,
+)
 from imgforge.trial_report import summarize
-
-# A machine of 512 MiB and what QEMU itself takes for it on TCG.
-_MACHINE_BYTES = 768 * 2**20
-# Other runs of this user may have all places, each for as long as a boot may take.
-_PLACE_LIMIT_S = 7200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class RunWish:
     formats: tuple[ArtifactFormat, ...] = ()
     surroundings: Surroundings = field(default_factory=Surroundings)
     locked: bool = False
+    tests: SuiteWish = NO_TESTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ def run(recipe_file: RecipeFile, *, wish: RunWish) -> list[RunResult]:
     A rejected layout is neither converted nor registered; the others go on.
     """
     disks = build(recipe_file, layouts=wish.layouts, out=wish.out, locked=wish.locked)
-    trials = [plan_trial(disk, surroundings=wish.surroundings) for disk in disks]
+    trials = [plan_trial(disk, surroundings=wish.surroundings, tests=wish.tests) for disk in disks]
     return [_finish(tested, formats=wish.formats) for tested in test(trials)]
 
 
@@ -63,6 +68,7 @@ def plan_trial(
     surroundings: Surroundings,
     folder: Path | None = None,
     expect: ExpectPart | None = None,
+    tests: SuiteWish = NO_TESTS,
 ) -> Trial:
     """Return the trial of a disk: in NAME.test beside it, expecting what its recipe does.
 
@@ -74,6 +80,7 @@ def plan_trial(
         folder=folder or disk.path.with_suffix(".test"),
         expect=expect or known,
         surroundings=surroundings,
+        tests=tests,
     )
 
 
@@ -84,19 +91,19 @@ def test(trials: Sequence[Trial]) -> list[Tested]:
     """
     accelerator = pick_accelerator(trials[0].surroundings.accelerator)
     report(f"accelerator: {accelerator.kind}, {accelerator.reason}")
-    results = asyncio.run(_test_all(trials, accelerator))
+    results = run_async(_test_all(trials, accelerator))
     summarize([tested.report for tested in results])
     return results
 
 
 async def _test_all(trials: Sequence[Trial], accelerator: Accelerator) -> list[Tested]:
-    turns = asyncio.Semaphore(machines_at_a_time(_MACHINE_BYTES))
+    turns = asyncio.Semaphore(machines_at_a_time(MACHINE_BYTES))
+    suite_turn = asyncio.Lock()
 
     async def test_one(trial: Trial) -> Tested:
         async with turns:
             with about(_name(trial.disk)):  # of this task alone
-                async with reserve(memory_bytes=_MACHINE_BYTES, limit_s=_PLACE_LIMIT_S):
-                    return await try_disk(trial, accelerator=accelerator)
+                return await try_disk(trial, accelerator=accelerator, turn=suite_turn)
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -38,14 +38,27 @@ from imgforge.machine import (
     start_machine,
 )
 from imgforge.metadata import Instance
+from imgforge.places import reserve
 from imgforge.progress import report, warn
 from imgforge.recipe import ExpectPart
-from imgforge.report import Report
+from imgforge.report import Report, TestEntry
+from imgforge.suite import (
+    NO_TESTS,
+    SuiteRun,
+    SuiteWish,
+    discard_tests,
+    judge_further,
+    run_tests,
+)
 from imgforge.trial_report import REPORT_FILE, discard_report, report_trial
 from imgforge.usage import in_use
 
 _VERDICT_FILE = "verdict.json"
 _INSTANCE_TYPE = T3_NANO
+MACHINE_BYTES = 768 * 2**20
+"""A machine of 512 MiB, and what QEMU itself takes for it on TCG."""
+# Other runs of this user may have all places, each for as long as a boot may take.
+_PLACE_LIMIT_S = 7200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +71,16 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A disk to be tried, where the evidence goes, and what is expected of the boot."""
+    """A disk to be tried, where the evidence goes, and what is expected of the boot.
+
+    `tests` come after a boot that was accepted.
+    """
 
     disk: Disk
     folder: Path
     expect: ExpectPart
     surroundings: Surroundings
+    tests: SuiteWish = NO_TESTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,33 +122,56 @@ def pick_accelerator(wish: AcceleratorWish) -> Accelerator:
         return choose_accelerator(wish, kernel=find_proof_kernel(cache), cache=cache)
 
 
-async def try_disk(trial: Trial, *, accelerator: Accelerator) -> Tested:
+async def try_disk(
+    trial: Trial, *, accelerator: Accelerator, turn: asyncio.Lock | None = None
+) -> Tested:
     """Boot a disk on a throw-away overlay, judge it, and leave the evidence in its folder.
 
     The folder gets console.raw, console.log, metadata.jsonl, qemu.argv, report.html, junit.xml
-    and, last, verdict.json.
+    and, last, verdict.json; of a trial with tests also pytest.log and the folder `tests`.
     A boot that the host itself ended is repeated once on TCG, unless KVM was asked for by name;
-    the verdict says so. A test that another run has going in the folder is waited for. Raises
+    the verdict says so. A test that another run has going in the folder is waited for. The tests
+    of trials that share a `turn` run one after the other: each takes all the host gives. Raises
     HostError where the host fails.
     """
     async with claimed(trial.folder, what="another test is running"):
         with scratch_folder(trial.folder) as scratch:
-            return await _try_claimed(trial, accelerator=accelerator, scratch=scratch)
+            record, verdict = await _try_boot(trial, accelerator=accelerator, scratch=scratch)
+        tests: tuple[TestEntry, ...] = ()
+        if verdict.accepted and trial.tests:
+            async with turn or asyncio.Lock():
+                tests = await run_tests(_suite_run(trial, record))
+        return await _conclude(trial, record, verdict, tests=tests)
 
 
-async def _try_claimed(trial: Trial, *, accelerator: Accelerator, scratch: Path) -> Tested:
+def _suite_run(trial: Trial, record: BootRecord) -> SuiteRun:
+    return SuiteRun(
+        wish=trial.tests,
+        disk=trial.disk,
+        folder=trial.folder,
+        expect=trial.expect,
+        accelerator=record.accelerator,
+        network=trial.surroundings.network,
+    )
+
+
+async def _try_boot(
+    trial: Trial, *, accelerator: Accelerator, scratch: Path
+) -> tuple[BootRecord, Verdict]:
     (trial.folder / _VERDICT_FILE).unlink(missing_ok=True)
     discard_report(trial.folder)
+    discard_tests(trial.folder)
     start = await asyncio.to_thread(find_start, trial.disk, scratch)
-    first, failure = await _boot_first(
-        trial, start, accelerator=accelerator, scratch=scratch / "first"
-    )
-    if first is not None and not (failure and _may_repeat(trial, accelerator)):
-        record = first
-    else:
-        warn(f"the host failed ({failure}); once more on TCG")
-        tcg = Accelerator(AcceleratorKind.TCG, "max", f"after KVM failed: {failure}")
-        record = await _boot(trial, start, accelerator=tcg, scratch=scratch / "second")
+    async with reserve(memory_bytes=MACHINE_BYTES, limit_s=_PLACE_LIMIT_S):
+        first, failure = await _boot_first(
+            trial, start, accelerator=accelerator, scratch=scratch / "first"
+        )
+        if first is not None and not (failure and _may_repeat(trial, accelerator)):
+            record = first
+        else:
+            warn(f"the host failed ({failure}); once more on TCG")
+            tcg = Accelerator(AcceleratorKind.TCG, "max", f"after KVM failed: {failure}")
+            record = await _boot(trial, start, accelerator=tcg, scratch=scratch / "second")
     after = await asyncio.to_thread(disk_sha256, trial.disk.path)
     verdict = judge(
         record,
@@ -143,6 +183,18 @@ async def _try_claimed(trial: Trial, *, accelerator: Accelerator, scratch: Path)
         lock_sha256=trial.disk.lock_sha256,
         created=datetime.now(UTC),
     ).model_copy(update={"host_failure": failure, "notes": start.notes})
+    report(verdict.reason)
+    return record, verdict
+
+
+async def _conclude(
+    trial: Trial, record: BootRecord, verdict: Verdict, *, tests: tuple[TestEntry, ...]
+) -> Tested:
+    """Leave the report and, last, the verdict on the boot and the tests after it."""
+    whole = verdict
+    if tests:
+        after = await asyncio.to_thread(disk_sha256, trial.disk.path)
+        whole = judge_further(verdict, tests, sha256_after=after)
     # In a thread: the consoles of other machines are read in this one.
     told = await asyncio.to_thread(
         report_trial,
@@ -151,10 +203,12 @@ async def _try_claimed(trial: Trial, *, accelerator: Accelerator, scratch: Path)
         verdict,
         folder=trial.folder,
         instance_type=_INSTANCE_TYPE.name,
+        tests=tests,
     )
-    write_verdict(trial.folder, verdict)
-    report(verdict.reason)
-    return Tested(trial.disk, verdict, trial.folder, record.console_lines, told)
+    write_verdict(trial.folder, whole)
+    if tests:
+        report(whole.reason)
+    return Tested(trial.disk, whole, trial.folder, record.console_lines, told)
 
 
 def new_instance(login: Login, *, image_id: str = "") -> Instance:

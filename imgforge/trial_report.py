@@ -11,6 +11,7 @@ from imgforge.report import (
     CommandEntry,
     DiskEntry,
     Report,
+    TestEntry,
     append_boot,
     append_summary,
     history_path,
@@ -33,9 +34,18 @@ def discard_report(folder: Path) -> None:
 
 
 def report_trial(
-    disk: Disk, record: BootRecord, verdict: Verdict, *, folder: Path, instance_type: str
+    disk: Disk,
+    record: BootRecord,
+    verdict: Verdict,
+    *,
+    folder: Path,
+    instance_type: str,
+    tests: Sequence[TestEntry] = (),
 ) -> Report:
-    """Write report.html and junit.xml into `folder`; add the boot to its recipe's history."""
+    """Write report.html and junit.xml into `folder`; add the boot to its recipe's history.
+
+    `verdict` is on the boot alone; `tests` are those that came after it.
+    """
     boot = read_boot(
         folder,
         name=disk.path.stem,
@@ -58,6 +68,7 @@ def report_trial(
             recipe=disk.recipe.name if disk.recipe else "",
             recipe_sha256=disk.recipe_sha256,
         ),
+        tests=tuple(tests),
         boots=(boot,),
         history=read_history(history) if history else (),
     )

@@ -1,6 +1,6 @@
 """What was seen becomes a verdict: stages, signs, checks."""
 
-from imgforge.acceptance.judge import host_failure, judge
+from imgforge.acceptance.judge import host_failure, judge, judge_tests
 from imgforge.acceptance.login import (
     Login,
     Visitor,
@@ -18,6 +18,7 @@ from imgforge.acceptance.verdict import (
     BootMethod,
     Check,
     DiskReport,
+    SkippedCheck,
     Verdict,
     read_verdict,
     write_verdict,
@@ -32,6 +33,7 @@ __all__ = [
     "LoginAttempt",
     "ObservedMachine",
     "SeenSign",
+    "SkippedCheck",
     "Stage",
     "StageName",
     "Verdict",
@@ -40,6 +42,7 @@ __all__ = [
     "explain",
     "host_failure",
     "judge",
+    "judge_tests",
     "new_login",
     "observe",
     "read_verdict",

@@ -19,6 +19,7 @@ from imgforge.acceptance.verdict import (
     Check,
     DiskReport,
     SignReport,
+    SkippedCheck,
     StageReport,
     Verdict,
 )
@@ -92,6 +93,41 @@ def judge(
         failed_stage=failed_stage,
         sign=None if sign is None else _report_sign(sign),
         created=created,
+    )
+
+
+def judge_tests(
+    verdict: Verdict,
+    *,
+    checks: tuple[Check, ...],
+    skipped: tuple[SkippedCheck, ...],
+    sha256_after: str,
+) -> Verdict:
+    """Return the verdict on an accepted boot whose disk was tested further.
+
+    It stays accepted where each of `checks` holds, and the disk is the same after them.
+    """
+    disk = verdict.disk.model_copy(update={"sha256_after": sha256_after})
+    unchanged = _disk_unchanged(disk)
+    of_boot = tuple(unchanged if check.id == unchanged.id else check for check in verdict.checks)
+    all_checks = (*of_boot, *checks)
+    failed = [check for check in all_checks if not check.passed]
+    if not verdict.accepted:
+        raise ValueError("only an accepted boot is tested further")
+    if failed:
+        reason = _reason_of_checks(failed, where="")
+    else:
+        began = verdict.reason.partition(", and all ")[0]
+        apart = f" ({len(skipped)} do not apply)" if skipped else ""
+        reason = f"{began}, and all {len(all_checks)} checks hold{apart}."
+    return verdict.model_copy(
+        update={
+            "accepted": not failed,
+            "reason": reason,
+            "disk": disk,
+            "checks": all_checks,
+            "skipped": (*verdict.skipped, *skipped),
+        }
     )
 
 
@@ -229,12 +265,16 @@ def _reason(
     if record.sign is not None:
         return f"Rejected{where}: {record.sign.meaning}: {_first_line(record.sign.text)}"
     if failed:
-        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        evidence = _first_line(failed[0].evidence)
-        return f"Rejected{where}: {failed[0].id} does not hold{others}: {evidence}"
+        return _reason_of_checks(failed, where=where)
     booted = next(stage for stage in record.stages if stage.name is StageName.SSH)
     seconds = "" if booted.seconds is None else f" {booted.seconds:.1f} s after power-on"
     return f"Accepted: logged in by SSH{seconds}, and all {count} checks hold."
+
+
+def _reason_of_checks(failed: list[Check], *, where: str) -> str:
+    others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    evidence = _first_line(failed[0].evidence)
+    return f"Rejected{where}: {failed[0].id} does not hold{others}: {evidence}"
 
 
 def _first_line(text: str) -> str:

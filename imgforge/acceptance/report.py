@@ -4,12 +4,13 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from imgforge.acceptance.verdict import Verdict
+from imgforge.acceptance.verdict import Check, Verdict
 
 LINES_BEFORE = 12
 LINES_AFTER = 2
 NARROWEST = 40
 _TEXT_CHARACTERS = 160
+_TESTS = ("suite:", "test:")
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
@@ -26,8 +27,10 @@ def explain(verdict: Verdict, console_lines: Sequence[str], *, width: int = 100)
         return verdict.reason
     width = max(width, NARROWEST)
     sign = verdict.sign
-    shown = around(console_lines, sign.text if sign is not None else "")
     failed = [check for check in verdict.checks if not check.passed and sign is None]
+    if failed and all(check.id.startswith(_TESTS) for check in failed):
+        return _explain_checks(verdict, failed, width)
+    shown = around(console_lines, sign.text if sign is not None else "")
     parts = [
         "The console around it:" if shown else "The console showed nothing.",
         *(_console_line(line, sign.text if sign is not None else "", width) for line in shown),
@@ -37,6 +40,12 @@ def explain(verdict: Verdict, console_lines: Sequence[str], *, width: int = 100)
     if sign is not None:
         parts.append(_fill(f"Sign {sign.id}. {sign.hint}".strip(), width))
     return "\n".join(parts)
+
+
+def _explain_checks(verdict: Verdict, failed: Sequence[Check], width: int) -> str:
+    """Return what ends the test of a disk that boots: its console says nothing of these checks."""
+    told = (_safe(f"does not hold: {check.id}: {check.evidence}", width) for check in failed)
+    return "\n".join([*told, _fill(verdict.reason, width)])
 
 
 def around(lines: Sequence[str], text: str) -> list[str]:

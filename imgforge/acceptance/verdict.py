@@ -35,6 +35,13 @@ class Check(_Part):
     evidence: str
 
 
+class SkippedCheck(_Part):
+    """A check that does not apply to the image, and what the image lacks for it."""
+
+    id: str
+    reason: str
+
+
 class StageReport(_Part):
     """A stage as verdict.json shows it.
 
@@ -77,6 +84,7 @@ class Verdict(_Part):
     `stages` lists those the boot method has: a direct boot has no firmware and bootloader.
     `host_failure` is set where an earlier boot of this disk was ended by the host's own failure
     and repeated; the verdict is on the repetition. `notes` are what would be different on EC2.
+    `skipped` are checks that do not apply; they are not among `checks`.
     """
 
     schema_version: Literal[1] = Field(default=VERDICT_SCHEMA, alias="schema")
@@ -95,6 +103,7 @@ class Verdict(_Part):
     sign: SignReport | None
     host_failure: str | None = None
     notes: tuple[str, ...] = ()
+    skipped: tuple[SkippedCheck, ...] = ()
     created: datetime
 
 

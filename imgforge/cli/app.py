@@ -54,6 +54,14 @@ AccelOption = Annotated[
 NetworkOption = Annotated[
     bool, typer.Option("--network", help="Let the guest reach this host's network.")
 ]
+SuiteOption = Annotated[
+    str,
+    typer.Option(
+        "--suite",
+        metavar="full|none|NAME,…",
+        help="Which built-in tests follow an accepted boot: all, none, or by name or group.",
+    ),
+]
 DEFAULT_OUT = Path("out")
 
 
@@ -134,7 +142,14 @@ def build_disks(
 @app.command("test")
 def boot_and_judge(
     disk: DiskArgument,
+    tests: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[TESTS]...", help="Your own pytest files or folders.", show_default=False
+        ),
+    ] = None,
     *,
+    suite: SuiteOption = "full",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="The evidence; else beside DISK.")
     ] = None,
@@ -145,22 +160,27 @@ def boot_and_judge(
     network: NetworkOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Boot a disk the way EC2 would, log in, and judge it.
+    """Boot a disk the way EC2 would, log in, test it, and judge it.
 
-    The disk is only read. Exit code 1 where it is rejected: the last lines name the stage that
-    failed and show the console around it.
+    After an accepted boot come the built-in suite and your own TESTS, each on a machine forked
+    from a frozen one; --suite none leaves it at the boot. The disk is only read. Exit code 1 where
+    it is rejected: the last lines name the stage that failed and show the console around it, or
+    the tests that failed.
     """
     from imgforge import pipeline
     from imgforge.disk import open_disk
+    from imgforge.suite import choose_tests
     from imgforge.trial import Surroundings
 
     expect = load_recipe(recipe).recipe.expect if recipe else None
+    wanted = choose_tests(suite, tests or ())
     with shown_progress(stderr_console()):
         trial = pipeline.plan_trial(
             open_disk(disk),
             surroundings=Surroundings(accelerator=accel, network=network),
             folder=out,
             expect=expect,
+            tests=wanted,
         )
         [tested] = pipeline.test([trial])
     if as_json:
@@ -292,6 +312,7 @@ def run(
     accel: AccelOption = AcceleratorWish.AUTO,
     network: NetworkOption = False,
     locked: LockedOption = False,
+    suite: SuiteOption = "none",
     as_json: JsonOption = False,
 ) -> int:
     """Build, boot, judge, convert and register each layout.
@@ -299,9 +320,11 @@ def run(
     An image that has the name already is deregistered in favour of the new one.
     """
     from imgforge import pipeline
+    from imgforge.suite import choose_tests
     from imgforge.trial import Surroundings
 
     loaded = load_recipe(recipe)
+    tests = choose_tests(suite)
     with shown_progress(stderr_console()):
         results = pipeline.run(
             loaded,
@@ -311,6 +334,7 @@ def run(
                 formats=tuple(to or ()),
                 surroundings=Surroundings(accelerator=accel, network=network),
                 locked=locked,
+                tests=tests,
             ),
         )
     if as_json:

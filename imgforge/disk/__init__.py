@@ -3,6 +3,7 @@
 from imgforge.disk.build import build_disk
 from imgforge.disk.difference import Difference, first_difference
 from imgforge.disk.disk import Disk
+from imgforge.disk.menu_parser import parse_menu
 from imgforge.disk.pvgrub import PvBoot, PvBootFailure, evaluate_pv_boot
 from imgforge.disk.record import disk_sha256, open_disk
 
@@ -16,4 +17,5 @@ __all__ = [
     "evaluate_pv_boot",
     "first_difference",
     "open_disk",
+    "parse_menu",
 ]

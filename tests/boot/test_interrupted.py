@@ -160,7 +160,7 @@ def check_test(
     sha256 = sha256_of(workshop)
     disk = copy_disk(workshop, room.out)
     verdict = disk.with_suffix(".test") / "verdict.json"
-    words = ("test", disk)
+    words = ("test", disk, "--suite", "none")
 
     def test() -> None:
         ended = room.run(*words, "--json")
@@ -230,7 +230,7 @@ def test_a_registration_that_is_interrupted_leaves_no_half_image_and_the_next_ma
 
 def test_an_impatient_second_interrupt_changes_nothing(workshop: Workshop, room: Room) -> None:
     disk = copy_disk(workshop, room.out)
-    with room.start("test", disk) as running:
+    with room.start("test", disk, "--suite", "none") as running:
         assert running.saw("boot: init")
         running.process.send_signal(signal.SIGINT)
         running.runs_for(0.02)

@@ -1,0 +1,302 @@
+"""The tests of an accepted boot: the built-in suite and the user's own, run by pytest beside us."""
+
+import ast
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imgforge import host
+from imgforge.acceptance import Check, SkippedCheck, Verdict, judge_tests
+from imgforge.command import Process, Setting, Streams, spawn
+from imgforge.disk import Disk
+from imgforge.errors import BadInputError, HostError
+from imgforge.machine import Accelerator
+from imgforge.progress import report, warn
+from imgforge.recipe import ExpectPart
+from imgforge.report import TestEntry, TestOutcome
+from imgforge.testing.evidence import evidence_folder
+from imgforge.testing.told import reason_of
+
+SUITE_PACKAGE = "imgforge.testing.suite"
+SIGN = "imgforge-test: "
+"""What a line on the stderr of a test run begins with that tells of a test."""
+TESTS_FOLDER = "tests"
+LOG_FILE = "pytest.log"
+_RESULTS_FILE = "results.json"
+_SUITE_FOLDER = Path(__file__).parent / "testing" / "suite"
+_LIMIT_S = 4 * 3600.0
+_REAP_LIMIT_S = 30.0
+_LOG_LINES = 12
+_NOT_MADE = frozenset({TestOutcome.SKIPPED, TestOutcome.QUARANTINED})
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteWish:
+    """The tests wanted: those of the suite by name, and files or folders of the user's own."""
+
+    names: tuple[str, ...] = ()
+    own: tuple[Path, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.names or self.own)
+
+
+NO_TESTS = SuiteWish()
+
+
+def suite_tests() -> dict[str, str]:
+    """Return the built-in tests: name as in a verdict, without "suite:" → how pytest names it."""
+    return {
+        _check_name(node.name): f"{SUITE_PACKAGE}.{path.stem}::{node.name}"
+        for path, node in _functions()
+    }
+
+
+def tests_with(fixture: str) -> frozenset[str]:
+    """Return the function names of the built-in tests that use a fixture."""
+    return frozenset(
+        node.name
+        for _, node in _functions()
+        if fixture in (argument.arg for argument in node.args.args)
+    )
+
+
+def _functions() -> Iterator[tuple[Path, ast.FunctionDef]]:
+    for path in sorted(_SUITE_FOLDER.glob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                yield path, node
+
+
+def choose_tests(wanted: str, own: Sequence[Path] = ()) -> SuiteWish:
+    """Return the wish that "full", "none" or names separated by commas stand for.
+
+    A name is a test's or that of a file of the suite ("login"). Raises BadInputError.
+    """
+    known = suite_tests()
+    for path in own:
+        if not path.exists():
+            raise BadInputError(f"Tests {path}: there is no such file or folder.")
+    if wanted in {"full", "none"}:
+        return SuiteWish(tuple(known) if wanted == "full" else (), tuple(own))
+    groups: dict[str, list[str]] = {}
+    for name, place in known.items():
+        groups.setdefault(place.partition("::")[0].rpartition(".test_")[2], []).append(name)
+    names: list[str] = []
+    for word in (word.strip() for word in wanted.split(",")):
+        if word not in known and word not in groups:
+            raise BadInputError(
+                f"Suite {word!r}: is no test, and no group of tests.",
+                hint=f"There are full, none; {', '.join(groups)}; {', '.join(known)}.",
+            )
+        names += groups.get(word, [word])
+    return SuiteWish(tuple(dict.fromkeys(names)), tuple(own))
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteRun:
+    """What is run, on what, and where its evidence goes."""
+
+    wish: SuiteWish
+    disk: Disk
+    folder: Path
+    expect: ExpectPart
+    accelerator: Accelerator
+    network: bool = False
+
+    @property
+    def tests_folder(self) -> Path:
+        """Where the evidence of the tests goes."""
+        return self.folder / TESTS_FOLDER
+
+    @property
+    def log(self) -> Path:
+        """What pytest said."""
+        return self.folder / LOG_FILE
+
+
+def pytest_arguments(run: SuiteRun, *, results: Path) -> list[str | Path]:
+    """Return the arguments of Python that run the tests.
+
+    The suite is named as a package, so that only the user's own tests decide which pytest.ini is
+    theirs; without any there is none.
+    """
+    known = suite_tests()
+    own = [path.absolute() for path in run.wish.own]
+    options: list[str | Path] = [
+        *("-m", "pytest", "-p", "imgforge.testing.results"),
+        *("-p", "no:cacheprovider", "-n", "auto", "-ra"),
+        *("--image", run.disk.path.absolute(), "--login-user", run.expect.login_user),
+        *("--accel", run.accelerator.kind.value),
+        *("--evidence", run.tests_folder.absolute(), "--results", results),
+    ]
+    if run.network:
+        options.append("--guest-network")
+    if not own:
+        options += ["-c", os.devnull, "--rootdir", _SUITE_FOLDER]
+    return [*options, *own, "--pyargs", *(known[name] for name in run.wish.names)]
+
+
+def discard_tests(folder: Path) -> None:
+    """Remove what earlier tests left in a trial's folder: it would look like these ones'."""
+    (folder / LOG_FILE).unlink(missing_ok=True)
+    tests = folder / TESTS_FOLDER
+    if tests.is_dir():
+        # What is none of ours stays, until tests are to be run there: then they refuse.
+        with suppress(BadInputError), evidence_folder(tests):
+            pass
+
+
+async def run_tests(run: SuiteRun) -> tuple[TestEntry, ...]:
+    """Run the tests of an image in a process of their own; return how each ended.
+
+    pytest.log gets what pytest said, `tests` the evidence. Raises HostError where the run came to
+    no end of its own, BadInputError where it found no test.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    results = run.folder.absolute() / _RESULTS_FILE
+    results.unlink(missing_ok=True)
+    arguments = pytest_arguments(run, results=results)
+    report(f"suite: {len(run.wish.names)} tests, {len(run.wish.own)} files or folders of your own")
+    context = copy_context()  # what it says is about the same disk, in whatever thread
+    with run.log.open("wb") as log:
+        process = spawn(
+            sys.executable,
+            arguments,
+            streams=Streams(stdout=log, on_stderr=lambda line: context.run(_tell, line)),
+            setting=Setting(environment=host.own_environment()),
+        )
+        try:
+            await _ended(process)
+            exit_code = process.wait(_REAP_LIMIT_S)
+        finally:
+            process.kill()
+    try:
+        return _read_results(run, results)
+    except FileNotFoundError:
+        raise _failed(run, process, exit_code) from None
+    finally:
+        results.unlink(missing_ok=True)
+
+
+def judge_further(verdict: Verdict, tests: Sequence[TestEntry], *, sha256_after: str) -> Verdict:
+    """Return the verdict on an accepted boot and the tests after it; the disk's digest after all.
+
+    Raises HostError where the harness failed and the image in no test: that is no verdict.
+    """
+    broken = [test for test in tests if test.outcome is TestOutcome.HARNESS]
+    if broken and all(test.outcome is not TestOutcome.IMAGE for test in tests):
+        raise HostError(
+            f"The harness failed in {broken[0].name}: {broken[0].failure.strip()}",
+            hint="It says nothing of the image; run it again.",
+        )
+    checks = tuple(_check(test) for test in tests if test.outcome not in _NOT_MADE)
+    skipped = tuple(
+        SkippedCheck(id=test.name, reason=test.reason)
+        for test in tests
+        if test.outcome in _NOT_MADE
+    )
+    return judge_tests(verdict, checks=checks, skipped=skipped, sha256_after=sha256_after)
+
+
+def _check(test: TestEntry) -> Check:
+    seconds = "" if test.seconds is None else f" in {test.seconds:.1f} s"
+    match test.outcome:
+        case TestOutcome.PASSED:
+            return Check(id=test.name, passed=True, evidence=f"passed{seconds}")
+        case TestOutcome.FLAKY:
+            return Check(id=test.name, passed=True, evidence=f"flaky: {test.reason}")
+        case TestOutcome.HARNESS:
+            evidence = f"not looked at, the harness failed: {test.failure}"
+            return Check(id=test.name, passed=False, evidence=evidence)
+        case _:
+            return Check(id=test.name, passed=False, evidence=_said(test.failure))
+
+
+def _said(failure: str) -> str:
+    """Return why a test failed: of a traceback, the lines that pytest marks with an E."""
+    marked = [line[1:].strip() for line in failure.splitlines() if line.startswith("E  ")]
+    told = "\n".join(marked).removeprefix("AssertionError: ")
+    return told or "\n".join(reason_of(failure)) or failure
+
+
+def _tell(line: str) -> None:
+    """Pass on what a test run says on its stderr: the end of a test, or a warning."""
+    line = line.rstrip("\n")
+    if line.startswith(SIGN):
+        entry = _entry(json.loads(line.removeprefix(SIGN)))
+        report(f"{entry.name}: {entry.outcome}{f' ({entry.reason})' if entry.reason else ''}")
+    elif line.strip():
+        warn(line)
+
+
+async def _ended(process: Process) -> None:
+    """Wait for a process's end without blocking the loop. Raises HostError after four hours."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        async with asyncio.timeout(_LIMIT_S):
+            await ended.wait()
+    except TimeoutError:
+        raise HostError(f"The suite did not end within {_LIMIT_S:g} s.") from None
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _read_results(run: SuiteRun, path: Path) -> tuple[TestEntry, ...]:
+    """Read the file that imgforge.testing.results writes."""
+    values = json.loads(path.read_bytes())
+    if values["not_collected"]:
+        raise BadInputError(
+            f"Tests: pytest cannot read them: {values['not_collected'][0]}",
+            hint=f"{run.log} has all that pytest said.",
+        )
+    entries = tuple(_entry(value) for value in values["tests"])
+    if not entries:
+        raise BadInputError(
+            "Tests: pytest found none.", hint=f"{run.log} has all that pytest said."
+        )
+    return entries
+
+
+def _entry(values: dict[str, Any]) -> TestEntry:
+    return TestEntry(
+        name=_check_id(values["nodeid"], Path(values["path"])),
+        outcome=TestOutcome(values["outcome"]),
+        seconds=values["seconds"],
+        failure=values["failure"],
+        reason=values["reason"],
+    )
+
+
+def _failed(run: SuiteRun, process: Process, exit_code: int) -> HostError:
+    lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+    lines += process.output()[1].decode(errors="replace").splitlines()[-_LOG_LINES:]
+    told = "".join(f"\n  {line}" for line in lines)
+    return HostError(
+        f"The suite came to no end of its own: pytest's exit code was {exit_code}.{told}",
+        hint=f"{run.log} has all it said. It says nothing of the image.",
+    )
+
+
+def _check_id(nodeid: str, path: Path) -> str:
+    """Return how a verdict names a test, from pytest's node id and the test's file."""
+    test = nodeid.rpartition("::")[2]
+    return f"suite:{_check_name(test)}" if path.parent == _SUITE_FOLDER else f"test:{nodeid}"
+
+
+def _check_name(function: str) -> str:
+    return function.removeprefix("test_").replace("_", "-")

@@ -1,0 +1,95 @@
+"""A pytest plugin for imgforge/suite.py: each test's end on stderr, and all of them in a file.
+
+Only `imgforge test` loads it (`-p imgforge.testing.results --results FILE`), beside the plugin
+whose conclusions it passes on.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from imgforge.files import appearing
+from imgforge.report import TestOutcome
+from imgforge.suite import SIGN, tests_with
+from imgforge.testing.outcome import Conclusion
+
+_STDERR = os.dup(2)  # pytest captures it from now on
+_TEXT_LIMIT = 100_000
+
+
+class _Concluding(Protocol):
+    def conclusions(self) -> dict[str, Conclusion]: ...
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    parser.addoption("--results", type=Path, help="imgforge's own: where the results go (JSON)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to collect, in the run's main process."""
+    if config.getoption("--results") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Collector(config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Let one worker run all tests of the machine that reboots, stops and starts."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    of_one_machine = tests_with("life")
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        # Not by xdist's own groups: 3.8 names them in a way that pytest 9.2 drops.
+        def _split_scope(self, nodeid: str) -> str:
+            return "life" if nodeid.rpartition("::")[2] in of_one_machine else nodeid
+
+    return Scheduling(config, log)
+
+
+class _Collector:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._not_collected: list[str] = []
+        self._broke = False
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._not_collected.append(f"{report.nodeid}: {report.longreprtext}"[:_TEXT_LIMIT])
+
+    def pytest_internalerror(self) -> None:
+        self._broke = True
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when in {"setup", "call"}:
+            return
+        told = self._result(report.nodeid, self._conclusions()[report.nodeid])
+        os.write(_STDERR, f"{SIGN}{json.dumps({**told, 'failure': ''})}\n".encode())
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if self._broke or (exitstatus == pytest.ExitCode.INTERRUPTED and not self._not_collected):
+            return
+        tests = [self._result(nodeid, ended) for nodeid, ended in self._conclusions().items()]
+        values = {"tests": tests, "not_collected": self._not_collected}
+        with appearing(self._config.getoption("--results")) as new:
+            new.write_text(json.dumps(values), encoding="utf-8")
+
+    def _conclusions(self) -> dict[str, Conclusion]:
+        plugin: _Concluding | None = self._config.pluginmanager.get_plugin("imgforge-run")
+        return plugin.conclusions() if plugin is not None else {}
+
+    def _result(self, nodeid: str, ended: Conclusion) -> dict[str, Any]:
+        path = self._config.rootpath / nodeid.partition("::")[0]
+        return {
+            "nodeid": nodeid,
+            "path": os.path.normpath(path),
+            "outcome": TestOutcome(ended.outcome).value,
+            "seconds": ended.seconds,
+            "failure": ended.failure[:_TEXT_LIMIT],
+            "reason": ended.reason,
+        }
