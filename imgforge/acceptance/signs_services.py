@@ -133,7 +133,10 @@ NETWORK: tuple[Sign, ...] = (
 )
 
 # cloud-init's url_helper counts the seconds; our service answers in the first.
-_CALLING = r"url_helper\.py\[\w+\]: Calling '.*' failed \[{seconds}/\d+s\]: .*169\.254\.169\.254"
+_CALLING = (
+    r"url_helper\.py\[\w+\]: Calling '.*' failed \[{seconds}/\d+s\]: "
+    r".*(?:169\.254\.169\.254|fd00:ec2::254)"
+)
 METADATA: tuple[Sign, ...] = tuple(
     Sign(
         id="metadata-unreachable",

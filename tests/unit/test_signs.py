@@ -140,7 +140,7 @@ FATAL_LINES = [
     ("imgforge-init: key: 169.254.169.254 gave none in 10 tries", "metadata-unreachable"),
     (
         "[  148.6] cloud-init[330]: 2026-11-23 09:10:17,714 - url_helper.py[WARNING]: Calling "
-        "'None' failed [66/120s]: request error [HTTPConnectionPool(host='169.254.169.254', "
+        "'None' failed [66/120s]: request error [HTTPConnectionPool(host='fd00:ec2::254', "
         "port=80): Max retries exceeded",
         "metadata-unreachable",
     ),
