@@ -11,6 +11,7 @@ import pytest
 from imgforge.errors import ImgforgeError
 from imgforge.progress import warn
 from imgforge.testing.evidence import new_folder
+from imgforge.testing.failure import HarnessError
 from imgforge.testing.frozen import first_boot_name
 from imgforge.testing.machine_files import (
     FAILURE_FILE,
@@ -99,7 +100,10 @@ def lend(
             "frozen": "" if plan.why_cold else first_boot_name(plan),
         }
     )
-    folder = new_folder(session.wish.evidence, name)
+    try:
+        folder = new_folder(session.wish.evidence, name)
+    except OSError as error:
+        raise HarnessError(f"Evidence of {name}: cannot be written: {error.strerror}.") from None
     again = _AGAIN.search(folder.name) if test else None
     if again:
         facts = facts.model_copy(update={"name": f"{name} (run {again[1]})"})

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imgforge.acceptance import Verdict
+from imgforge.errors import HostError
 from imgforge.files import appearing
 from imgforge.report import CommandEntry
 from imgforge.testing.shell import CommandRun
@@ -64,8 +65,11 @@ def read_facts(folder: Path) -> MachineFacts | None:
 
 
 def note_boot(folder: Path, verdict: Verdict) -> None:
-    """Add a boot that was watched from its power-on."""
-    _append(folder / BOOTS_FILE, verdict.model_dump_json(by_alias=True))
+    """Add a boot that was watched from its power-on. Raises HostError where it cannot be kept."""
+    try:
+        _append(folder / BOOTS_FILE, verdict.model_dump_json(by_alias=True))
+    except OSError as error:
+        raise HostError(f"Evidence {folder}: cannot be written: {error.strerror}.") from None
 
 
 def read_boots(folder: Path) -> tuple[Verdict, ...]:

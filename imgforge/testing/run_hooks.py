@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imgforge.progress import LOG
+from imgforge.progress import LOG, warn
 from imgforge.report import TestOutcome, visible
 from imgforge.testing.evidence import new_folder
 from imgforge.testing.lending import LOANS, Loan
@@ -24,7 +24,7 @@ from imgforge.testing.outcome import (
 )
 from imgforge.testing.plan import Image
 from imgforge.testing.quarantine import Quarantine, load_quarantine
-from imgforge.testing.run_report import REPORT_FILE, report_run
+from imgforge.testing.run_report import REPORT_FILE, report_run, tidy_after_workers
 from imgforge.testing.told import (
     Failure,
     FailureKind,
@@ -181,7 +181,8 @@ class RunHooks:
 
     def warnings(self) -> tuple[str, ...]:
         """Return what the harness warned of, in all processes."""
-        return read_warnings(self._evidence)
+        heard = (*read_warnings(self._evidence), *self._listener.texts)
+        return tuple(dict.fromkeys(heard))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -191,7 +192,11 @@ class RunHooks:
         ended = self.conclusions()
         if self.image is not None:
             notes = [*self.warnings(), *self.remarks()]
-            report_run(self.image, self._evidence, ended=ended, notes=notes)
+            try:
+                tidy_after_workers(self._evidence)
+                report_run(self.image, self._evidence, ended=ended, notes=notes)
+            except OSError as error:
+                warn(f"Report: cannot be written in {self._evidence}: {error.strerror}.")
         if session.exitstatus == pytest.ExitCode.TESTS_FAILED:
             session.exitstatus = exit_code(list(ended.values())) or session.exitstatus
 
@@ -287,8 +292,10 @@ class _WarningsListener(logging.Handler):
     def __init__(self, evidence: Path) -> None:
         super().__init__(logging.WARNING)
         self._evidence = evidence
+        self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one; a folder that cannot be written must not end a test."""
+        self.texts.append(record.getMessage())
         with suppress(OSError):
             note_warning(self._evidence, record.getMessage())

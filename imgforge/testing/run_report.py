@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from imgforge import host
+from imgforge.files import tidy
 from imgforge.progress import warn
 from imgforge.report import (
     CONSOLE_LOG,
@@ -85,6 +87,13 @@ def report_run(
     if history is not None:
         _remember(history, _cold_boots(machines, recipe_sha256=disk.recipe_sha256))
     return report
+
+
+def tidy_after_workers(evidence: Path) -> None:
+    """Remove what workers that were killed left half made."""
+    for folder in (*evidence.glob("*"), *(evidence / FIRST_BOOTS).glob("*")):
+        tidy(folder)
+    tidy(host.runtime_parent())
 
 
 def _machines(evidence: Path) -> Iterator[Seen]:
