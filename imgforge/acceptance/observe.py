@@ -38,6 +38,7 @@ REFUSED_RETRY_S = 1.5
 REFUSED_FOR_S = 8.0
 REFUSALS = 3
 COMMAND_LIMIT_S = 60.0
+KNOCK_AFTER_S = 15.0
 _SUPER_USER = "root"
 _EVENTS_AT_ONCE = 500
 
@@ -71,13 +72,20 @@ class ObservedMachine(Protocol):
 
 
 async def observe(
-    machine: ObservedMachine, *, expect: ExpectPart, login: Login, boot_method: str, by_bios: bool
+    machine: ObservedMachine,
+    *,
+    expect: ExpectPart,
+    login: Login,
+    boot_method: str,
+    by_bios: bool,
+    known_host_keys: tuple[str, ...] = (),
 ) -> BootRecord:
     """Watch `machine` until all that is expected was seen, a fatal sign, or a limit.
 
     It ends within 2 s of a fatal sign's appearance; `expect.boot_limit_s` bounds the time to the
     first login, and `expect.silence_limit_s` the time without any event until then. What comes
-    after the login has limits of its own. A machine started without its BIOS (`by_bios` False)
+    after the login has limits of its own. `known_host_keys` are those that an earlier boot of the
+    instance showed: cloud-init prints them once in its life. A machine started without its BIOS (`by_bios` False)
     has no firmware and bootloader stages. Keys and known_hosts are in the folder of `login`.
 
     Raises HostError where ssh is not there or the machine can no longer be heard; cancelled, it
@@ -88,7 +96,7 @@ async def observe(
         must_show=expect.console_must_show,
         must_not_show=expect.console_must_not_show,
     )
-    visit = _Visit(machine=machine, watch=watch, expect=expect, login=login)
+    visit = _Visit(machine, watch, expect, login, known_host_keys)
     tasks = [asyncio.create_task(part) for part in (visit.read(), visit.guard(), visit.pay())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -112,7 +120,7 @@ def _record(visit: "_Visit", *, boot_method: str) -> BootRecord:
         logins=tuple(visit.logins.values()),
         commands=tuple(visit.commands),
         requests=tuple(watch.requests),
-        host_keys=watch.host_keys,
+        host_keys=visit.host_keys,
         must_show=watch.must_show,
         must_not_show=watch.must_not_show,
         console_lines=watch.console_lines,
@@ -141,6 +149,7 @@ class _Visit:
     watch: Watch
     expect: ExpectPart
     login: Login
+    known_host_keys: tuple[str, ...] = ()
     sign: SeenSign | None = None
     logins: dict[LoginId, LoginAttempt] = field(default_factory=dict)
     commands: list[CommandResult] = field(default_factory=list)
@@ -160,7 +169,7 @@ class _Visit:
             self._tell_progress()
             if self.watch.settles_at_s != before:
                 self._changed.set()
-            if self.watch.host_keys:
+            if self._may_knock():
                 self._has_host_keys.set()
             if self.is_in:
                 self._see_whether_all_shows()
@@ -185,9 +194,21 @@ class _Visit:
                 await asyncio.wait_for(self._changed.wait(), max(0.01, self._deadline() - now))
             self._changed.clear()
 
+    @property
+    def host_keys(self) -> tuple[str, ...]:
+        """The keys to trust: what this boot shows goes before what an earlier one did."""
+        return self.watch.host_keys or self.known_host_keys
+
+    def _may_knock(self) -> bool:
+        started = bool(self.known_host_keys) and self.watch.stages.has_reached(StageName.INIT)
+        return started or bool(self.watch.host_keys)
+
     async def pay(self) -> None:
         """Log in once the host keys are known; then look at all that a login can show."""
-        await self._has_host_keys.wait()
+        # A quiet system that shows nothing of its start is knocked at after a while.
+        limit_s = KNOCK_AFTER_S if self.known_host_keys else None
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._has_host_keys.wait(), limit_s)
         visitor = Visitor(self.login, self.machine.ssh_port)
         if not await self._log_in(visitor):
             return
@@ -214,7 +235,7 @@ class _Visit:
         )
         heard = Heard(
             self.watch.last_said,
-            has_host_keys=bool(self.watch.host_keys),
+            has_host_keys=bool(self.host_keys),
             fetched=self.watch.key_fetched_at_s is not None,
             waits_for_kernel=self.watch.stages.waits_for_kernel,
         )
@@ -248,7 +269,7 @@ class _Visit:
         retry_s = FIRST_RETRY_S
         self.logins[LoginId.OWNER] = unanswered(self.login.user, at_s=self.machine.elapsed_s)
         while True:
-            trust_host(self.login, keys=self.watch.host_keys, port=self.machine.ssh_port)
+            trust_host(self.login, keys=self.host_keys, port=self.machine.ssh_port)
             attempt = await visitor.log_in(at_s=self.machine.elapsed_s)
             now = self.machine.elapsed_s
             self.logins[LoginId.OWNER] = attempt

@@ -191,6 +191,7 @@ class LiveInstance:
                 login=self.login,
                 boot_method=method,
                 by_bios=method is BootMethod.BIOS,
+                known_host_keys=self.host_keys,
             )
         except HostError as error:
             raise HarnessError(str(error), hint=error.hint) from error
