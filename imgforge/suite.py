@@ -59,7 +59,7 @@ def suite_tests() -> dict[str, str]:
     }
 
 
-def tests_with(fixture: str) -> frozenset[str]:
+def functions_using(fixture: str) -> frozenset[str]:
     """Return the function names of the built-in tests that use a fixture."""
     return frozenset(
         node.name

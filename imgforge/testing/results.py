@@ -13,7 +13,7 @@ import pytest
 
 from imgforge.files import appearing
 from imgforge.report import TestOutcome
-from imgforge.suite import SIGN, tests_with
+from imgforge.suite import SIGN, functions_using
 from imgforge.testing.outcome import Conclusion
 
 _STDERR = os.dup(2)  # pytest captures it from now on
@@ -40,7 +40,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """Let one worker run all tests of the machine that reboots, stops and starts."""
     from xdist.scheduler import LoadScopeScheduling
 
-    of_one_machine = tests_with("life")
+    of_one_machine = functions_using("life")
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         # Not by xdist's own groups: 3.8 names them in a way that pytest 9.2 drops.

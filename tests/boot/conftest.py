@@ -15,7 +15,7 @@ from imgforge.files import locked_folder
 from tests.boot.command_line import Ended, Room
 from tests.boot.wrong_guest import write_overlay
 
-_GUEST = Path(__file__).parents[2] / "guest"
+GUEST = Path(__file__).parents[2] / "guest"
 _FROM_CACHE = ("accelerator", "apt", "locks", "packages")
 
 
@@ -60,9 +60,9 @@ class Workshop:
     ) -> Path:
         """Write a recipe for a guest that goes wrong in this way, and its lock."""
         text = self.recipe.read_text(encoding="utf-8")
-        overlays = f'"{_GUEST}/overlays/minimal", "{self.folder}/overlay"'
+        overlays = f'"{GUEST}/overlays/minimal", "{self.folder}/overlay"'
         replaced = {
-            f'"{_GUEST}/overlays/minimal"': overlays,
+            f'"{GUEST}/overlays/minimal"': overlays,
             "panic=-1": f"panic=-1 imgforge.wrong={wrong or 'nothing'}",
             "boot_limit_s = 300\nsilence_limit_s = 90\n": "boot_limit_s = 200\n" + expect,
             **(changes or {}),
@@ -87,11 +87,11 @@ class Workshop:
 
 def _make(workshop: Workshop, room: Room) -> None:
     workshop.link_cache(workshop.cache)
-    write_overlay(workshop.folder / "overlay", guest=_GUEST)
-    recipe = (_GUEST / "recipes/minimal.toml").read_text(encoding="utf-8")
-    recipe = recipe.replace('"../', f'"{_GUEST}/')
+    write_overlay(workshop.folder / "overlay", guest=GUEST)
+    recipe = (GUEST / "recipes/minimal.toml").read_text(encoding="utf-8")
+    recipe = recipe.replace('"../', f'"{GUEST}/')
     workshop.recipe.write_text(recipe, encoding="utf-8")
-    lock = _GUEST / "recipes/minimal.toml.lock"
+    lock = GUEST / "recipes/minimal.toml.lock"
     if lock.exists():
         shutil.copy(lock, workshop.folder)
     words = ("run", workshop.recipe, "--layout", "pv", "--out", workshop.disk.parent)

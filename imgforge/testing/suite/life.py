@@ -124,7 +124,7 @@ def look(machine: Machine) -> Facts:
         host_keys="" if told["host_keys"].startswith(_NO_KEYS) else told["host_keys"],
         kept=told["kept"],
         runs=int(told["runs"] or 0),
-        owner=machine.ssh.succeed("id -un").strip(),
+        owner=machine.ssh.run("id -un").stdout.strip(),
         ephemeral=point,
         ephemeral_kept=machine.run(f"cat {point}/imgforge-suite").stdout.strip() if point else "",
         clock_off_s=off_s,

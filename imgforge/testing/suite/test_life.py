@@ -9,7 +9,7 @@ from imgforge.testing.suite.test_volumes import require_ephemeral
 def test_survives_a_reboot(life: Life) -> None:
     before, after = life.born, life.rebooted
     assert after.boot_id != before.boot_id, "it did not reboot"
-    assert after.owner == life.machine.login_user
+    assert after.owner == life.machine.login_user, f"SSH logged in {after.owner!r}"
     assert after.kept == "before", "what was written before the reboot is lost"
     assert after.host_keys == before.host_keys, "the reboot changed the host keys"
     assert after.machine_id == before.machine_id, "the reboot changed /etc/machine-id"
@@ -25,7 +25,7 @@ def test_instance_store_is_kept_by_a_reboot(life: Life) -> None:
 def test_survives_a_stop_and_start(life: Life) -> None:
     before, after = life.rebooted, life.restarted
     assert after.boot_id != before.boot_id, "it did not stop"
-    assert after.owner == life.machine.login_user
+    assert after.owner == life.machine.login_user, f"SSH logged in {after.owner!r}"
     assert after.kept == "before", "what was written before the stop is lost"
     assert after.host_keys == before.host_keys, "the stop and start changed the host keys"
     assert after.machine_id == before.machine_id, "the stop and start changed /etc/machine-id"
@@ -33,7 +33,8 @@ def test_survives_a_stop_and_start(life: Life) -> None:
 
 def test_blank_instance_store_is_mounted_after_a_stop(life: Life) -> None:
     require_ephemeral(life.machine)
-    assert life.restarted.ephemeral == life.born.ephemeral, "ephemeral0 is not mounted again"
+    assert life.restarted.ephemeral, "ephemeral0 is not mounted after the stop and start"
+    assert life.restarted.ephemeral == life.born.ephemeral
     assert not life.restarted.ephemeral_kept
 
 
