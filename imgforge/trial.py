@@ -17,13 +17,16 @@ from imgforge.acceptance import (
     discard_login,
     host_failure,
     judge,
+    never_ticked,
     new_login,
     observe,
     record_unbootable,
+    starvation,
     write_verdict,
 )
 from imgforge.claim import claimed
 from imgforge.disk import Disk, PvBootFailure, disk_sha256, evaluate_pv_boot
+from imgforge.errors import HostError
 from imgforge.files import scratch_folder
 from imgforge.machine import (
     T3_NANO,
@@ -163,15 +166,7 @@ async def _try_boot(
     discard_tests(trial.folder)
     start = await asyncio.to_thread(find_start, trial.disk, scratch)
     async with reserve(memory_bytes=MACHINE_BYTES, limit_s=_PLACE_LIMIT_S):
-        first, failure = await _boot_first(
-            trial, start, accelerator=accelerator, scratch=scratch / "first"
-        )
-        if first is not None and not (failure and _may_repeat(trial, accelerator)):
-            record = first
-        else:
-            warn(f"the host failed ({failure}); once more on TCG")
-            tcg = Accelerator(AcceleratorKind.TCG, "max", f"after KVM failed: {failure}")
-            record = await _boot(trial, start, accelerator=tcg, scratch=scratch / "second")
+        record, failure = await _boot_twice(trial, start, accelerator=accelerator, scratch=scratch)
     after = await asyncio.to_thread(disk_sha256, trial.disk.path)
     verdict = judge(
         record,
@@ -218,6 +213,29 @@ def new_instance(login: Login, *, image_id: str = "") -> Instance:
         image_id=image_id or f"ami-{secrets.token_hex(9)[:17]}",
         public_keys={"imgforge": login.public_key},
     )
+
+
+async def _boot_twice(
+    trial: Trial, start: Start, *, accelerator: Accelerator, scratch: Path
+) -> tuple[BootRecord, str | None]:
+    """Boot, and once more where it may have been the host that ended the first; tell how."""
+    first, failure = await _boot_first(
+        trial, start, accelerator=accelerator, scratch=scratch / "first"
+    )
+    if first is None or (failure and _may_repeat(trial, accelerator)):
+        warn(f"the host failed ({failure}); once more on TCG")
+        tcg = Accelerator(AcceleratorKind.TCG, "max", f"after KVM failed: {failure}")
+        return await _boot(trial, start, accelerator=tcg, scratch=scratch / "second"), failure
+    if failure or not (failure := starvation(first)):
+        return first, failure
+    warn(f"{failure}; once more")
+    second = await _boot(trial, start, accelerator=accelerator, scratch=scratch / "second")
+    if never_ticked(second):
+        raise HostError(
+            f"The machine was started twice, and {failure}.",
+            hint="Run it again with less going on beside it, or with --accel kvm.",
+        )
+    return second, failure
 
 
 async def _boot_first(

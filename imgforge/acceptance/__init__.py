@@ -13,6 +13,7 @@ from imgforge.acceptance.login import (
 from imgforge.acceptance.observe import ObservedMachine, observe
 from imgforge.acceptance.record import BootRecord, LoginAttempt, SeenSign, Stage, StageName
 from imgforge.acceptance.report import explain
+from imgforge.acceptance.starvation import never_ticked, starvation
 from imgforge.acceptance.unbootable import record_unbootable
 from imgforge.acceptance.verdict import (
     BootMethod,
@@ -43,12 +44,14 @@ __all__ = [
     "host_failure",
     "judge",
     "judge_tests",
+    "never_ticked",
     "new_login",
     "observe",
     "read_verdict",
     "record_unbootable",
     "ssh_arguments",
     "ssh_line",
+    "starvation",
     "trust_host",
     "write_verdict",
 ]

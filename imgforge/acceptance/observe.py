@@ -84,9 +84,10 @@ async def observe(
 
     It ends within 2 s of a fatal sign's appearance; `expect.boot_limit_s` bounds the time to the
     first login, and `expect.silence_limit_s` the time without any event until then. What comes
-    after the login has limits of its own. `known_host_keys` are those that an earlier boot of the
-    instance showed: cloud-init prints them once in its life. A machine started without its BIOS (`by_bios` False)
+    after the login has limits of its own. A machine started without its BIOS (`by_bios` False)
     has no firmware and bootloader stages. Keys and known_hosts are in the folder of `login`.
+    `known_host_keys` are those that an earlier boot of the instance showed: cloud-init prints them
+    once in its life.
 
     Raises HostError where ssh is not there or the machine can no longer be heard; cancelled, it
     leaves no ssh behind.

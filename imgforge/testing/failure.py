@@ -9,3 +9,7 @@ class ImageFailure(AssertionError):  # noqa: N818  (a failed test, not an error)
 
 class HarnessError(HostError):
     """The host or imgforge failed; it says nothing of the image. pytest ends with 3."""
+
+
+class StarvedError(HarnessError):
+    """A busy host gave a machine too little time to boot: worth a second try."""

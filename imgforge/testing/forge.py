@@ -14,7 +14,7 @@ from imgforge.machine import T2_MICRO
 from imgforge.places import reserve
 from imgforge.progress import report, warn
 from imgforge.report import SCREENSHOT
-from imgforge.testing.failure import HarnessError, ImageFailure
+from imgforge.testing.failure import HarnessError, ImageFailure, StarvedError
 from imgforge.testing.frozen import (
     EVIDENCE,
     MEMORY_FILE,
@@ -124,6 +124,20 @@ class Forge:
         if told.is_file():
             raise ImageFailure(told.read_text(encoding="utf-8"))
         report(f"{name}: first boot, to be frozen for the tests")
+        try:
+            await self._freeze(plan, told)
+        except StarvedError as error:
+            warn(f"{name}: {error} Once more")
+            await self._freeze(plan, told)
+        await asyncio.to_thread(make_room, frozen_folder(plan).parent)
+        made = await asyncio.to_thread(load_frozen, plan)
+        if made is None:
+            raise HarnessError(f"Frozen machine of {name}: somebody removed it from the cache.")
+        return made
+
+    async def _freeze(self, plan: Plan, told: Path) -> None:
+        """Freeze a plan's machine; `told` is the file for the failure of its boot."""
+        name = plan.image.disk.path.name
         with new_frozen(plan) as new:
             facts = new_facts(f"first boot of {name}, {plan.profile.name}")
             try:
@@ -134,11 +148,6 @@ class Forge:
                     text.write_text(str(failure), encoding="utf-8", errors="replace")
                 raise
             _keep_first_boot(new, told.parent, plan=plan, facts=facts)
-        await asyncio.to_thread(make_room, frozen_folder(plan).parent)
-        made = await asyncio.to_thread(load_frozen, plan)
-        if made is None:
-            raise HarnessError(f"Frozen machine of {name}: somebody removed it from the cache.")
-        return made
 
 
 @asynccontextmanager
@@ -157,7 +166,16 @@ def machine_bytes(plan: Plan) -> int:
 async def boot_cold(stack: AsyncExitStack, plan: Plan, place: Place) -> LiveInstance:
     """Return an instance that was booted, or only powered on where its plan says so."""
     live = await stack.enter_async_context(launch(plan, place))
-    if plan.start is not Start.POWER_ON:
+    if plan.start is Start.POWER_ON:
+        return live
+    try:
+        await live.boot()
+    except StarvedError as error:
+        warn(f"{plan.image.disk.path.name}: {error} Once more")
+        await live.power_cut()
+        again = Place(place.evidence, place.scratch / "again")
+        again.scratch.mkdir()
+        live = await stack.enter_async_context(launch(plan, again))
         await live.boot()
     return live
 

@@ -22,6 +22,7 @@ from imgforge.acceptance import (
     new_login,
     observe,
     record_unbootable,
+    starvation,
     trust_host,
 )
 from imgforge.errors import HostError
@@ -38,7 +39,7 @@ from imgforge.machine import (
 )
 from imgforge.metadata import Instance
 from imgforge.report import SCREENSHOT
-from imgforge.testing.failure import HarnessError, ImageFailure
+from imgforge.testing.failure import HarnessError, ImageFailure, StarvedError
 from imgforge.testing.frozen import LOGIN_FOLDER, Frozen, copy_evidence, shown_lines
 from imgforge.testing.machine_files import note_boot
 from imgforge.testing.plan import Image, Plan
@@ -205,6 +206,8 @@ class LiveInstance:
         channel = witness.machine.channel
         self.has_agent = await channel.heard(_HELLO_LIMIT_S if record.sign is None else 0.1)
         is_in = any(attempt.let_in for attempt in record.logins)
+        if starved := starvation(record):
+            raise StarvedError(f"Machine: {starved}. {verdict.reason}")
         if not is_in and (not self.has_agent or witness.ended is not None):
             with suppress(HostError):  # it may have ended
                 await witness.machine.save_screen(self.place.evidence / SCREENSHOT)

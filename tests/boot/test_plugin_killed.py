@@ -91,7 +91,7 @@ def test_a_worker_that_is_killed_takes_its_machine_along_and_the_run_tells_it(
         write_tests(room, sleeps=False)  # of no effect on those that have begun
         os.kill(machines[1], signal.SIGKILL)
         ended = running.wait()
-    assert ended.exit_code == 1, ended.stdout
+    assert ended.exit_code == 3, ended.stdout
     assert "crashed" in ended.stdout
     assert "HARNESS" in ended.stdout
     assert "2 passed" in ended.stdout
@@ -128,19 +128,12 @@ def test_a_disk_full_under_a_machine_is_the_hosts_failure(workshop: Workshop, ro
     )
     place = room.folder / "evidence"
     plain: list[str | Path] = ["-q", "-p", "no:cacheprovider", "--rootdir", folder]
-    arguments: list[str | Path] = [
-        *plain,
-        "--image",
-        workshop.disk,
-        "--evidence",
-        place / "e",
-        folder,
-    ]
+    image = ["--image", str(workshop.disk), "--evidence", str(place / "e")]
     before = on_small_disk("3m", place)
     attempt = [*on_small_disk("64k", room.folder / "probe"), "true"]
     if subprocess.run(attempt, capture_output=True, check=False).returncode:
         pytest.skip("unprivileged user and mount namespaces are missing here")
-    with room.start(*arguments, before=before, module="pytest") as running:
+    with room.start(*plain, *image, folder, before=before, module="pytest") as running:
         ended = running.wait()
     assert ended.exit_code == 3, ended.stdout + ended.stderr
     assert "HARNESS" in ended.stdout
