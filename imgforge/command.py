@@ -137,6 +137,11 @@ class Process:
         with contextlib.suppress(ChildProcessError):  # an interrupted wait() had reaped it
             self.wait()
 
+    def interrupt(self) -> None:
+        """Ask it and its process group to end, as Ctrl-C does, without waiting."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGINT)
+
     def end_family(self) -> None:
         """End what is left of its process group, itself included, without waiting."""
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -33,6 +33,7 @@ _RESULTS_FILE = "results.json"
 _SUITE_FOLDER = Path(__file__).parent / "testing" / "suite"
 _LIMIT_S = 4 * 3600.0
 _REAP_LIMIT_S = 30.0
+_CLEAN_LIMIT_S = 15.0
 _LOG_LINES = 12
 _NOT_MADE = frozenset({TestOutcome.SKIPPED, TestOutcome.QUARANTINED})
 
@@ -133,14 +134,15 @@ def pytest_arguments(run: SuiteRun, *, results: Path) -> list[str | Path]:
     options: list[str | Path] = [
         *("-m", "pytest", "-p", "imgforge.testing.results"),
         *("-p", "no:cacheprovider", "-n", "auto", "-ra"),
-        *("--image", run.disk.path.absolute(), "--login-user", run.expect.login_user),
-        *("--accel", run.accelerator.kind.value),
-        *("--evidence", run.tests_folder.absolute(), "--results", results),
+        # In one word each: pytest takes other words that are paths for tests of ours.
+        *(f"--image={run.disk.path.absolute()}", f"--login-user={run.expect.login_user}"),
+        f"--accel={run.accelerator.kind.value}",
+        *(f"--evidence={run.tests_folder.absolute()}", f"--results={results}"),
     ]
     if run.network:
         options.append("--guest-network")
     if not own:
-        options += ["-c", os.devnull, "--rootdir", _SUITE_FOLDER]
+        options += ["-c", os.devnull, f"--rootdir={_SUITE_FOLDER}"]
     return [*options, *own, "--pyargs", *(known[name] for name in run.wish.names)]
 
 
@@ -176,6 +178,11 @@ async def run_tests(run: SuiteRun) -> tuple[TestEntry, ...]:
         try:
             await _ended(process)
             exit_code = process.wait(_REAP_LIMIT_S)
+        except BaseException:
+            process.interrupt()
+            with suppress(HostError):  # it takes away what its machines wrote
+                await _ended(process, limit_s=_CLEAN_LIMIT_S)
+            raise
         finally:
             process.kill()
     try:
@@ -237,8 +244,8 @@ def _tell(line: str) -> None:
         warn(line)
 
 
-async def _ended(process: Process) -> None:
-    """Wait for a process's end without blocking the loop. Raises HostError after four hours."""
+async def _ended(process: Process, *, limit_s: float = _LIMIT_S) -> None:
+    """Wait for a process's end without blocking the loop. Raises HostError after `limit_s`."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
@@ -247,10 +254,10 @@ async def _ended(process: Process) -> None:
     loop = asyncio.get_running_loop()
     loop.add_reader(descriptor, ended.set)
     try:
-        async with asyncio.timeout(_LIMIT_S):
+        async with asyncio.timeout(limit_s):
             await ended.wait()
     except TimeoutError:
-        raise HostError(f"The suite did not end within {_LIMIT_S:g} s.") from None
+        raise HostError(f"The suite did not end within {limit_s:g} s.") from None
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)

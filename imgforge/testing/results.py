@@ -6,6 +6,7 @@ whose conclusions it passes on.
 
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from imgforge.testing.outcome import Conclusion
 
 _STDERR = os.dup(2)  # pytest captures it from now on
 _TEXT_LIMIT = 100_000
+_PATH = "imgforge_path"
 
 
 class _Concluding(Protocol):
@@ -33,6 +35,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Begin to collect, in the run's main process."""
     if config.getoption("--results") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Collector(config))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note a test's file: the name of one outside of pytest's rootdir does not tell it."""
+    report = yield
+    setattr(report, _PATH, str(item.path))
+    return report
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -55,6 +67,7 @@ class _Collector:
         self._config = config
         self._not_collected: list[str] = []
         self._broke = False
+        self._paths: dict[str, str] = {}
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -65,6 +78,7 @@ class _Collector:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._paths.setdefault(report.nodeid, getattr(report, _PATH, ""))
         if report.when in {"setup", "call"}:
             return
         told = self._result(report.nodeid, self._conclusions()[report.nodeid])
@@ -84,10 +98,9 @@ class _Collector:
         return plugin.conclusions() if plugin is not None else {}
 
     def _result(self, nodeid: str, ended: Conclusion) -> dict[str, Any]:
-        path = self._config.rootpath / nodeid.partition("::")[0]
         return {
             "nodeid": nodeid,
-            "path": os.path.normpath(path),
+            "path": self._paths.get(nodeid, ""),
             "outcome": TestOutcome(ended.outcome).value,
             "seconds": ended.seconds,
             "failure": ended.failure[:_TEXT_LIMIT],
