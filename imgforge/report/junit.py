@@ -77,15 +77,15 @@ def _test_case(test: TestEntry) -> ET.Element:
     case = _case(name, group=group, seconds=test.seconds)
     match test.outcome:
         case TestOutcome.IMAGE:
-            _tell(case, "failure", message=test.failure, text=test.failure)
+            _tell(case, "failure", message=test.why or test.failure, text=test.failure)
         case TestOutcome.HARNESS:
-            _tell(case, "error", message=test.failure, text=test.failure)
+            _tell(case, "error", message=test.why or test.failure, text=test.failure)
         case TestOutcome.SKIPPED:
             _tell(case, "skipped", message=test.reason)
         case TestOutcome.QUARANTINED:
             _tell(case, "skipped", message=f"quarantined: {test.reason}", text=test.failure)
         case TestOutcome.FLAKY:
-            _tell(case, "flakyFailure", message=test.failure, text=test.failure)
+            _tell(case, "flakyFailure", message=test.why or test.failure, text=test.failure)
         case TestOutcome.PASSED:
             pass
     return case

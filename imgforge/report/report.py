@@ -178,9 +178,9 @@ class BootEntry:
 class TestEntry:
     """One test and how it ended.
 
-    `failure` is the text of its failure; for a FLAKY one, that of the run that failed. `reason`
-    is why it was skipped or quarantined, and until when. `replay` is the command line that starts
-    its machine again.
+    `failure` is the text of its failure; for a FLAKY one, that of the run that failed; `why` is
+    the same in a line, "" where its first line says it. `reason` is why it was skipped or
+    quarantined, and until when. `replay` is the command line that starts its machine again.
     """
 
     __test__ = False
@@ -189,6 +189,7 @@ class TestEntry:
     outcome: TestOutcome
     seconds: float | None = None
     failure: str = ""
+    why: str = ""
     reason: str = ""
     replay: str = ""
 

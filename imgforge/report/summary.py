@@ -74,7 +74,7 @@ def _test_rows(tests: Sequence[TestEntry]) -> Iterator[tuple[str, ...]]:
         for test in tests:
             if test.outcome is outcome:
                 seconds = "" if test.seconds is None else f"{test.seconds:.1f}"
-                why = test.reason or test.failure
+                why = test.reason or test.why or test.failure
                 yield f"{_TEST_MARK[outcome]} {outcome}", _code(test.name), seconds, _code(why)
 
 

@@ -144,7 +144,9 @@ class RunHooks:
         if told_for != report.nodeid:
             text = shortened(failure.text, told_for=told_for)
             failure = Failure(failure.kind, text, failure.spots)
-        report.longrepr = Told(failure, root=self._config.rootpath)  # type: ignore[assignment]
+        place = (report.location[0], (report.location[1] or 0) + 1)
+        told = Told(failure, root=self._config.rootpath, place=place)
+        report.longrepr = told  # type: ignore[assignment]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(

@@ -34,7 +34,7 @@ from imgforge.testing.outcome import Conclusion
 from imgforge.testing.plan import Image
 from imgforge.testing.replay import REPLAY_FOLDER
 from imgforge.testing.session import FIRST_BOOTS
-from imgforge.testing.told import replay_line, shortened
+from imgforge.testing.told import reason_of, replay_line, shortened
 from imgforge.trial_report import summarize
 
 REPORT_FILE = "report.html"
@@ -123,6 +123,7 @@ def _tests(ended: Mapping[str, Conclusion], machines: Sequence[Seen]) -> Iterato
             outcome=conclusion.outcome,
             seconds=conclusion.seconds,
             failure=text if first == name else shortened(text, told_for=first),
+            why=" ".join(reason_of(text)[:2]),
             reason=conclusion.reason,
             replay=replay_line(kept[-1]) if kept and text else "",
         )

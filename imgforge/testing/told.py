@@ -186,10 +186,13 @@ class _Crash:
 
 
 class Told:
-    """A failure as pytest shows one: what TestReport.longrepr needs of it."""
+    """A failure as pytest shows one: what TestReport.longrepr needs of it.
 
-    def __init__(self, failure: Failure, *, root: Path) -> None:
-        last = failure.spots[-1] if failure.spots else Spot("", 0, "", "")
+    `place` is the file and line of the test, told where no line of it led to the failure.
+    """
+
+    def __init__(self, failure: Failure, *, root: Path, place: tuple[str, int] = ("", 0)) -> None:
+        last = failure.spots[-1] if failure.spots else Spot(*place, "", "")
         message = visible(" ".join(reason_of(failure.text)[:2]))
         self.reprcrash = _Crash(near(last.path, root), last.line, message)
         self._spots = [
