@@ -145,7 +145,7 @@ def boot_and_judge(
     tests: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[TESTS]...", help="Your own pytest files or folders.", show_default=False
+            metavar="TESTS", help="Your own pytest files or folders.", show_default=False
         ),
     ] = None,
     *,
