@@ -21,7 +21,8 @@ class PhaseEnd(StrEnum):
 class Phase:
     """A test's setup, call or teardown, of its first attempt (0) or a later one.
 
-    `kind` and `text` are of a failure; `reason` is why it was skipped.
+    `kind` and `text` are of a failure; `reason` is why it was skipped; after the one that
+    `is_last` (its teardown, or a worker's death) the test has come to its end.
     """
 
     attempt: int
@@ -30,6 +31,7 @@ class Phase:
     kind: FailureKind = FailureKind.TEST
     text: str = ""
     reason: str = ""
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ def conclude(phases: Sequence[Phase], *, quarantine: str = "") -> Conclusion:
         harness = all(phase.kind is FailureKind.HARNESS for phase in now)
         outcome = TestOutcome.HARNESS if harness else TestOutcome.IMAGE
         return Conclusion(outcome, seconds, text)
+    if not any(phase.is_last for phase in phases if phase.attempt == last):
+        return Conclusion(TestOutcome.HARNESS, seconds, "The run ended before the test did.")
     if failed:
         harness = all(phase.kind is FailureKind.HARNESS for phase in failed)
         reason = "it was the harness that failed, not the image" if harness else ""

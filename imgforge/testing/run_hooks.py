@@ -194,6 +194,8 @@ class RunHooks:
         ended = self.conclusions()
         if self.image is not None:
             notes = [*self.warnings(), *self.remarks()]
+            if session.exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+                notes.insert(0, "The run did not come to its end: not all tests ran.")
             try:
                 tidy_after_workers(self._evidence)
                 report_run(self.image, self._evidence, ended=ended, notes=notes)
@@ -264,15 +266,22 @@ def _quarantine_of(config: pytest.Config) -> Quarantine:
 
 
 def _phase(report: pytest.TestReport, failure: Failure | None) -> Phase:
-    attempt = _attempt(report)
+    end, kind, text, reason = PhaseEnd.PASSED, FailureKind.TEST, "", ""
     if failure is not None:
-        end, kind = PhaseEnd.FAILED, failure.kind
-        return Phase(attempt, end, report.duration, kind=kind, text=failure.text)
-    if report.failed:
-        return Phase(attempt, PhaseEnd.FAILED, report.duration, text=report.longreprtext)
-    if report.skipped:
-        return Phase(attempt, PhaseEnd.SKIPPED, report.duration, reason=_why_skipped(report))
-    return Phase(attempt, PhaseEnd.PASSED, report.duration)
+        end, kind, text = PhaseEnd.FAILED, failure.kind, failure.text
+    elif report.failed:
+        end, text = PhaseEnd.FAILED, report.longreprtext
+    elif report.skipped:
+        end, reason = PhaseEnd.SKIPPED, _why_skipped(report)
+    return Phase(
+        _attempt(report),
+        end,
+        report.duration,
+        kind=kind,
+        text=text,
+        reason=reason,
+        is_last=report.when not in {"setup", "call"},
+    )
 
 
 def _attempt(report: pytest.CollectReport | pytest.TestReport) -> int:

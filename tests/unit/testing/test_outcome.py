@@ -15,7 +15,7 @@ entry."""
 
 
 def passed(attempt: int = 0) -> list[Phase]:
-    return [Phase(attempt, PhaseEnd.PASSED, 0.5) for _ in range(3)]
+    return [Phase(attempt, PhaseEnd.PASSED, 0.5, is_last=number == 2) for number in range(3)]
 
 
 def failed(kind: FailureKind = FailureKind.IMAGE, attempt: int = 0, text: str = "no") -> Phase:
@@ -68,8 +68,16 @@ def test_what_is_quarantined_and_passes_passed() -> None:
 
 
 def test_what_was_skipped_says_why() -> None:
-    phases = [Phase(0, PhaseEnd.SKIPPED, reason="no network"), Phase(0, PhaseEnd.PASSED)]
-    assert conclude(phases) == Conclusion(TestOutcome.SKIPPED, reason="no network")
+    phases = [Phase(0, PhaseEnd.SKIPPED, reason="no network"), *passed()[2:]]
+    assert conclude(phases) == Conclusion(TestOutcome.SKIPPED, 0.5, reason="no network")
+
+
+def test_what_came_to_no_end_is_no_pass() -> None:
+    ended = conclude(passed()[:2])
+    assert ended.outcome is TestOutcome.HARNESS
+    assert ended.failure == "The run ended before the test did."
+    assert conclude([]).outcome is TestOutcome.HARNESS
+    assert conclude([failed(), *passed(attempt=1)[:1]]).outcome is TestOutcome.HARNESS
 
 
 def test_the_exit_code_is_the_images_before_the_harness() -> None:
