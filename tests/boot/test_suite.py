@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from imgforge import host
 from imgforge.accelerator import AcceleratorWish
 from imgforge.disk import open_disk
 from imgforge.report import TestEntry, TestOutcome
@@ -122,6 +123,19 @@ def test_the_minimal_guest_passes_the_suite(workshop: Workshop, room: Room, layo
     with room.start("run", workshop.recipe, *words) as running:
         ended = running.wait(1200)
     assert ended.exit_code == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.slow
+def test_the_debian_guest_passes_the_suite(room: Room) -> None:
+    # From the user's own cache: its root tree takes minutes.
+    own = Room(folder=room.folder, runtime=room.runtime, cache=host.cache_dir())
+    recipe = GUEST / "recipes/debian.toml"
+    words = ("--suite", "full", "--locked", "--layout", "hvm-mbr", "--out", room.out)
+    with own.start("run", recipe, *words) as running:
+        ended = running.wait(3600)
+    assert ended.exit_code == 0, ended.stdout + ended.stderr
+    skipped = [entry["id"] for entry in read_verdict(room.out / "debian-hvm-mbr.test")["skipped"]]
+    assert skipped == ["suite:fallback-boots-when-the-first-entry-is-broken"]
 
 
 def test_own_tests_are_checks_of_the_verdict_beside_the_suites(
