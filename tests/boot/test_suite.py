@@ -50,8 +50,8 @@ FAULTS = {
 }
 # What only another guest can fail in.
 HANGS = {
-    "boots-within-its-limit": "silent for",
-    "survives-a-reboot": "silent for",
+    "boots-within-its-limit": "Sign silence.",
+    "survives-a-reboot": "Sign silence.",
 }
 
 
