@@ -50,8 +50,8 @@ FAULTS = {
 }
 # What only another guest can fail in.
 HANGS = {
-    "boots-within-its-limit": "Sign silence.",
-    "survives-a-reboot": "Sign silence.",
+    "boots-within-its-limit": "imgforge-init: once was enough",
+    "survives-a-reboot": "imgforge-init: once was enough",
 }
 
 
