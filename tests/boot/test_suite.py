@@ -197,7 +197,10 @@ def test_an_interrupted_suite_leaves_no_verdict_and_no_process(
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("import nothing_of_this_name\n", "nothing_of_this_name"), ("", "pytest found none")],
+    [
+        ("import nothing_of_this_name\n", "nothing_of_this_name"),
+        pytest.param("", "pytest found none", marks=pytest.mark.slow),
+    ],
 )
 def test_own_tests_that_are_none_are_bad_input_and_no_verdict(
     workshop: Workshop, room: Room, text: str, told: str
