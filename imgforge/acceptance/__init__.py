@@ -12,7 +12,7 @@ from imgforge.acceptance.login import (
 )
 from imgforge.acceptance.observe import ObservedMachine, observe
 from imgforge.acceptance.record import BootRecord, LoginAttempt, SeenSign, Stage, StageName
-from imgforge.acceptance.report import explain
+from imgforge.acceptance.report import explain, explain_end
 from imgforge.acceptance.starvation import never_ticked, starvation
 from imgforge.acceptance.unbootable import record_unbootable
 from imgforge.acceptance.verdict import (
@@ -24,6 +24,7 @@ from imgforge.acceptance.verdict import (
     read_verdict,
     write_verdict,
 )
+from imgforge.acceptance.watch import find_sign
 
 __all__ = [
     "BootMethod",
@@ -41,6 +42,8 @@ __all__ = [
     "Visitor",
     "discard_login",
     "explain",
+    "explain_end",
+    "find_sign",
     "host_failure",
     "judge",
     "judge_tests",

@@ -4,6 +4,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from imgforge.acceptance.record import SeenSign
 from imgforge.acceptance.verdict import Check, Verdict
 
 LINES_BEFORE = 12
@@ -40,6 +41,18 @@ def explain(verdict: Verdict, console_lines: Sequence[str], *, width: int = 100)
     if sign is not None:
         parts.append(_fill(f"Sign {sign.id}. {sign.hint}".strip(), width))
     return "\n".join(parts)
+
+
+def explain_end(sign: SeenSign, console_lines: Sequence[str], *, width: int = 100) -> str:
+    """Return what tells of a machine that ended in use: the console around a sign, and the sign."""
+    shown = around(console_lines, sign.text)
+    return "\n".join(
+        [
+            *(_console_line(line, sign.text, width) for line in shown),
+            _fill(f"{sign.meaning[0].upper()}{sign.meaning[1:]}.", width),
+            _fill(f"Sign {sign.id}. {sign.hint}".strip(), width),
+        ]
+    )
 
 
 def _explain_checks(verdict: Verdict, failed: Sequence[Check], width: int) -> str:

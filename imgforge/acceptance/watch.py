@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from imgforge.acceptance.grub_errors import explain_grub_error
@@ -239,6 +239,14 @@ class Watch:
             known.count += 1
         if self.sign is None and sign.fatal_after and known.count >= sign.fatal_after:
             self.sign = self.explain(seen)
+
+
+def find_sign(lines: Iterable[tuple[float, str]]) -> SeenSign | None:
+    """Return the fatal sign on a console, given as lines and their seconds from power-on."""
+    watch = Watch(by_bios=True)
+    for at_s, text in lines:
+        watch.take(ConsoleLine(at_s, text))
+    return watch.settle()
 
 
 def is_key_answer(request: MetadataRequest) -> bool:

@@ -84,11 +84,10 @@ class AnswerReader:
 class Channel:
     """The host's end of a machine's command channel; one command at a time.
 
-    `is_heard` tells whether the agent was ever heard of. A machine that goes on from a frozen one
-    inherits that.
+    An agent says hello once: in a machine that goes on from a frozen one it did so before.
     """
 
-    def __init__(self, wire: socket.socket, *, is_heard: bool = False) -> None:
+    def __init__(self, wire: socket.socket) -> None:
         self._wire = wire
         self._wire.setblocking(False)  # noqa: FBT003  (it takes no keywords)
         self._loop = asyncio.get_running_loop()
@@ -98,13 +97,11 @@ class Channel:
         self._answer: asyncio.Future[Answer] | None = None
         self._said = b""
         self._is_over = False
-        if is_heard:
-            self._heard.set()
         self._loop.add_reader(wire.fileno(), self._read)
 
     @property
     def is_heard(self) -> bool:
-        """Whether the agent was ever heard of."""
+        """Whether the agent said hello on this wire."""
         return self._heard.is_set()
 
     @property

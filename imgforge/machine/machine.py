@@ -120,7 +120,7 @@ class Machine:
             if spec.has_channel:
                 channel_wire, channel_end = _socket_pair(theirs)
                 ends.append(channel_end)
-                self._channel = Channel(channel_wire, is_heard=spec.resume is not None)
+                self._channel = Channel(channel_wire)
             self._console = Console(
                 console_wire,
                 folder=spec.folder,
@@ -208,6 +208,8 @@ class Machine:
         self._over.set()
         if self._console is not None:
             self._console.finish()
+        if self._channel is not None:  # QEMU itself may stand still, and the wire stay open
+            self._channel.close()
         self._stream.put(MachineEnded(self.elapsed_s, reason, detail))
 
     async def _watch_process(self, process: Process) -> None:

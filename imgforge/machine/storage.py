@@ -1,12 +1,16 @@
 """The files of a machine's disks: chains of layers, of which only the top is written to."""
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from imgforge.command import run
+from imgforge.errors import BadInputError
 
 _CREATE_LIMIT_S = 60.0
+_QCOW2_MAGIC = b"QFI\xfb"
+_QCOW2_HEADER = struct.Struct(">4s20xQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,22 @@ def create_volume(path: Path, *, size_bytes: int) -> Drive:
     return Drive((DiskLayer(path.absolute(), "qcow2"),))
 
 
+def virtual_bytes(layer: DiskLayer) -> int:
+    """Return the size of a disk as its guest sees it.
+
+    Raises BadInputError for a qcow2 that is none (docs/interop/qcow2.txt of QEMU).
+    """
+    if layer.format != "qcow2":
+        return layer.path.stat().st_size
+    with layer.path.open("rb") as file:
+        header = file.read(_QCOW2_HEADER.size)
+    if len(header) == _QCOW2_HEADER.size:
+        magic, size_bytes = _QCOW2_HEADER.unpack(header)
+        if magic == _QCOW2_MAGIC:
+            return int(size_bytes)
+    raise BadInputError(f"Disk {layer.path}: is no qcow2.")
+
+
 def drive_node(drive: Drive, name: str) -> Mapping[str, object]:
     """Return what `-blockdev` (QMP's blockdev-add) takes for a drive; its root node has `name`.
 
@@ -87,9 +107,10 @@ def _layer_node(layer: DiskLayer, *, is_written: bool = True) -> dict[str, objec
 
 def _overlay(drive: Drive, path: Path, *, size_bytes: int | None = None) -> Drive:
     below = drive.layers[0]
+    # Unlooked at (-u): what a frozen layer says of the one below it may be of another place.
     # Absolute: a relative name such as "nbd:x" or "-x" would mean something else to qemu-img.
-    size = [] if size_bytes is None else [str(size_bytes)]
-    _create(path, size, backing=("-b", below.path.absolute(), "-F", below.format))
+    backing = ("-u", "-b", below.path.absolute(), "-F", below.format)
+    _create(path, [str(size_bytes or virtual_bytes(below))], backing=backing)
     layers = tuple(DiskLayer(layer.path.absolute(), layer.format) for layer in drive.layers)
     return Drive((DiskLayer(path.absolute(), "qcow2"), *layers))
 

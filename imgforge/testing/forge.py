@@ -10,9 +10,9 @@ from imgforge.cache import in_use, make_room, touch_used
 from imgforge.claim import claimed
 from imgforge.errors import HostError
 from imgforge.files import appearing, scratch_folder
-from imgforge.machine import T2_MICRO
+from imgforge.machine import T2_MICRO, StartError
 from imgforge.places import reserve
-from imgforge.progress import report, warn
+from imgforge.progress import LOG, report, warn
 from imgforge.report import SCREENSHOT
 from imgforge.testing.failure import HarnessError, ImageFailure, StarvedError
 from imgforge.testing.frozen import (
@@ -21,6 +21,7 @@ from imgforge.testing.frozen import (
     STATE_FILE,
     Frozen,
     Unusable,
+    discard_frozen,
     first_boot_name,
     frozen_folder,
     load_frozen,
@@ -52,6 +53,10 @@ SETTLE = (
 )
 """The command line that ends when a machine has finished its first boot."""
 _PREPARE_LIMIT_S = 60.0
+
+
+class _DoesNotGoOnError(Exception):
+    """QEMU refuses the state of a frozen machine."""
 
 
 @dataclass(slots=True)
@@ -88,19 +93,28 @@ class Forge:
         place.scratch.mkdir()
         if plan.why_cold:
             return await boot_cold(stack, plan, place)
-        frozen = await self._find_frozen(plan)
         try:
-            stack.enter_context(in_use(frozen.folder))
-            touch_used(frozen.folder)
-            return await stack.enter_async_context(fork(plan, place, frozen=frozen))
-        except HostError as error:
-            warn(f"frozen machine: it does not go on ({error}); booting cold")
-        self._frozen.pop(plan_key(plan), None)
+            return await self._fork(stack, plan, place)
+        except _DoesNotGoOnError as error:
+            warn(f"frozen machine of {plan.image.disk.path.name}: QEMU does not go on with it")
+            LOG.info("%s", error)
         place = Place(evidence, scratch / "cold")
         place.scratch.mkdir()
         live = await boot_cold(stack, plan, place)
         live.notes.append("booted cold: its frozen machine does not go on")
         return live
+
+    async def _fork(self, stack: AsyncExitStack, plan: Plan, place: Place) -> LiveInstance:
+        """Fork a frozen machine. Where it does not go on, forget it: _DoesNotGoOnError."""
+        frozen = await self._find_frozen(plan)
+        stack.enter_context(in_use(frozen.folder))
+        touch_used(frozen.folder)
+        try:
+            return await stack.enter_async_context(fork(plan, place, frozen=frozen))
+        except StartError as error:
+            self._frozen.pop(plan_key(plan), None)
+            discard_frozen(frozen)
+            raise _DoesNotGoOnError(str(error)) from error
 
     async def _find_frozen(self, plan: Plan) -> Frozen:
         """Return the frozen machine of a plan, made by us if nobody has made it."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -190,6 +190,14 @@ def seal(
     )
     (folder / FACTS_FILE).write_text(sealed.model_dump_json(by_alias=True, indent=2) + "\n")
     return sealed
+
+
+def discard_frozen(frozen: Frozen) -> None:
+    """Let nobody go on from a frozen machine any more; another in its place by now stays."""
+    path = frozen.folder / FACTS_FILE
+    with suppress(OSError, ValidationError):
+        if FrozenFacts.model_validate_json(path.read_bytes()) == frozen.facts:
+            path.unlink()
 
 
 def copy_evidence(frozen: Frozen, folder: Path) -> None:

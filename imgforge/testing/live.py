@@ -17,6 +17,8 @@ from imgforge.acceptance import (
     Login,
     Verdict,
     explain,
+    explain_end,
+    find_sign,
     host_failure,
     judge,
     new_login,
@@ -123,7 +125,7 @@ class LiveInstance:
         if ended is not None:
             raise ImageFailure(
                 f"The machine ended {ended.at_s:.1f} s after power-on: {ended.reason} "
-                f"({ended.detail}).{self.told_console()}"
+                f"({ended.detail}).{self._told_end()}"
             )
         if self._cycle is None:
             raise HarnessError("The machine is stopped: start it first.")
@@ -137,6 +139,12 @@ class LiveInstance:
     def earlier_lines(self) -> list[str]:
         """Return the console lines of the boot that a clone goes on from."""
         return self._earlier
+
+    def _told_end(self) -> str:
+        sign = find_sign(self.witness.lines)
+        if sign is None:
+            return self.told_console()
+        return "\n" + explain_end(sign, [text for _, text in self.witness.lines])
 
     def told_console(self, lines: int = 12) -> str:
         """Return the end of the console, as it follows a failure's first line."""

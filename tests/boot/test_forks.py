@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import tempfile
 import threading
@@ -87,6 +88,21 @@ def test_clones_share_their_first_boot_and_nothing_else(session: TestSession) ->
         assert not one.notes
     with machine(session) as three:
         three.fail("ls /root/mark")
+
+
+def test_a_disk_that_was_moved_is_forked_all_the_same(
+    session: TestSession, workshop: Workshop, room: Room
+) -> None:
+    with machine(session) as clone:
+        frozen_by = clone.instance_id
+    moved = room.folder / "moved"
+    moved.mkdir()
+    for name in ("minimal-pv.raw", "minimal-pv.disk.json"):
+        shutil.copy(workshop.disk.with_name(name), moved)
+    with begin(moved / "minimal-pv.raw", room) as other, machine(other) as clone:
+        assert clone.instance_id == frozen_by
+        assert not clone.notes
+        clone.succeed("find / -xdev -type f -exec cat {} + >/dev/null")
 
 
 def test_a_clone_may_have_an_instance_id_of_its_own(session: TestSession) -> None:
@@ -243,6 +259,8 @@ def test_a_frozen_machine_that_qemu_refuses_is_booted_cold_and_says_so(
     with begin(workshop.disk, room) as again, machine(again) as clone:
         assert clone.succeed("echo here") == "here\n"
         assert clone.notes == ("booted cold: its frozen machine does not go on",)
+    with begin(workshop.disk, room) as later, machine(later) as clone:
+        assert clone.notes == ()
 
 
 def our_qemu() -> int:
