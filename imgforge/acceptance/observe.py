@@ -236,7 +236,7 @@ class _Visit:
         )
         heard = Heard(
             self.watch.last_said,
-            has_host_keys=bool(self.host_keys),
+            has_host_keys=bool(self.watch.host_keys),
             fetched=self.watch.key_fetched_at_s is not None,
             waits_for_kernel=self.watch.stages.waits_for_kernel,
         )

@@ -1,6 +1,7 @@
 """The built-in suite on real machines: what is wrong is found, what is right is accepted."""
 
 import asyncio
+import shutil
 import signal
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from imgforge import host
 from imgforge.accelerator import AcceleratorWish
-from imgforge.disk import open_disk
+from imgforge.disk import PvBoot, evaluate_pv_boot, open_disk
 from imgforge.report import TestEntry, TestOutcome
 from imgforge.suite import SuiteRun, choose_tests, run_tests, suite_tests
 from imgforge.trial import pick_accelerator
@@ -103,6 +104,27 @@ def test_each_test_of_the_suite_finds_its_fault(
     assert {name: told for name, told in FAULTS.items() if told not in found[name]} == {}
     for name, told in FAULTS.items():
         assert_fails(entries[name], told)
+
+
+def test_a_fallback_that_boots_is_found_to_boot(
+    workshop: Workshop, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = evaluate_pv_boot(workshop.disk, room.folder)
+    assert isinstance(found, PvBoot)
+    spare = room.folder / "faults/boot/spare"
+    spare.parent.mkdir(parents=True)
+    shutil.copy(found.kernel, spare)
+    entry = (
+        '[[boot.entries]]\ntitle = "spare"\nkernel = "/boot/spare"\ninitrd = "/boot/initrd.img"\n'
+        'command_line = "root=LABEL=root ro console=ttyS0 quiet panic=-1"\n'
+    )
+    changes = {
+        "[[boot.entries]]": "[boot]\nfallback = 1\n\n[[boot.entries]]",
+        "[expect]": f"{entry}\n[expect]",
+    }
+    name = "fallback-boots-when-the-first-entry-is-broken"
+    entries = run_suite(build(workshop, room, changes), name, room, monkeypatch)
+    assert entries[name].outcome is TestOutcome.PASSED, entries[name]
 
 
 @pytest.mark.slow
