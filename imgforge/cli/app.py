@@ -35,7 +35,6 @@ recipe_app = typer.Typer(
 )
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(cache_app, name="cache")
-app.command()(replay)
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML).")]
 DiskArgument = Annotated[Path, typer.Argument(metavar="DISK", help="A raw disk.")]
@@ -343,6 +342,9 @@ def run(
         show.run_results(stdout_console(), results)
     accepted = all(result.tested.verdict.accepted for result in results)
     return ExitCode.DONE if accepted else ExitCode.IMAGE_REJECTED
+
+
+app.command()(replay)
 
 
 @app.command("verify-reproducible")
