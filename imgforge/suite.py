@@ -1,7 +1,6 @@
 """The tests of an accepted boot: the built-in suite and the user's own, run by pytest beside us."""
 
 import ast
-import asyncio
 import json
 import os
 import sys
@@ -176,12 +175,17 @@ async def run_tests(run: SuiteRun) -> tuple[TestEntry, ...]:
             setting=Setting(environment=host.own_environment()),
         )
         try:
-            await _ended(process)
+            await process.gone(_LIMIT_S)
             exit_code = process.wait(_REAP_LIMIT_S)
-        except BaseException:
+        except BaseException as error:
             process.interrupt()
-            with suppress(HostError):  # it takes away what its machines wrote
-                await _ended(process, limit_s=_CLEAN_LIMIT_S)
+            with suppress(TimeoutError):  # it takes away what its machines wrote
+                await process.gone(_CLEAN_LIMIT_S)
+            if isinstance(error, TimeoutError):
+                raise HostError(
+                    f"The suite did not end: {error}.",
+                    hint=f"{run.log} has what it said; --suite takes less of it at a time.",
+                ) from None
             raise
         finally:
             process.kill()
@@ -242,25 +246,6 @@ def _tell(line: str) -> None:
         report(f"{entry.name}: {entry.outcome}{f' ({entry.reason})' if entry.reason else ''}")
     elif line.strip():
         warn(line)
-
-
-async def _ended(process: Process, *, limit_s: float = _LIMIT_S) -> None:
-    """Wait for a process's end without blocking the loop. Raises HostError after `limit_s`."""
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        async with asyncio.timeout(limit_s):
-            await ended.wait()
-    except TimeoutError:
-        raise HostError(f"The suite did not end within {limit_s:g} s.") from None
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
 
 
 def _read_results(run: SuiteRun, path: Path) -> tuple[TestEntry, ...]:

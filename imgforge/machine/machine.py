@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import socket
 import time
@@ -102,7 +101,7 @@ class Machine:
         except (HostError, OSError) as error:
             self._stopping = True
             with suppress(TimeoutError):  # one that gave up says why before it goes
-                await asyncio.wait_for(_gone(self._process), _LAST_WORDS_S)
+                await self._process.gone(_LAST_WORDS_S)
             self._process.kill()
             raise StartError(
                 f"QEMU did not start: {stderr_tail(self._process)}\n  {error}\n"
@@ -213,7 +212,7 @@ class Machine:
         self._stream.put(MachineEnded(self.elapsed_s, reason, detail))
 
     async def _watch_process(self, process: Process) -> None:
-        await _gone(process)
+        await process.gone()
         with suppress(TimeoutError):
             await asyncio.to_thread(process.wait, _REAP_LIMIT_S)
         if not self._stopping:
@@ -274,22 +273,6 @@ def stderr_tail(process: Process) -> str:
     """Return the end of what an ended program said on stderr, in one text of a few lines."""
     lines = process.output()[1].decode(errors="replace").strip().splitlines()
     return "\n".join(lines[-_STDERR_TAIL_LINES:]) or "it said nothing on stderr"
-
-
-async def _gone(process: Process) -> None:
-    """Wait until a process has ended, without blocking the loop (pidfd_open(2))."""
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
 
 
 def _runtime_parent() -> Path:

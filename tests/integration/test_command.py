@@ -1,5 +1,6 @@
 """The door to programs, with real ones."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -281,3 +282,17 @@ def test_lines_of_stderr_are_seen_as_they_come_and_kept() -> None:
     done = run("sh", ["-c", script], streams=Streams(on_stderr=seen.append), timeout_s=10)
     assert "".join(seen).splitlines() == ["one", "two\ufffd"]
     assert done.stderr == b"one\ntwo\xff"
+
+
+def test_a_programs_end_is_waited_for_while_the_loop_goes_on() -> None:
+    process = spawn("sleep", ["60"])
+
+    async def wait() -> None:
+        with pytest.raises(TimeoutError, match=r"still running after 0\.05 s: .*sleep 60"):
+            await process.gone(0.05)
+        process.end_family()
+        await process.gone(10)
+
+    asyncio.run(wait())
+    assert process.wait(10) == -signal.SIGKILL
+    asyncio.run(process.gone(0))
