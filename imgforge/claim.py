@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from imgforge.errors import HostError
+from imgforge.files import lock_within
 from imgforge.progress import report
 
-_LIMIT_S = 7200
+_LIMIT_S = 7200.0
 _PAUSE_S = 0.2
 
 
@@ -24,7 +25,7 @@ async def claimed(folder: Path, *, what: str) -> AsyncIterator[None]:
     """
     descriptor = await asyncio.to_thread(_open_lock, folder)
     try:
-        await _lock(descriptor, folder, what)
+        await _lock(descriptor, folder, what=what)
         yield
     finally:
         os.close(descriptor)
@@ -35,25 +36,17 @@ def _open_lock(folder: Path) -> int:
     return os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
-async def _lock(descriptor: int, folder: Path, what: str) -> None:
+async def _lock(descriptor: int, folder: Path, *, what: str) -> None:
     # flock(2) tells nobody when it becomes free, and a thread that waits for it could not be
     # interrupted: so it is asked again and again.
     end_s = time.monotonic() + _LIMIT_S
-    if _try_lock(descriptor):
+    if lock_within(descriptor, fcntl.LOCK_EX, limit_s=0):
         return
     report(f"{what} in {folder}: waiting for it")
-    while not _try_lock(descriptor):
+    while not lock_within(descriptor, fcntl.LOCK_EX, limit_s=0):
         if time.monotonic() > end_s:
             raise HostError(
-                f"Folder {folder}: {what} there for {_LIMIT_S} s.",
+                f"Folder {folder}: {what} there for {_LIMIT_S:g} s.",
                 hint="End it, or work in another folder.",
             )
         await asyncio.sleep(_PAUSE_S)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

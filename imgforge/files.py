@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _ASIDE = ".imgforge-aside-"
 _ALIVE = ".alive"
+_LOCK_PAUSE_S = 0.005
 
 
 @contextmanager
@@ -73,6 +75,23 @@ def locked_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def lock_within(descriptor: int, kind: int, *, limit_s: float) -> bool:
+    """Take a lock of this kind (LOCK_SH, LOCK_EX; flock(2)); tell whether it was had in time.
+
+    It is tried at least once, so 0 seconds wait for nobody.
+    """
+    end_s = time.monotonic() + limit_s
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end_s:
+                return False
+            time.sleep(_LOCK_PAUSE_S)  # nothing tells when a lock becomes free
+        else:
+            return True
 
 
 def _remove(folder: Path) -> None:

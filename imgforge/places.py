@@ -20,13 +20,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from imgforge import host
 from imgforge.errors import HostError
+from imgforge.files import lock_within
 from imgforge.progress import report
 
 _PLACE = re.compile(r"([0-9]{12})-[0-9a-f]{8}")
@@ -35,7 +36,6 @@ _MOST_BYTES = 4096  # of a place's file
 _PAUSE_S = 0.2
 # The folder's own lock is held for milliseconds, unless its holder was stopped.
 _LOOK_LIMIT_S = 0.2
-_LOOK_PAUSE_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ class _Queue:
         with self._own, _opened(self._folder) as folder:
             if self._left:
                 return "the place was given up"
-            if not _locked(folder):
+            if not lock_within(folder, fcntl.LOCK_EX, limit_s=_LOOK_LIMIT_S):
                 return "another process keeps the folder of places locked"
             if self._file < 0:
                 self._line_up(folder)
@@ -262,11 +262,11 @@ class _Queue:
         self._name = f"{ticket:012d}-{secrets.token_hex(4)}"
         self._file = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self.wanted = Place(**{**asdict(self.wanted), "ticket": ticket})
+        self.wanted = replace(self.wanted, ticket=ticket)
         self._write(held=False)
 
     def _write(self, *, held: bool) -> None:
-        self.wanted = Place(**{**asdict(self.wanted), "held": held})
+        self.wanted = replace(self.wanted, held=held)
         text = json.dumps(asdict(self.wanted)).encode()
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, text, 0)
@@ -297,20 +297,6 @@ def _opened(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _locked(folder: int) -> bool:
-    """Take the lock of the folder, which goes with its descriptor; tell whether it was had."""
-    end_s = time.monotonic() + _LOOK_LIMIT_S
-    while True:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end_s:
-                return False
-            time.sleep(_LOOK_PAUSE_S)
-        else:
-            return True
 
 
 def _living(folder: int) -> Iterator[tuple[str, Place]]:

@@ -7,17 +7,16 @@ waits for that. A kill frees the lock. The cache's own folder is held so by all 
 import contextlib
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from imgforge.errors import HostError
+from imgforge.files import lock_within
 
 # Who looks through the cache holds a folder alone for a moment, who empties it for some more.
 _USE_LIMIT_S = 60.0
 _ALONE_LIMIT_S = 0.05
-_PAUSE_S = 0.01
 
 
 class FolderGoneError(HostError):
@@ -36,10 +35,10 @@ def in_use(folder: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise FolderGoneError(f"Folder {folder}: it is not there.") from None
     try:
-        if not _locked(descriptor, fcntl.LOCK_SH, limit_s=_USE_LIMIT_S):
+        if not lock_within(descriptor, fcntl.LOCK_SH, limit_s=_USE_LIMIT_S):
             raise HostError(
                 f"Folder {folder}: another process has held it alone for {_USE_LIMIT_S:g} s.",
-                hint="Does an imgforge cache prune hang?",
+                hint="See whether an `imgforge cache prune` hangs, and end it.",
             )
         if not _is_there(folder, descriptor):
             raise FolderGoneError(f"Folder {folder}: it was removed meanwhile.")
@@ -57,7 +56,7 @@ def alone(folder: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        had = _locked(descriptor, fcntl.LOCK_EX, limit_s=_ALONE_LIMIT_S)
+        had = lock_within(descriptor, fcntl.LOCK_EX, limit_s=_ALONE_LIMIT_S)
         yield had and _is_there(folder, descriptor)
     finally:
         os.close(descriptor)
@@ -67,19 +66,6 @@ def touch_used(path: Path) -> None:
     """Note that a file or folder of the cache was used now: it goes later than others."""
     with contextlib.suppress(OSError):  # it has gone, or this user may only read it
         os.utime(path, follow_symlinks=False)
-
-
-def _locked(descriptor: int, kind: int, *, limit_s: float) -> bool:
-    end_s = time.monotonic() + limit_s
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end_s:
-                return False
-            time.sleep(_PAUSE_S)  # nothing tells when a lock becomes free
-        else:
-            return True
 
 
 def _is_there(folder: Path, descriptor: int) -> bool:

@@ -1,5 +1,6 @@
 """The earlier boots of a recipe: a JSON-lines file that only grows, and is cut when it is long."""
 
+import errno
 import fcntl
 import json
 import os
@@ -10,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from imgforge import host
-from imgforge.files import appearing
+from imgforge.files import appearing, lock_within
 from imgforge.report.evidence import seconds_of
 from imgforge.report.report import PastBoot
 
@@ -22,6 +23,7 @@ _LINE_LIMIT_BYTES = 4096
 _MOST_BYTES = _MOST_BOOTS * _LINE_LIMIT_BYTES
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 _STAGES_LIMIT = 20
+_LOCK_LIMIT_S = 10.0  # it is held for milliseconds, unless its holder was stopped
 
 
 def history_path(key: str) -> Path:
@@ -77,7 +79,8 @@ def _locked(path: Path) -> Iterator[None]:
     lock = path.with_suffix(".lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not lock_within(descriptor, fcntl.LOCK_EX, limit_s=_LOCK_LIMIT_S):
+            raise OSError(errno.ETIMEDOUT, f"another process keeps {lock.name} locked")
         yield
     finally:
         os.close(descriptor)

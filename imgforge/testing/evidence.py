@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imgforge.errors import BadInputError
+from imgforge.files import lock_within
 
 _MARKER = ".imgforge-tests"
 _NAME_CHARACTERS = 80
@@ -46,21 +47,15 @@ def evidence_folder(root: Path) -> Iterator[None]:
         )
     descriptor = os.open(root / _MARKER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        _lock(descriptor, root)
+        if not lock_within(descriptor, fcntl.LOCK_EX, limit_s=0):
+            raise BadInputError(
+                f"Folder {root}: another test run is using it.",
+                hint="Name another one with --evidence.",
+            )
         _empty(root)
         yield
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int, root: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise BadInputError(
-            f"Folder {root}: another test run is using it.",
-            hint="Name another one with --evidence.",
-        ) from None
 
 
 def _empty(root: Path) -> None:

@@ -1,11 +1,13 @@
 """Files and folders that appear whole or not at all."""
 
+import fcntl
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from imgforge.files import appearing, locked_folder, scratch_folder, tidy
+from imgforge.files import appearing, lock_within, locked_folder, scratch_folder, tidy
 
 
 def names(folder: Path) -> list[str]:
@@ -147,3 +149,14 @@ def test_tidying_removes_what_a_killed_run_left_and_nothing_that_is_being_made(
         assert names(tmp_path) == [alive.name, "tree"]
     tidy(tmp_path / "not there")
     assert names(tmp_path) == ["tree"]
+
+
+def test_a_lock_that_another_has_is_not_had_in_time(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with locked_folder(tmp_path):
+            assert not lock_within(descriptor, fcntl.LOCK_EX, limit_s=0)
+            assert not lock_within(descriptor, fcntl.LOCK_SH, limit_s=0.02)
+        assert lock_within(descriptor, fcntl.LOCK_EX, limit_s=0)
+    finally:
+        os.close(descriptor)
