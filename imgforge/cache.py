@@ -23,22 +23,10 @@ from imgforge.inventory import CacheItem, CacheKind, is_alive, take_inventory
 from imgforge.progress import report, warn
 from imgforge.recipe import parse_size
 from imgforge.rootfs import remove_with_subordinate_ids
-from imgforge.usage import FolderGoneError, alone, in_use, touch_used
-
-__all__ = [
-    "EVERY_AGE_S",
-    "FolderGoneError",
-    "PruneWish",
-    "Pruned",
-    "default_frozen_limit_bytes",
-    "in_use",
-    "make_room",
-    "parse_age",
-    "prune",
-    "touch_used",
-]
+from imgforge.usage import alone
 
 EVERY_AGE_S = -math.inf
+"""An age that everything has, in seconds."""
 _FROZEN_LIMIT_BYTES = 8 * 2**30
 _AGES_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _MOST_AGE_DIGITS = 6

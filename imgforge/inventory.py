@@ -18,7 +18,7 @@ from imgforge.usage import alone
 
 _BLOCK_BYTES = 512  # st_blocks, stat(2)
 _MOST_JSON_BYTES = 16 * 2**20
-_MOST_WORDS = 120
+_MOST_CHARACTERS = 120
 _ASIDE = ".imgforge-aside-"
 _LOCK_FOLDER = "locks"  # in a folder of a kind: whoever makes something waits there
 _SCRATCH = "scratch"
@@ -171,7 +171,7 @@ def stored_bytes(path: Path, seen: set[tuple[int, int]]) -> int:
 
 def _describe(kind: CacheKind, path: Path, look: _Look) -> str:
     try:
-        return f"a link to {path.readlink()}, not followed"[:_MOST_WORDS]
+        return f"a link to {path.readlink()}, not followed"[:_MOST_CHARACTERS]
     except OSError:  # no link
         pass
     match kind:
@@ -193,7 +193,7 @@ def _describe(kind: CacheKind, path: Path, look: _Look) -> str:
             words = "not imgforge's: left alone"
         case _:
             words = ""
-    return words[:_MOST_WORDS]
+    return words[:_MOST_CHARACTERS]
 
 
 def _describe_rootfs(path: Path) -> str:

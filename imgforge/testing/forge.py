@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imgforge.cache import in_use, make_room, touch_used
+from imgforge.cache import make_room
 from imgforge.claim import claimed
 from imgforge.errors import HostError
 from imgforge.files import appearing, scratch_folder
@@ -39,6 +39,7 @@ from imgforge.testing.machine_files import (
 )
 from imgforge.testing.plan import Plan, Start
 from imgforge.testing.wake import prepare_script
+from imgforge.usage import in_use, touch_used
 
 _RESERVE_LIMIT_S = 7200.0
 _MIB = 2**20
