@@ -38,4 +38,3 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
     """Exit at once: nothing was started yet."""
     os.write(2, b"Interrupted.\n")
     os._exit(ExitCode.INTERRUPTED)
-

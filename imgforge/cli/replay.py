@@ -61,7 +61,9 @@ def _show(replayed: "Replayed", *, as_json: bool) -> None:
             }
         )
         return
-    where = "where it failed" if replayed.point == "failure" else "from its beginning"
+    from imgforge.testing.replay import Point
+
+    where = "where it failed" if replayed.point is Point.FAILURE else "from its beginning"
     lines = [f"{replayed.test}: {replayed.instance_id} goes on {where}."]
     lines += [replayed.ssh] if replayed.ssh else ["Nobody can log in by SSH: give a COMMAND."]
     lines.append(f"console: {replayed.console}")

@@ -56,7 +56,7 @@ def lay_over(below: Storage, folder: Path, *, root_bytes: int | None = None) -> 
 
 def create_volume(path: Path, *, size_bytes: int) -> Drive:
     """Make a blank volume, which takes room only as it is written to. Raises CommandError."""
-    _create(path, [str(size_bytes)])
+    _create(path, size_bytes=size_bytes)
     return Drive((DiskLayer(path.absolute(), "qcow2"),))
 
 
@@ -110,11 +110,11 @@ def _overlay(drive: Drive, path: Path, *, size_bytes: int | None = None) -> Driv
     # Unlooked at (-u): what a frozen layer says of the one below it may be of another place.
     # Absolute: a relative name such as "nbd:x" or "-x" would mean something else to qemu-img.
     backing = ("-u", "-b", below.path.absolute(), "-F", below.format)
-    _create(path, [str(size_bytes or virtual_bytes(below))], backing=backing)
+    _create(path, size_bytes=size_bytes or virtual_bytes(below), backing=backing)
     layers = tuple(DiskLayer(layer.path.absolute(), layer.format) for layer in drive.layers)
     return Drive((DiskLayer(path.absolute(), "qcow2"), *layers))
 
 
-def _create(path: Path, size: list[str], *, backing: tuple[str | Path, ...] = ()) -> None:
-    arguments = ["create", "-q", "-f", "qcow2", *backing, path.absolute(), *size]
+def _create(path: Path, *, size_bytes: int, backing: tuple[str | Path, ...] = ()) -> None:
+    arguments = ["create", "-q", "-f", "qcow2", *backing, path.absolute(), str(size_bytes)]
     run("qemu-img", arguments, timeout_s=_CREATE_LIMIT_S)

@@ -1,7 +1,7 @@
 """What the metadata service may be told to get wrong."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 
 
@@ -35,11 +35,8 @@ class Fault:
         return path.startswith(self.path) or below_version.startswith(self.path)
 
 
-@dataclass(slots=True)
 class Faults:
     """The faults of one service, changeable while it runs."""
-
-    _left: list[tuple[Fault, int | None]] = field(default_factory=list)
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._left = [(fault, fault.times) for fault in faults]

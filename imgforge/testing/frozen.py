@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -63,12 +63,12 @@ class FrozenFacts(BaseModel):
     files: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
 class Frozen:
     """A frozen machine that was looked at and found whole."""
 
-    def __init__(self, folder: Path, facts: FrozenFacts) -> None:
-        self.folder = folder
-        self.facts = facts
+    folder: Path
+    facts: FrozenFacts
 
     def suspended(self, plan: Plan) -> Suspended:
         """Return what a machine of the same plan goes on from."""
@@ -100,7 +100,6 @@ def plan_key(plan: Plan) -> str:
         "volumes_gib": plan.volumes_gib,
         "root_gib": plan.root_gib,
         "network": plan.network,
-        "region": plan.region,
         "ami_id": plan.image.ami_id,
         "expect": plan.image.expect.model_dump(mode="json"),
     }

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imgforge.build import build
@@ -47,7 +47,7 @@ def find_image(wish: ImageWish) -> Image:
     if not wish.login_user:
         return image
     expect = image.expect.model_copy(update={"login_user": wish.login_user})
-    return Image(image.disk, expect, image.format, image.ami_id)
+    return replace(image, expect=expect)
 
 
 def _registered(ami_id: str) -> Image:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 
+from imgforge.progress import warn
 from imgforge.testing.failure import HarnessError
 
 _END_LIMIT_S = 30.0
@@ -30,6 +31,8 @@ class LoopThread:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_END_LIMIT_S)
+        if self._thread.is_alive():
+            warn(f"the machines' thread did not end within {_END_LIMIT_S:g} s")
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run `coroutine` in the loop and return its result, or raise what it raised.

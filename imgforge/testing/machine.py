@@ -6,6 +6,7 @@ image does not do what was said, with the end of its console.
 
 import asyncio
 import re
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -108,12 +109,12 @@ class Machine:
 
     def wait_until_succeeds(self, command: str, *, timeout_s: float = 60) -> str:
         """Run a command line again and again until it ends with 0; return its stdout."""
-        done = self._loop.call(self._until(command, lambda done: not done.exit_code, timeout_s))
+        done = self._loop.call(self._until(command, _succeeded, timeout_s=timeout_s))
         return done.stdout
 
     def wait_until_fails(self, command: str, *, timeout_s: float = 60) -> str:
         """Run a command line again and again until it does not end with 0; return its output."""
-        done = self._loop.call(self._until(command, lambda done: bool(done.exit_code), timeout_s))
+        done = self._loop.call(self._until(command, _failed, timeout_s=timeout_s))
         return done.output
 
     def wait_for_unit(self, unit: str, *, timeout_s: float = 120) -> None:
@@ -126,7 +127,7 @@ class Machine:
 
     def wait_for_file(self, path: str, *, timeout_s: float = 60) -> None:
         """Wait until a path exists in the machine."""
-        self.wait_until_succeeds(f"test -e '{path}'", timeout_s=timeout_s)
+        self.wait_until_succeeds(f"test -e {shlex.quote(path)}", timeout_s=timeout_s)
 
     def wait_for_boot(self) -> None:
         """Wait until the owner is in, where the test got the machine at its power-on."""
@@ -169,7 +170,7 @@ class Machine:
         )
 
     async def _until(
-        self, command: str, holds: Callable[[CommandRun], bool], timeout_s: float
+        self, command: str, holds: Callable[[CommandRun], bool], *, timeout_s: float
     ) -> CommandRun:
         end_s = time.monotonic() + timeout_s
         while True:
@@ -182,12 +183,16 @@ class Machine:
             await asyncio.sleep(_PAUSE_S)
 
     async def _wait_for_unit(self, unit: str, timeout_s: float) -> None:
-        command = f"systemctl show -p ActiveState --value '{unit}'"
+        command = f"systemctl show -p ActiveState --value {shlex.quote(unit)}"
         done = await self._until(
-            command, lambda done: done.stdout.strip() in {"active", "failed"}, timeout_s
+            command,
+            lambda done: done.stdout.strip() in {"active", "failed"},
+            timeout_s=timeout_s,
         )
         if done.stdout.strip() == "failed":
-            status = await self._run(f"systemctl status --no-pager -l '{unit}'", timeout_s=30)
+            status = await self._run(
+                f"systemctl status --no-pager -l {shlex.quote(unit)}", timeout_s=30
+            )
             raise ImageFailure(f"Unit {unit} failed:\n{status.output}")
 
     async def _wait_for_port(self, port: int, timeout_s: float) -> None:
@@ -195,7 +200,7 @@ class Machine:
         await self._until(
             "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; true",
             lambda done: port in listening_ports(done.stdout),
-            timeout_s,
+            timeout_s=timeout_s,
         )
 
 
@@ -352,6 +357,14 @@ def listening_ports(tables: str) -> set[int]:
             if with_port:
                 ports.add(int(with_port[1], 16))
     return ports
+
+
+def _succeeded(done: CommandRun) -> bool:
+    return done.exit_code == 0
+
+
+def _failed(done: CommandRun) -> bool:
+    return done.exit_code != 0
 
 
 def _told(done: CommandRun, what: str) -> str:

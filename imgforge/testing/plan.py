@@ -49,7 +49,6 @@ class Plan:
     start: Start = Start.FORK
     is_new_instance: bool = False
     faults: tuple[Fault, ...] = ()
-    region: str = "us-east-1"
 
     @property
     def is_plain(self) -> bool:

@@ -149,7 +149,7 @@ def _wish(config: pytest.Config) -> Any:
     )
 
 
-def _session(config: pytest.Config) -> TestSession:
+def session_of(config: pytest.Config) -> TestSession:
     """Return this process's session, begun with the first test that needs it."""
     if not config.getoption("--image"):
         pytest.fail("This test needs a machine: name an image with --image.", pytrace=False)
@@ -181,7 +181,7 @@ def _marks(node: pytest.Item) -> list[Mark]:
 @pytest.fixture
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A machine of the image under test, fresh for this test: a clone of a frozen one."""
-    session = _session(request.config)
+    session = session_of(request.config)
     plan = _plan(request, session)
     from imgforge.testing.lending import LOANS, lend
 
@@ -200,7 +200,7 @@ def shared_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
 @contextmanager
 def lend_to_all(request: pytest.FixtureRequest, marks: list[Mark]) -> Iterator[Machine]:
     """Lend a machine with such marks to all tests of this process that use the asking fixture."""
-    session = _session(request.config)
+    session = session_of(request.config)
     from imgforge.testing.lending import LOANS, lend
 
     loans = request.config.stash.setdefault(LOANS, [])

@@ -149,7 +149,10 @@ def read_kept(folder: Path) -> Kept:
             hint="Name the folder of a failed test, below the evidence folder of its run.",
         ) from None
     except ValidationError as error:
-        raise BadInputError(f"Replay {path}: is none: {error.errors()[0]['msg']}.") from None
+        raise BadInputError(
+            f"Replay {path}: is none: {error.errors()[0]['msg']}.",
+            hint="Run the test again: this was kept by another imgforge, or is damaged.",
+        ) from None
 
 
 def _kept_folder(folder: Path) -> Path:

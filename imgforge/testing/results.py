@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import pytest
 
 from imgforge.files import appearing
-from imgforge.report import TestOutcome
 from imgforge.suite import SIGN, functions_using
 from imgforge.testing.outcome import Conclusion
 
@@ -101,7 +100,7 @@ class _Collector:
         return {
             "nodeid": nodeid,
             "path": self._paths.get(nodeid, ""),
-            "outcome": TestOutcome(ended.outcome).value,
+            "outcome": ended.outcome.value,
             "seconds": ended.seconds,
             "failure": ended.failure[:_TEXT_LIMIT],
             "reason": ended.reason,

@@ -9,7 +9,6 @@ from typing import Self
 from imgforge.accelerator import AcceleratorWish
 from imgforge.errors import ImgforgeError
 from imgforge.report import SCREENSHOT
-from imgforge.testing.evidence import new_folder
 from imgforge.testing.failure import HarnessError
 from imgforge.testing.forge import Forge
 from imgforge.testing.image import ImageWish, find_image
@@ -75,9 +74,8 @@ class TestSession:
         return apply_marks(self._base, marks)
 
     @contextmanager
-    def machine(self, plan: Plan, *, test: str, folder: Path | None = None) -> Iterator["Lent"]:
+    def machine(self, plan: Plan, *, test: str, folder: Path) -> Iterator["Lent"]:
         """Lend a machine to a test for the block; what it shows goes to `folder`."""
-        folder = folder or new_folder(self.wish.evidence, test)
         stack = AsyncExitStack()
         try:
             live = self._loop.call(stack.enter_async_context(self._forge.machine(plan, folder)))

@@ -2,7 +2,6 @@
 
 import shlex
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from imgforge.acceptance import Login, Visitor
@@ -10,13 +9,6 @@ from imgforge.machine import Channel, NoAnswerError
 from imgforge.testing.failure import ImageFailure
 
 _SSH_FAILED = 255
-
-
-class Way(StrEnum):
-    """How a command reaches the machine."""
-
-    CHANNEL = "channel"
-    SSH = "ssh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +30,12 @@ class CommandRun:
 class Shell(Protocol):
     """Runs command lines as root in the machine."""
 
-    way: Way
-
     async def run(self, command: str, *, timeout_s: float) -> CommandRun:
         """Run a command; raises ImageFailure where it does not end in time or nobody answers."""
 
 
 class ChannelShell:
     """Commands by the virtio-serial channel: they need no network."""
-
-    way = Way.CHANNEL
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -66,8 +54,6 @@ class ChannelShell:
 
 class SshShell:
     """Commands by SSH as a user; `as_root` by sudo where that user is not root."""
-
-    way = Way.SSH
 
     def __init__(self, login: Login, *, port: int, as_root: bool = True, user: str = "") -> None:
         self._visitor = Visitor(login, port)

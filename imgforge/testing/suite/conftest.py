@@ -22,7 +22,7 @@ def life(request: pytest.FixtureRequest) -> Iterator[Life]:
 
     It has an instance store, user data, and a root volume larger than the disk.
     """
-    disk = plugin._session(request.config).plan([]).image.disk  # noqa: SLF001
+    disk = plugin.session_of(request.config).plan([]).image.disk
     marks = [
         Mark("instance_type", ("m3.medium",)),
         Mark("root_volume", (-(-disk.size_bytes // _GIB) + _ROOM_GIB,)),
