@@ -210,11 +210,17 @@ def judge_further(verdict: Verdict, tests: Sequence[TestEntry], *, sha256_after:
         )
     checks = tuple(_check(test) for test in tests if test.outcome not in _NOT_MADE)
     skipped = tuple(
-        SkippedCheck(id=test.name, reason=test.reason)
+        SkippedCheck(id=test.name, reason=_why_not_counted(test))
         for test in tests
         if test.outcome in _NOT_MADE
     )
     return judge_tests(verdict, checks=checks, skipped=skipped, sha256_after=sha256_after)
+
+
+def _why_not_counted(test: TestEntry) -> str:
+    if test.outcome is not TestOutcome.QUARANTINED:
+        return test.reason
+    return f"quarantined, its failure does not count: {test.reason}: {test.failure[-1000:]}"
 
 
 def _check(test: TestEntry) -> Check:

@@ -118,7 +118,7 @@ def judge_tests(
         reason = _reason_of_checks(failed, where="")
     else:
         began = verdict.reason.partition(", and all ")[0]
-        apart = f" ({len(skipped)} do not apply)" if skipped else ""
+        apart = f" ({len(skipped)} do not count)" if skipped else ""
         reason = f"{began}, and all {len(all_checks)} checks hold{apart}."
     return verdict.model_copy(
         update={

@@ -104,7 +104,7 @@ def tested(console: Console, tested: Tested) -> None:
     verdict = tested.verdict
     console.print(f"stages  {_stage_seconds(verdict)}", markup=False)
     passed = sum(check.passed for check in verdict.checks)
-    apart = f", {len(verdict.skipped)} do not apply" if verdict.skipped else ""
+    apart = f", {len(verdict.skipped)} do not count" if verdict.skipped else ""
     console.print(f"checks  {passed} of {len(verdict.checks)} hold{apart}", markup=False)
     console.print(f"details {tested.verdict_path}", markup=False, soft_wrap=True)
     console.print(f"report  {tested.report_path}", markup=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from imgforge.accelerator import Accelerator, AcceleratorKind, AcceleratorWish
 from imgforge.machine.acceleration import choose_accelerator, find_proof_kernel
-from imgforge.machine.channel import Answer, Channel, NoAnswerError
+from imgforge.machine.channel import KEPT_BYTES, Answer, Channel, NoAnswerError
 from imgforge.machine.event import (
     ConsoleBytes,
     ConsoleLine,
@@ -34,6 +34,7 @@ from imgforge.machine.storage import (
 
 __all__ = [
     "INSTANCE_TYPES",
+    "KEPT_BYTES",
     "T2_MICRO",
     "T2_NANO",
     "T3_MICRO",

@@ -39,7 +39,7 @@ from imgforge.testing.machine_files import (
 )
 from imgforge.testing.plan import Plan, Start
 from imgforge.testing.wake import prepare_script
-from imgforge.usage import in_use, touch_used
+from imgforge.usage import FolderGoneError, in_use, touch_used
 
 _RESERVE_LIMIT_S = 7200.0
 _MIB = 2**20
@@ -108,7 +108,12 @@ class Forge:
     async def _fork(self, stack: AsyncExitStack, plan: Plan, place: Place) -> LiveInstance:
         """Fork a frozen machine. Where it does not go on, forget it: _DoesNotGoOnError."""
         frozen = await self._find_frozen(plan)
-        stack.enter_context(in_use(frozen.folder))
+        try:
+            stack.enter_context(in_use(frozen.folder))
+        except FolderGoneError:  # pruned since
+            self._frozen.pop(plan_key(plan), None)
+            frozen = await self._find_frozen(plan)
+            stack.enter_context(in_use(frozen.folder))
         touch_used(frozen.folder)
         try:
             return await stack.enter_async_context(fork(plan, place, frozen=frozen))

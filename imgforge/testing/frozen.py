@@ -61,6 +61,7 @@ class FrozenFacts(BaseModel):
     has_agent: bool
     notes: tuple[str, ...]
     files: dict[str, str]
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,8 @@ def load_frozen(plan: Plan) -> Frozen | None:
         return None
     except (OSError, ValidationError) as error:
         raise Unusable(f"its {FACTS_FILE} is damaged") from error
+    if facts.digest != _facts_digest(facts):
+        raise Unusable(f"its {FACTS_FILE} is damaged")
     for name, now in host_facts(plan).items():
         if facts.host.get(name) != now:
             raise Unusable(f"{name} is another one now")
@@ -173,7 +176,8 @@ def seal(
     folder: Path, *, plan: Plan, suspended: Suspended, facts: dict[str, object]
 ) -> FrozenFacts:
     """Write frozen.json beside the files of a machine that was suspended; return what it says."""
-    names = [STATE_FILE, MEMORY_FILE, *sorted(path.name for path in folder.glob("*.qcow2"))]
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    names = [str(path.relative_to(folder)) for path in paths]
     sealed = FrozenFacts.model_validate(
         {
             "disk": str(plan.image.disk.path),
@@ -187,8 +191,19 @@ def seal(
             **facts,
         }
     )
-    (folder / FACTS_FILE).write_text(sealed.model_dump_json(by_alias=True, indent=2) + "\n")
+    write_facts(folder, sealed)
     return sealed
+
+
+def write_facts(folder: Path, facts: FrozenFacts) -> None:
+    """Write frozen.json, with a digest of what it says."""
+    signed = facts.model_copy(update={"digest": _facts_digest(facts)})
+    (folder / FACTS_FILE).write_text(signed.model_dump_json(by_alias=True, indent=2) + "\n")
+
+
+def _facts_digest(facts: FrozenFacts) -> str:
+    said = facts.model_dump_json(by_alias=True, exclude={"digest"})
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def discard_frozen(frozen: Frozen) -> None:

@@ -71,6 +71,8 @@ def _built(wish: ImageWish) -> Image:
 
 
 def _disk(path: Path) -> Image:
+    if path.exists() and not path.is_file():
+        raise BadInputError(f"Image {path}: is no file.")
     try:
         with path.open("rb") as file:
             is_qcow2 = file.read(4) == _QCOW2_MAGIC

@@ -119,6 +119,8 @@ class LiveInstance:
 
     def require_running(self) -> None:
         """Raise ImageFailure where the machine ended by itself, HarnessError where the host did."""
+        if self._cycle is None:
+            raise HarnessError("The machine is stopped: start it first.")
         ended = self.witness.ended
         if ended is not None and ended.reason in _HOST_ENDS:
             raise HarnessError(f"The host ended the machine: {ended.reason}: {ended.detail}")
@@ -127,8 +129,6 @@ class LiveInstance:
                 f"The machine ended {ended.at_s:.1f} s after power-on: {ended.reason} "
                 f"({ended.detail}).{self._told_end()}"
             )
-        if self._cycle is None:
-            raise HarnessError("The machine is stopped: start it first.")
 
     async def settle(self) -> None:
         """Wait a moment for the end of a machine that went away under a command."""

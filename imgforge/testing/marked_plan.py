@@ -9,6 +9,10 @@ from imgforge.metadata import Fault, HttpTokens
 from imgforge.testing.marks import MARKS, Mark
 from imgforge.testing.plan import Plan, Start
 
+USER_DATA_BYTES = 16 * 1024
+"""What EC2 takes, before base64."""
+MOST_VOLUMES = 12
+
 
 class MarkError(ValueError):
     """A mark is not what it must be; says which, what was found and what is allowed."""
@@ -36,16 +40,16 @@ def _change_hardware(plan: Plan, mark: Mark) -> Plan | None:
             return replace(plan, profile=INSTANCE_TYPES[name])
         case Mark("root_volume", (int(gib),)) if 0 < gib <= 65536:
             return replace(plan, root_gib=gib)
-        case Mark("volumes", sizes) if sizes and all(_is_size(size) for size in sizes):
+        case Mark("volumes", sizes) if _are_sizes(sizes):
             return replace(plan, volumes_gib=tuple(size for size in sizes if isinstance(size, int)))
     return None
 
 
 def _change_launch(plan: Plan, mark: Mark) -> Plan | None:
     match mark:
-        case Mark("user_data", (str(text),)):
+        case Mark("user_data", (str(text),)) if len(text.encode()) <= USER_DATA_BYTES:
             return replace(plan, user_data=text.encode())
-        case Mark("user_data", (bytes(data),)):
+        case Mark("user_data", (bytes(data),)) if len(data) <= USER_DATA_BYTES:
             return replace(plan, user_data=data)
         case Mark("metadata_options", (), {"http_tokens": ("required" | "optional") as tokens}):
             return replace(plan, http_tokens=HttpTokens(tokens))
@@ -58,6 +62,10 @@ def _change_launch(plan: Plan, mark: Mark) -> Plan | None:
         case Mark("new_instance", ()):
             return replace(plan, is_new_instance=True)
     return None
+
+
+def _are_sizes(sizes: tuple[object, ...]) -> bool:
+    return 0 < len(sizes) <= MOST_VOLUMES and all(_is_size(size) for size in sizes)
 
 
 def _is_size(size: object) -> bool:

@@ -19,9 +19,9 @@ class Mark:
 
 MARKS = (
     "instance_type(name): the machine's hardware, such as t2.micro (the default) or m3.medium",
-    "user_data(text or bytes): what the instance is launched with",
+    "user_data(text or bytes): what the instance is launched with, at most 16 KiB",
     "root_volume(gib): a root volume larger than the image",
-    "volumes(gib, ...): further blank EBS volumes",
+    "volumes(gib, ...): up to 12 further blank EBS volumes",
     "metadata_options(http_tokens='required' or 'optional'): whether IMDSv2 is needed",
     "faults(path, status=500, delay_s=0, times=None): the metadata service gets a path wrong",
     "cold_boot: a machine booted for this test, not forked from a frozen one",

@@ -68,6 +68,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     for mark in MARKS:
         config.addinivalue_line("markers", mark)
+    if config.getoption("--image") == "":
+        raise pytest.UsageError("--image names nothing: is a variable of the command line empty?")
     if not config.getoption("--image"):
         for option in ("--rerun-failed", "--quarantine"):
             if config.getoption(option):

@@ -75,6 +75,8 @@ class RunHooks:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Keep our frames out of tracebacks; note what failed, and what it left."""
         error = call.excinfo.value if call.excinfo is not None else None
+        # By its traceback, as long as that has our frames.
+        kind = kind_of(error) if error is not None else FailureKind.TEST
         if isinstance(error, Exception):
             hide_our_frames(error)
             if error.__traceback__ is not None:
@@ -82,8 +84,8 @@ class RunHooks:
         report = yield
         self._note_use(item)
         if error is not None and report.failed:
-            if isinstance(error, Exception) and kind_of(error) is not FailureKind.TEST:
-                failure = describe(error)
+            if isinstance(error, Exception) and kind is not FailureKind.TEST:
+                failure = describe(error, kind)
             else:
                 failure = Failure(FailureKind.TEST, report.longreprtext)
             setattr(report, _WIRE, failure.to_wire())

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from imgforge.acceptance import Login, Visitor
-from imgforge.machine import Channel, NoAnswerError
+from imgforge.machine import KEPT_BYTES, Channel, NoAnswerError
 from imgforge.testing.failure import ImageFailure
 
 _SSH_FAILED = 255
+_TOO_MUCH = "Let it write to a file, and look at parts of that."
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class ChannelShell:
             raise ImageFailure(f"{command}: {error}") from None
         except NoAnswerError as error:
             raise ImageFailure(f"{command}: the machine's agent: {error}") from None
+        if answer.is_cut:
+            raise ImageFailure(f"{command}: it said more than {KEPT_BYTES >> 20} MiB. {_TOO_MUCH}")
         stdout, stderr = (data.decode(errors="replace") for data in (answer.stdout, answer.stderr))
         return CommandRun(command, answer.exit_code, stdout, stderr)
 
@@ -66,6 +69,8 @@ class SshShell:
         said = await self._visitor.execute(remote, timeout_s=timeout_s, user=self._user)
         if said is None:
             raise ImageFailure(f"{command}: it did not end within {timeout_s:g} s (by SSH)")
+        if said.limit_kib:
+            raise ImageFailure(f"{command}: it said more than {said.limit_kib} KiB. {_TOO_MUCH}")
         if said.exit_code == _SSH_FAILED and not said.is_in:
             raise ImageFailure(f"{command}: ssh as {self._user}: {said.complaints.strip()}")
         stdout = said.stdout.decode(errors="replace")

@@ -34,6 +34,8 @@ _CONSOLE_LINE = re.compile(r"  [|>] ")
 _ASSERTED = re.compile(r"E {3}\s*\S")
 _CONSOLE_HEADS = {"The console around it:", "The console showed nothing."}
 _LONG_LINES = 5
+# A verb that was called with what it does not take; regular expressions are the test's, too.
+_OF_A_TEST = (AssertionError, TypeError, ValueError, re.error)
 
 
 class FailureKind(StrEnum):
@@ -78,18 +80,37 @@ def kind_of(error: BaseException) -> FailureKind:
     """Return what an exception that ended a test says failed."""
     if isinstance(error, ImageFailure):
         return FailureKind.IMAGE
-    return FailureKind.HARNESS if isinstance(error, ImgforgeError) else FailureKind.TEST
+    if isinstance(error, ImgforgeError):
+        return FailureKind.HARNESS
+    is_ours = isinstance(error, Exception) and not isinstance(error, _OF_A_TEST)
+    return FailureKind.HARNESS if is_ours and _came_up_in_ours(error) else FailureKind.TEST
 
 
-def describe(error: BaseException) -> Failure:
-    """Return how an exception of ours is told; its traceback is looked at for the test's lines."""
+def _came_up_in_ours(error: BaseException) -> bool:
+    """Tell whether an exception came up below code of ours that a test, or pytest, called."""
+    ours = False
+    for step in _steps(error.__traceback__):
+        file = step.tb_frame.f_code.co_filename
+        if not _is_ours(file):  # a test's
+            ours = False
+        elif file.startswith(f"{_PACKAGE}/"):
+            ours = True
+    return ours
+
+
+def describe(error: BaseException, kind: FailureKind | None = None) -> Failure:
+    """Return how an exception of ours is told; its traceback is looked at for the test's lines.
+
+    `kind` is for one whose traceback has lost our frames.
+    """
     hint = error.hint if isinstance(error, ImgforgeError) else ""
-    text = f"{error}\n{hint}" if hint and hint not in str(error) else str(error)
+    said = str(error) if isinstance(error, ImgforgeError | ImageFailure) else repr(error)
+    text = f"{said}\n{hint}" if hint and hint not in said else said
     spots = tuple(
         Spot(frame.filename, frame.lineno or 0, frame.name, (frame.line or "").strip())
         for frame in traceback.extract_tb(_of_tests(error.__traceback__))
     )
-    return Failure(kind_of(error), text, spots)
+    return Failure(kind or kind_of(error), text, spots)
 
 
 def hide_our_frames(error: BaseException) -> None:

@@ -131,7 +131,7 @@ def test_the_tests_of_one_machine_are_those_that_use_it() -> None:
 def test_tests_that_pass_leave_an_accepted_boot_accepted_and_are_counted() -> None:
     verdict = judged(PASSED, SKIPPED)
     assert verdict.accepted
-    assert verdict.reason.endswith("7.7 s after power-on, and all 3 checks hold (1 do not apply).")
+    assert verdict.reason.endswith("7.7 s after power-on, and all 3 checks hold (1 do not count).")
     assert verdict.checks[-1] == Check(id="suite:one", passed=True, evidence="passed in 1.5 s")
     assert verdict.skipped == (SkippedCheck(id="suite:two", reason="the image has no systemd"),)
 

@@ -1,6 +1,5 @@
 """One machine through its life: born, rebooted, stopped and started; each step is made once."""
 
-import hashlib
 import re
 import time
 from collections.abc import Callable
@@ -17,32 +16,34 @@ _EPHEMERAL = ("/dev/vdb", "/dev/xvdb", "/dev/sdb", "/dev/nvme1n1")
 # An unclean root is mended by fsck in the initramfs, or by the kernel when it mounts it.
 _MENDED = re.compile(
     r"recovering journal|recovery complete|orphan (?:cleanup|inodes? deleted)|Starting recovery"
-    r"|was not cleanly unmounted|unclean",
+    r"|was not cleanly unmounted|unclean|mounting unchecked fs|e2fsck is recommended",
     re.IGNORECASE,
 )
 _LOOK = """
 echo "boot_id=$(cat /proc/sys/kernel/random/boot_id)"
 echo "machine_id=$(cat /etc/machine-id 2>/dev/null)"
-echo "host_keys=$(cat /etc/ssh/ssh_host_*_key /etc/dropbear/*_host_key 2>/dev/null | sha256sum)"
+echo "host_keys=$(for key in /etc/ssh/ssh_host_*_key /etc/dropbear/*_host_key; do
+    [ ! -s "$key" ] || sha256sum <"$key"
+done | tr -cd '0-9a-f\\n' | tr '\\n' ' ')"
 echo "kept=$(cat /var/lib/imgforge-suite/kept 2>/dev/null)"
 echo "runs=$(grep -c ran /var/lib/imgforge-suite/runs 2>/dev/null)"
 """
-_NO_KEYS = hashlib.sha256(b"").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is compared between the boots of a machine, and between machines.
 
-    `host_keys` and `machine_id` are "" where the image has none; `runs` counts those of the user
-    data; `kept` is what was written on the root file system at birth. `ephemeral` is where
-    ephemeral0 is mounted, "" for nowhere, `ephemeral_kept` what was written there. `clock_off_s`
-    is how far the clock is from the host's; `mended` are the lines on a root that was unclean.
+    `host_keys` are digests of the private ones; `machine_id` is "" without one; `runs` counts those
+    of the user data; `kept` is what was written on the root file system at birth. `ephemeral` is
+    where ephemeral0 is mounted, "" for nowhere, `ephemeral_kept` what was written there.
+    `clock_off_s` is how far the clock is from the host's; `mended` are the lines on a root that
+    was unclean.
     """
 
     boot_id: str
     machine_id: str
-    host_keys: str
+    host_keys: tuple[str, ...]
     kept: str
     runs: int
     owner: str
@@ -121,7 +122,7 @@ def look(machine: Machine) -> Facts:
     return Facts(
         boot_id=told["boot_id"],
         machine_id=told["machine_id"],
-        host_keys="" if told["host_keys"].startswith(_NO_KEYS) else told["host_keys"],
+        host_keys=tuple(told["host_keys"].split()),
         kept=told["kept"],
         runs=int(told["runs"] or 0),
         owner=machine.ssh.run("id -un").stdout.strip(),

@@ -20,6 +20,7 @@ from imgforge.testing.frozen import (
     new_frozen,
     plan_key,
     seal,
+    write_facts,
 )
 from imgforge.testing.plan import Image, Plan
 
@@ -54,6 +55,9 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
 def freeze(plan: Plan) -> Path:
     with new_frozen(plan) as folder:
         (folder / "state").write_bytes(b"devices" * 100)
+        (folder / "console.log").write_text("[    0.1] hello\n")
+        (folder / "login").mkdir()
+        (folder / "login" / "owner").write_bytes(b"PRIVATE KEY")
         (folder / "root.qcow2").write_bytes(b"QFI\xfb" + bytes(5000))
         with (folder / "memory").open("wb") as memory:
             memory.truncate(8 * MIB)
@@ -111,7 +115,7 @@ def flip(path: Path, at: int) -> None:
         file.write(bytes([byte[0] ^ 1]))
 
 
-@pytest.mark.parametrize("name", ["state", "root.qcow2", "memory"])
+@pytest.mark.parametrize("name", ["state", "root.qcow2", "memory", "console.log", "login/owner"])
 @pytest.mark.parametrize("harm", ["cut", "flip", "grow", "remove"])
 def test_a_damaged_one_is_refused_by_the_file_that_is_damaged(
     plan: Plan, name: str, harm: str
@@ -147,8 +151,12 @@ def test_another_qemu_may_not_go_on_with_it(plan: Plan, tmp_path: Path) -> None:
 
 def test_under_kvm_the_processor_must_be_the_same(plan: Plan) -> None:
     kvm = replace(plan, accelerator=Accelerator(AcceleratorKind.KVM, "host", "asked for"))
-    path = freeze(kvm) / "frozen.json"
-    path.write_text(path.read_text().replace(host.processor(), "another"))
+    folder = freeze(kvm)
+    found = load_frozen(kvm)
+    assert found is not None
+    assert found.facts.host["processor"] == host.processor()
+    elsewhere = {**found.facts.host, "processor": "another"}
+    write_facts(folder, found.facts.model_copy(update={"host": elsewhere}))
     with pytest.raises(Unusable, match="processor is another one"):
         load_frozen(kvm)
 
@@ -178,3 +186,10 @@ def test_holes_and_zeros_are_the_same_to_a_digest_and_their_place_is_not(tmp_pat
     assert write("a", MIB, b"x") == write("b", 0, bytes(MIB) + b"x")
     assert write("a", MIB, b"x") != write("c", 2 * MIB, b"x")
     assert write("a", MIB, b"x") != write("d", MIB, b"y")
+
+
+def test_one_whose_facts_were_changed_is_refused(plan: Plan) -> None:
+    path = freeze(plan) / "frozen.json"
+    path.write_text(path.read_text().replace('"has_agent": true', '"has_agent": false'))
+    with pytest.raises(Unusable, match=r"frozen\.json is damaged"):
+        load_frozen(plan)

@@ -71,6 +71,8 @@ def test_a_machine_with_nvme_disks_cannot_be_forked_and_says_so() -> None:
         Mark("instance_type", ("t9.huge",)),
         Mark("instance_type", ()),
         Mark("user_data", (7,)),
+        Mark("user_data", (b"x" * (16 * 1024 + 1),)),
+        Mark("volumes", (1,) * 13),
         Mark("root_volume", (0,)),
         Mark("root_volume", ("10",)),
         Mark("volumes", ()),
