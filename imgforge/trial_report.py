@@ -1,6 +1,6 @@
 """What a trial leaves for people and for CI, beside its verdict: report.html and junit.xml."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from imgforge import host
@@ -8,8 +8,10 @@ from imgforge.acceptance import BootRecord, Verdict
 from imgforge.disk import Disk
 from imgforge.progress import warn
 from imgforge.report import (
+    SCREENSHOT,
     CommandEntry,
     DiskEntry,
+    PastBoot,
     Report,
     TestEntry,
     append_boot,
@@ -24,12 +26,11 @@ from imgforge.report import (
 
 REPORT_FILE = "report.html"
 JUNIT_FILE = "junit.xml"
-SCREENSHOT_FILE = "screen.png"
 
 
 def discard_report(folder: Path) -> None:
     """Remove what an earlier trial left in `folder`: it would look like this one's."""
-    for name in (REPORT_FILE, JUNIT_FILE, SCREENSHOT_FILE):
+    for name in (REPORT_FILE, JUNIT_FILE, SCREENSHOT):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -56,18 +57,11 @@ def report_trial(
         ],
         instance_type=instance_type,
     )
-    # By the recipe's name, whatever it says now: a changed recipe is compared with itself before.
-    history = history_path(disk.recipe.name) if disk.recipe else None
+    history = history_of(disk)
     report = Report(
         title=disk.path.name,
         created=verdict.created,
-        disk=DiskEntry(
-            path=str(disk.path),
-            sha256=disk.sha256,
-            layout=disk.layout.value if disk.layout else "",
-            recipe=disk.recipe.name if disk.recipe else "",
-            recipe_sha256=disk.recipe_sha256,
-        ),
+        disk=disk_entry(disk),
         tests=tuple(tests),
         boots=(boot,),
         history=read_history(history) if history else (),
@@ -76,11 +70,34 @@ def report_trial(
     write_junit(report, folder / JUNIT_FILE)
     past = past_boot(boot, recipe_sha256=disk.recipe_sha256)
     if history is not None and past is not None:
-        try:
-            append_boot(history, past)
-        except OSError as error:  # the verdict does not depend on it
-            warn(f"History {history}: cannot be written: {error.strerror}.")
+        remember(history, [past])
     return report
+
+
+def disk_entry(disk: Disk) -> DiskEntry:
+    """Return what a report tells of the disk that was tested."""
+    return DiskEntry(
+        path=str(disk.path),
+        sha256=disk.sha256,
+        layout=disk.layout.value if disk.layout else "",
+        recipe=disk.recipe.name if disk.recipe else "",
+        recipe_sha256=disk.recipe_sha256,
+    )
+
+
+def history_of(disk: Disk) -> Path | None:
+    """Return where the boots of a disk's recipe are kept; None where no recipe is known."""
+    # By the recipe's name, whatever it says now: a changed recipe is compared with itself before.
+    return history_path(disk.recipe.name) if disk.recipe else None
+
+
+def remember(history: Path, boots: Iterable[PastBoot]) -> None:
+    """Add boots to a history; where it cannot be written that is a warning."""
+    try:
+        for boot in boots:
+            append_boot(history, boot)
+    except OSError as error:  # what was found of the image does not depend on it
+        warn(f"History {history}: cannot be written: {error.strerror}.")
 
 
 def summarize(reports: Sequence[Report]) -> None:

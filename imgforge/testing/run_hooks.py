@@ -24,7 +24,7 @@ from imgforge.testing.outcome import (
 )
 from imgforge.testing.plan import Image
 from imgforge.testing.quarantine import Quarantine, load_quarantine
-from imgforge.testing.run_report import REPORT_FILE, report_run, tidy_after_workers
+from imgforge.testing.run_report import report_run, tidy_after_workers
 from imgforge.testing.told import (
     Failure,
     FailureKind,
@@ -37,6 +37,7 @@ from imgforge.testing.told import (
     replay_line,
     shortened,
 )
+from imgforge.trial_report import REPORT_FILE
 
 _WIRE = "imgforge_failure"
 _QUARANTINED = "imgforge_quarantined"

@@ -7,16 +7,12 @@ from pathlib import Path
 
 from imgforge import host
 from imgforge.files import tidy
-from imgforge.progress import warn
 from imgforge.report import (
     CONSOLE_LOG,
     BootEntry,
-    DiskEntry,
     PastBoot,
     Report,
     TestEntry,
-    append_boot,
-    history_path,
     past_boot,
     read_boot,
     read_history,
@@ -35,10 +31,14 @@ from imgforge.testing.plan import Image
 from imgforge.testing.replay import REPLAY_FOLDER
 from imgforge.testing.session import FIRST_BOOTS
 from imgforge.testing.told import reason_of, replay_line, shortened
-from imgforge.trial_report import summarize
-
-REPORT_FILE = "report.html"
-JUNIT_FILE = "junit.xml"
+from imgforge.trial_report import (
+    JUNIT_FILE,
+    REPORT_FILE,
+    disk_entry,
+    history_of,
+    remember,
+    summarize,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +65,11 @@ def report_run(
     """
     machines = list(_machines(evidence))
     disk = image.disk
-    history = history_path(disk.recipe.name) if disk.recipe else None
+    history = history_of(disk)
     report = Report(
         title=image.ami_id or disk.path.name,
         created=datetime.now(UTC),
-        disk=DiskEntry(
-            path=str(disk.path),
-            sha256=disk.sha256,
-            layout=disk.layout.value if disk.layout else "",
-            recipe=disk.recipe.name if disk.recipe else "",
-            recipe_sha256=disk.recipe_sha256,
-        ),
+        disk=disk_entry(disk),
         tests=tuple(_tests(ended, machines)),
         boots=tuple(_boot(machine, machines) for machine in machines if machine.was_on),
         history=read_history(history) if history else (),
@@ -85,7 +79,7 @@ def report_run(
     write_junit(report, evidence / JUNIT_FILE)
     summarize([report])
     if history is not None:
-        _remember(history, _cold_boots(machines, recipe_sha256=disk.recipe_sha256))
+        remember(history, _cold_boots(machines, recipe_sha256=disk.recipe_sha256))
     return report
 
 
@@ -171,11 +165,3 @@ def _cold_boots(machines: Sequence[Seen], *, recipe_sha256: str) -> Iterator[Pas
         past = past_boot(entry, recipe_sha256=recipe_sha256)
         if past is not None:
             yield past
-
-
-def _remember(history: Path, boots: Iterator[PastBoot]) -> None:
-    try:
-        for boot in boots:
-            append_boot(history, boot)
-    except OSError as error:  # what the tests found does not depend on it
-        warn(f"History {history}: cannot be written: {error.strerror}.")
