@@ -2,17 +2,17 @@
 
 import re
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 from re import Pattern
 
 from imgforge.acceptance.record import StageName
 
 
-class Where(Enum):
+class Where(StrEnum):
     """Where a sign shows: in whole lines only, or also in a line without its end (a prompt)."""
 
-    LINE = 1
-    EITHER = 2
+    LINE = "line"
+    EITHER = "either"
 
 
 class Effect(StrEnum):
@@ -89,6 +89,10 @@ ROOT_HINT = (
 )
 INIT_HINT = (
     "Check that the root tree has an executable /sbin/init, with its interpreter and libraries."
+)
+FORMAT_HINT = (
+    "Check init with `file`: it is built for another processor, or is a script without its "
+    "`#!` line."
 )
 MEMORY_HINT = "Give the machine more memory, or make the initrd and the services smaller."
 KERNEL_HINT = "Try another kernel, or look for the driver named in the lines above."

@@ -4,6 +4,7 @@ import re
 
 from imgforge.acceptance.record import StageName
 from imgforge.acceptance.sign import (
+    FORMAT_HINT,
     FSTAB_HINT,
     INIT_HINT,
     ROOT_HINT,
@@ -15,10 +16,6 @@ from imgforge.acceptance.sign import (
 )
 
 _INITRAMFS, _INIT = StageName.INITRAMFS, StageName.INIT
-_FORMAT_HINT = (
-    "Check init with `file`: it is built for another processor, or is a script without its "
-    "`#!` line."
-)
 _NO_ROOT = "the initramfs did not find the root file system"
 _NO_MOUNT = "the initramfs found the root file system, but cannot mount it"
 _MOUNT_HINT = (
@@ -120,7 +117,7 @@ INITRAMFS: tuple[Sign, ...] = (
         pattern=re.compile(_SWITCHED + r"Exec format error"),
         stage=_INIT,
         meaning="init is no program for this processor",
-        hint=_FORMAT_HINT,
+        hint=FORMAT_HINT,
     ),
     Sign(
         id="init-not-executable",

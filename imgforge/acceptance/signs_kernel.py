@@ -4,6 +4,7 @@ import re
 
 from imgforge.acceptance.record import StageName
 from imgforge.acceptance.sign import (
+    FORMAT_HINT,
     INIT_HINT,
     KERNEL_HINT,
     MEMORY_HINT,
@@ -18,10 +19,6 @@ _KERNEL, _INIT = StageName.KERNEL, StageName.INIT
 _PANIC = "Kernel panic - not syncing: "
 _STUCK_HINT = KERNEL_HINT + " A host with too many machines at once can cause it too."
 _INITRD_HINT = "Make the initrd again: it is damaged, cut short, or packed as the kernel cannot."
-_FORMAT_HINT = (
-    "Check init with `file`: it is built for another processor, or is a script without its "
-    "`#!` line."
-)
 _DISK_HINT = "Build the disk again; a disk that was copied or resized may be cut short."
 _SERVICES = r"sshd|dropbear|cloud-init|systemd(?:-\w+)?|dbus-daemon|dhclient|udhcpc|NetworkManager"
 
@@ -238,7 +235,7 @@ DISKS: tuple[Sign, ...] = (
         pattern=kernel_text(r"Starting init: .* exists but couldn't execute it \(error -8\)"),
         stage=_INIT,
         meaning="init is no program for this processor",
-        hint=_FORMAT_HINT,
+        hint=FORMAT_HINT,
         effect=Effect.CAUSE,
     ),
     *(
