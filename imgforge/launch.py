@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgforge import host
-from imgforge.acceptance import BootMethod, BootRecord, host_failure, new_login, observe, ssh_line
+from imgforge.acceptance import BootRecord, host_failure, new_login, observe, ssh_line
 from imgforge.catalog import Image
 from imgforge.disk import Disk
 from imgforge.errors import HostError, ImageRejectedError
@@ -72,7 +72,6 @@ async def _launch(wish: LaunchWish, *, folder: Path, announce: Callable[[Launche
             expect=expect.model_copy(update=_ONLY_LOGIN),
             login=login,
             boot_method=start.method,
-            by_bios=start.method is BootMethod.BIOS,
         )
         _require_login(wish.image, record)
         announce(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from imgforge import host
 from imgforge.acceptance import (
+    VERDICT_FILE,
     BootMethod,
     BootRecord,
     DiskReport,
@@ -56,7 +57,6 @@ from imgforge.suite import (
 from imgforge.trial_report import REPORT_FILE, discard_report, report_trial
 from imgforge.usage import in_use
 
-_VERDICT_FILE = "verdict.json"
 _INSTANCE_TYPE = T3_NANO
 MACHINE_BYTES = 768 * 2**20
 """A machine of 512 MiB, and what QEMU itself takes for it on TCG."""
@@ -99,7 +99,7 @@ class Tested:
     @property
     def verdict_path(self) -> Path:
         """Where verdict.json stands."""
-        return self.folder / _VERDICT_FILE
+        return self.folder / VERDICT_FILE
 
     @property
     def report_path(self) -> Path:
@@ -161,7 +161,7 @@ def _suite_run(trial: Trial, record: BootRecord) -> SuiteRun:
 async def _try_boot(
     trial: Trial, *, accelerator: Accelerator, scratch: Path
 ) -> tuple[BootRecord, Verdict]:
-    (trial.folder / _VERDICT_FILE).unlink(missing_ok=True)
+    (trial.folder / VERDICT_FILE).unlink(missing_ok=True)
     discard_report(trial.folder)
     discard_tests(trial.folder)
     start = await asyncio.to_thread(find_start, trial.disk, scratch)
@@ -278,7 +278,6 @@ async def _boot(
                 expect=trial.expect,
                 login=login,
                 boot_method=start.method,
-                by_bios=start.method is BootMethod.BIOS,
             )
     finally:
         discard_login(login)

@@ -11,12 +11,19 @@ from imgforge.acceptance.login import (
     trust_host,
 )
 from imgforge.acceptance.observe import ObservedMachine, observe
-from imgforge.acceptance.record import BootRecord, LoginAttempt, SeenSign, Stage, StageName
+from imgforge.acceptance.record import (
+    BootMethod,
+    BootRecord,
+    LoginAttempt,
+    SeenSign,
+    Stage,
+    StageName,
+)
 from imgforge.acceptance.report import explain, explain_end
 from imgforge.acceptance.starvation import never_ticked, starvation
 from imgforge.acceptance.unbootable import record_unbootable
 from imgforge.acceptance.verdict import (
-    BootMethod,
+    VERDICT_FILE,
     Check,
     DiskReport,
     SkippedCheck,
@@ -27,6 +34,7 @@ from imgforge.acceptance.verdict import (
 from imgforge.acceptance.watch import find_sign
 
 __all__ = [
+    "VERDICT_FILE",
     "BootMethod",
     "BootRecord",
     "Check",

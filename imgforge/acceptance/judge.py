@@ -15,7 +15,6 @@ from imgforge.acceptance.record import (
 )
 from imgforge.acceptance.verdict import (
     AcceleratorReport,
-    BootMethod,
     Check,
     DiskReport,
     SignReport,
@@ -83,7 +82,7 @@ def judge(
             kind=record.accelerator.kind.value, reason=record.accelerator.reason
         ),
         qemu_version=record.qemu_version,
-        boot_method=BootMethod(record.boot_method),
+        boot_method=record.boot_method,
         seconds=round(record.seconds, 3),
         stages=tuple(
             StageReport(name=stage.name, seconds=_round(stage.seconds), reached=stage.reached)

@@ -16,6 +16,7 @@ from imgforge.acceptance.outside_signs import (
     sign_of_silence,
 )
 from imgforge.acceptance.record import (
+    BootMethod,
     BootRecord,
     CommandResult,
     LoginAttempt,
@@ -76,16 +77,15 @@ async def observe(
     *,
     expect: ExpectPart,
     login: Login,
-    boot_method: str,
-    by_bios: bool,
+    boot_method: BootMethod,
     known_host_keys: tuple[str, ...] = (),
 ) -> BootRecord:
     """Watch `machine` until all that is expected was seen, a fatal sign, or a limit.
 
     It ends within 2 s of a fatal sign's appearance; `expect.boot_limit_s` bounds the time to the
     first login, and `expect.silence_limit_s` the time without any event until then. What comes
-    after the login has limits of its own. A machine started without its BIOS (`by_bios` False)
-    has no firmware and bootloader stages. Keys and known_hosts are in the folder of `login`.
+    after the login has limits of its own. A machine started without its BIOS has no firmware
+    and bootloader stages. Keys and known_hosts are in the folder of `login`.
     `known_host_keys` are those that an earlier boot of the instance showed: cloud-init prints them
     once in its life.
 
@@ -93,7 +93,7 @@ async def observe(
     leaves no ssh behind.
     """
     watch = Watch(
-        by_bios=by_bios,
+        by_bios=boot_method is BootMethod.BIOS,
         must_show=expect.console_must_show,
         must_not_show=expect.console_must_not_show,
     )
@@ -111,7 +111,7 @@ async def observe(
     return _record(visit, boot_method=boot_method)
 
 
-def _record(visit: "_Visit", *, boot_method: str) -> BootRecord:
+def _record(visit: "_Visit", *, boot_method: BootMethod) -> BootRecord:
     watch, machine = visit.watch, visit.machine
     watch.look_at_pending()
     return BootRecord(

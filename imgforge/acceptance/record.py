@@ -24,6 +24,13 @@ class StageName(StrEnum):
     SSH = "ssh"
 
 
+class BootMethod(StrEnum):
+    """How the disk was started; a lesser way is never passed off as a better one."""
+
+    BIOS = "bios"
+    DIRECT = "direct"
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A stage and the seconds from power-on to its first sign.
@@ -132,5 +139,5 @@ class BootRecord:
     console_lines: tuple[str, ...]
     accelerator: Accelerator
     qemu_version: str
-    boot_method: str
+    boot_method: BootMethod
     seconds: float

@@ -1,11 +1,13 @@
 """The record of a disk that nothing could be started from: there was no boot to watch."""
 
 from imgforge.acceptance.outside_signs import OUTSIDE_SIGNS
-from imgforge.acceptance.record import BootRecord, Stage, StageName
+from imgforge.acceptance.record import BootMethod, BootRecord, Stage, StageName
 from imgforge.machine import Accelerator
 
 
-def record_unbootable(reason: str, *, accelerator: Accelerator, boot_method: str) -> BootRecord:
+def record_unbootable(
+    reason: str, *, accelerator: Accelerator, boot_method: BootMethod
+) -> BootRecord:
     """Return the record of a disk whose boot loader would start nothing, with the reason."""
     reached_none = tuple(
         Stage(name, reached=False, seconds=None)

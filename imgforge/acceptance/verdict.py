@@ -1,26 +1,18 @@
 """Accepted or rejected, and why: verdict.json."""
 
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imgforge.acceptance.record import StageName
+from imgforge.acceptance.record import BootMethod, StageName
 from imgforge.errors import BadInputError
 from imgforge.files import appearing
 from imgforge.recipe import Layout
 
 VERDICT_SCHEMA: Literal[1] = 1
 VERDICT_FILE = "verdict.json"
-
-
-class BootMethod(StrEnum):
-    """How the disk was started; a lesser way is never passed off as a better one."""
-
-    BIOS = "bios"
-    DIRECT = "direct"
 
 
 class _Part(BaseModel):

@@ -191,15 +191,13 @@ class LiveInstance:
         either; HarnessError where the host failed.
         """
         image, witness = self.plan.image, self.witness
-        method = self._method()
         expect = image.expect
         try:
             record = await observe(
                 witness,
                 expect=expect,
                 login=self.login,
-                boot_method=method,
-                by_bios=method is BootMethod.BIOS,
+                boot_method=self._method(),
                 known_host_keys=self.host_keys,
             )
         except HostError as error:

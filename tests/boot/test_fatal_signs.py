@@ -9,7 +9,16 @@ from random import Random
 
 import pytest
 
-from imgforge.acceptance import BootRecord, DiskReport, Verdict, explain, judge, new_login, observe
+from imgforge.acceptance import (
+    BootMethod,
+    BootRecord,
+    DiskReport,
+    Verdict,
+    explain,
+    judge,
+    new_login,
+    observe,
+)
 from imgforge.command import Streams, run
 from imgforge.machine import Accelerator, AcceleratorKind, MachineSpec, start_machine
 from imgforge.metadata import Instance
@@ -73,9 +82,7 @@ def boot(disk: Path, folder: Path) -> tuple[BootRecord, Verdict]:
 
     async def watch() -> BootRecord:
         async with start_machine(spec) as machine:
-            return await observe(
-                machine, expect=expect, login=login, boot_method="bios", by_bios=True
-            )
+            return await observe(machine, expect=expect, login=login, boot_method=BootMethod.BIOS)
 
     record = asyncio.run(watch())
     verdict = judge(

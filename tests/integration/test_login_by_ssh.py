@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from imgforge.acceptance import (
+    BootMethod,
     BootRecord,
     Login,
     StageName,
@@ -129,8 +130,7 @@ def see(machine: BootedMachine, login: Login, expect: ExpectPart | None = None) 
             machine,
             expect=expect or ExpectPart(boot_limit_s=30, silence_limit_s=30),
             login=login,
-            boot_method="bios",
-            by_bios=True,
+            boot_method=BootMethod.BIOS,
         )
 
     return asyncio.run(run())
@@ -370,8 +370,7 @@ def test_a_cancelled_observation_leaves_no_ssh(ssh: FakeSsh, login: Login) -> No
                 BootedMachine(),
                 expect=ExpectPart(),
                 login=login,
-                boot_method="bios",
-                by_bios=True,
+                boot_method=BootMethod.BIOS,
             )
 
     started = time.monotonic()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from imgforge.acceptance import (
+    BootMethod,
     BootRecord,
     DiskReport,
     LoginAttempt,
@@ -54,7 +55,7 @@ GOOD = BootRecord(
     console_lines=("one", "two", "three"),
     accelerator=Accelerator(AcceleratorKind.TCG, "max", "there is no /dev/kvm"),
     qemu_version="7.2.22",
-    boot_method="bios",
+    boot_method=BootMethod.BIOS,
     seconds=12.3456,
 )
 SIGN = SeenSign(

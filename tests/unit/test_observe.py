@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imgforge.acceptance import BootRecord, Login, StageName, observe
+from imgforge.acceptance import BootMethod, BootRecord, Login, StageName, observe
 from imgforge.errors import HostError
 from imgforge.machine import (
     Accelerator,
@@ -63,7 +63,7 @@ def see(
     silence_limit_s: int = 15,
     must_show: tuple[str, ...] = (),
     closes: bool = False,
-    by_bios: bool = True,
+    boot_method: BootMethod = BootMethod.BIOS,
 ) -> BootRecord:
     expect = ExpectPart(
         boot_limit_s=boot_limit_s, silence_limit_s=silence_limit_s, console_must_show=must_show
@@ -74,8 +74,7 @@ def see(
             ScriptedMachine(script, closes=closes),
             expect=expect,
             login=Login(user="root", folder=Path("/nonexistent"), public_key="none"),
-            boot_method="bios" if by_bios else "direct",
-            by_bios=by_bios,
+            boot_method=boot_method,
         )
 
     return asyncio.run(run())
@@ -164,10 +163,11 @@ def test_a_reset_before_the_kernel_said_anything_is_told_by_its_stage() -> None:
     assert (record.sign.id, record.sign.stage) == ("silent-reset", StageName.KERNEL)
 
 
-@pytest.mark.parametrize("by_bios", [True, False])
-def test_a_kernel_that_was_loaded_and_says_nothing_is_told(by_bios: bool) -> None:
-    loaded = ((0, "   [Linux-bzImage, setup=0x4e00, size=0xd827c0]"),) if by_bios else ()
-    record = see(*loaded, silence_limit_s=1, by_bios=by_bios)
+@pytest.mark.parametrize("method", BootMethod)
+def test_a_kernel_that_was_loaded_and_says_nothing_is_told(method: BootMethod) -> None:
+    line = "   [Linux-bzImage, setup=0x4e00, size=0xd827c0]"
+    loaded = ((0, line),) if method is BootMethod.BIOS else ()
+    record = see(*loaded, silence_limit_s=1, boot_method=method)
     assert record.sign is not None
     assert (record.sign.id, record.sign.stage) == ("silent-kernel", StageName.KERNEL)
 
@@ -236,8 +236,7 @@ def test_a_flood_does_not_put_off_the_limit() -> None:
             Flood(()),
             expect=ExpectPart(boot_limit_s=1),
             login=Login(user="root", folder=Path("/nonexistent"), public_key="none"),
-            boot_method="bios",
-            by_bios=True,
+            boot_method=BootMethod.BIOS,
         )
 
     record = asyncio.run(run())
@@ -253,8 +252,7 @@ def test_a_cancelled_observation_ends_at_once() -> None:
                 ScriptedMachine(((0, "hello"),)),
                 expect=ExpectPart(),
                 login=Login(user="root", folder=Path("/nonexistent"), public_key="none"),
-                boot_method="direct",
-                by_bios=False,
+                boot_method=BootMethod.DIRECT,
             )
 
     started = time.monotonic()

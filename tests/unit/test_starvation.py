@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from imgforge.acceptance import BootRecord, SeenSign, never_ticked, starvation
+from imgforge.acceptance import BootMethod, BootRecord, SeenSign, never_ticked, starvation
 from imgforge.machine import Accelerator, AcceleratorKind
 
 NO_TICK = "[    0.024000] ..MP-BIOS bug: 8254 timer not connected to IO-APIC"
@@ -25,7 +25,7 @@ def record(sign: str | None, *lines: str) -> BootRecord:
         console_lines=lines,
         accelerator=Accelerator(AcceleratorKind.TCG, "max", "asked for"),
         qemu_version="7.2.22",
-        boot_method="bios",
+        boot_method=BootMethod.BIOS,
         seconds=240.0,
     )
 

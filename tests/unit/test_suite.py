@@ -16,7 +16,8 @@ from imgforge.acceptance import (
     read_verdict,
     write_verdict,
 )
-from imgforge.acceptance.verdict import AcceleratorReport, BootMethod, Check
+from imgforge.acceptance.record import BootMethod
+from imgforge.acceptance.verdict import AcceleratorReport, Check
 from imgforge.disk import Disk
 from imgforge.errors import BadInputError, HostError
 from imgforge.recipe import ExpectPart
