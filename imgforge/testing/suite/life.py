@@ -12,7 +12,7 @@ from imgforge.testing.machine import Machine
 USER_DATA = "#!/bin/sh\nmkdir -p /var/lib/imgforge-suite\necho ran >>/var/lib/imgforge-suite/runs\n"
 """A script that leaves a line each time it is run."""
 _USER_DATA_LIMIT_S = 30
-_EPHEMERAL = ("/dev/vdb", "/dev/xvdb", "/dev/sdb", "/dev/nvme1n1")
+_EPHEMERAL = re.compile(r"/dev/(?:vdb|xvdb|sdb)\d?|/dev/nvme1n1(?:p\d)?")
 # An unclean root is mended by fsck in the initramfs, or by the kernel when it mounts it.
 _MENDED = re.compile(
     r"recovering journal|recovery complete|orphan (?:cleanup|inodes? deleted)|Starting recovery"
@@ -138,9 +138,14 @@ def find_ephemeral(machine: Machine) -> str:
     """Return where the first volume of the instance store is mounted, or ""."""
     for line in machine.succeed("cat /proc/mounts").splitlines():
         source, point = line.split()[:2]
-        if source.rstrip("p1") in {name.rstrip("p1") for name in _EPHEMERAL}:
+        if is_ephemeral(source):
             return point
     return ""
+
+
+def is_ephemeral(device: str) -> bool:
+    """Tell whether a device is the first volume of the instance store, or a partition of it."""
+    return _EPHEMERAL.fullmatch(device) is not None
 
 
 def find_mended(machine: Machine) -> tuple[str, ...]:

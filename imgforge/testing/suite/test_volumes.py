@@ -3,7 +3,7 @@
 import pytest
 
 from imgforge.testing.machine import Machine
-from imgforge.testing.suite.life import Life
+from imgforge.testing.suite.life import Life, is_ephemeral
 
 _GIB = 2**30
 _SECTOR_BYTES = 512
@@ -46,7 +46,7 @@ def require_ephemeral(machine: Machine) -> str:
     """
     for line in machine.run("cat /etc/fstab").stdout.splitlines():
         words = line.split()
-        if len(words) > 1 and words[0] in {"/dev/vdb", "/dev/xvdb", "/dev/sdb", "/dev/nvme1n1"}:
+        if len(words) > 1 and is_ephemeral(words[0]):
             return words[1]
     recipe = machine.plan.image.disk.recipe
     devices = recipe.image.block_devices if recipe else ()

@@ -1,8 +1,9 @@
-"""What the verbs read."""
+"""What the verbs and the suite read."""
 
 import pytest
 
 from imgforge.testing.machine import listening_ports
+from imgforge.testing.suite.life import is_ephemeral
 from imgforge.testing.wake import prepare_script, reseed_program, wake_script
 
 TABLES = """\
@@ -39,3 +40,15 @@ def test_a_clone_is_told_the_time_and_gets_randomness_of_its_own() -> None:
 def test_entropy_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="64 bytes"):
         wake_script(now_s=0, entropy=b"")
+
+
+@pytest.mark.parametrize("device", ["/dev/vdb", "/dev/xvdb1", "/dev/sdb", "/dev/nvme1n1p1"])
+def test_the_first_volume_of_the_instance_store_is_known_by_its_names(device: str) -> None:
+    assert is_ephemeral(device)
+
+
+@pytest.mark.parametrize(
+    "device", ["/dev/vda1", "/dev/vdbp", "/dev/nvme1n11", "/dev/nvme0n1p1", ""]
+)
+def test_another_device_is_no_instance_store(device: str) -> None:
+    assert not is_ephemeral(device)
