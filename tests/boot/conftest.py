@@ -12,9 +12,11 @@ import pytest
 
 from imgforge import host
 from imgforge.files import locked_folder
+from imgforge.machine import Accelerator, AcceleratorKind
 from tests.boot.command_line import Ended, Room
 from tests.boot.wrong_guest import write_overlay
 
+TCG = Accelerator(AcceleratorKind.TCG, "max", "for the test")
 GUEST = Path(__file__).parents[2] / "guest"
 _FROM_CACHE = ("accelerator", "apt", "locks", "packages")
 
@@ -102,11 +104,17 @@ def _make(workshop: Workshop, room: Room) -> None:
     assert ended.exit_code == 0, ended.stderr
 
 
+def folder_of_all_workers(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    """Return a folder that is the same for all workers of this run."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    shared.mkdir(exist_ok=True)
+    return shared
+
+
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "workshop"
-    shared.mkdir(exist_ok=True)
+    shared = folder_of_all_workers(tmp_path_factory, "workshop")
     with locked_folder(shared):
         made = Workshop(shared / "made")
         if not made.folder.exists():

@@ -1,7 +1,6 @@
 """A Debian with systemd, OpenSSH and cloud-init, broken in what the minimal guest has not."""
 
 import asyncio
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,17 +9,16 @@ import pytest
 from imgforge import host
 from imgforge.disk import open_disk
 from imgforge.files import locked_folder
-from imgforge.machine import Accelerator, AcceleratorKind
 from imgforge.recipe import ExpectPart
 from imgforge.trial import Surroundings, Trial, try_disk
 from tests.boot.command_line import Room
+from tests.boot.conftest import GUEST, TCG, folder_of_all_workers
 from tests.boot.patient import Patient
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
-TCG = Accelerator(AcceleratorKind.TCG, "max", "for the test")
 EXPECT = ExpectPart(login_user="debian", boot_limit_s=900, silence_limit_s=240)
-RECIPE = Path(__file__).parents[2] / "guest" / "recipes" / "debian.toml"
+RECIPE = GUEST / "recipes" / "debian.toml"
 LIMIT_S = 1000
 
 FSTAB = """LABEL=root / ext4 defaults,errors=remount-ro 0 1
@@ -31,9 +29,7 @@ LABEL=data /data ext4 defaults,x-systemd.device-timeout=10s 0 2
 @pytest.fixture(scope="session")
 def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Debian's pv disk, built once for all workers."""
-    base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "debian"
-    shared.mkdir(exist_ok=True)
+    shared = folder_of_all_workers(tmp_path_factory, "debian")
     disk = shared / "out" / "debian-pv.raw"
     with locked_folder(shared):
         if not disk.exists():

@@ -7,16 +7,14 @@ import pytest
 
 from imgforge.acceptance import explain
 from imgforge.disk import open_disk
-from imgforge.machine import Accelerator, AcceleratorKind
 from imgforge.recipe import ExpectPart, Layout
 from imgforge.trial import Surroundings, Trial, try_disk
 from tests.boot.broken_images import BROKEN_IMAGES, BrokenImage
-from tests.boot.conftest import Workshop
+from tests.boot.conftest import TCG, Workshop
 from tests.boot.patient import Patient
 
 pytestmark = pytest.mark.boot
 
-TCG = Accelerator(AcceleratorKind.TCG, "max", "for the test")
 # A boot is silent for some seconds before init, more where others keep the processors busy, and
 # our initramfs is for 30 s, while it waits for its root.
 EXPECT = ExpectPart(boot_limit_s=180, silence_limit_s=45)

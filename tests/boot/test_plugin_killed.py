@@ -47,10 +47,10 @@ def words(workshop: Workshop, room: Room, folder: Path) -> list[str | Path]:
     return [*plain, "--image", workshop.disk, "--evidence", room.folder / "evidence", folder]
 
 
-def until(holds: Callable[[], bool]) -> None:
+def until(holds: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + _WAIT_S
     while not holds():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, f"not within {_WAIT_S:g} s: {what}"
         time.sleep(0.05)
 
 
@@ -82,12 +82,12 @@ def test_a_worker_that_is_killed_takes_its_machine_along_and_the_run_tells_it(
 ) -> None:
     folder = write_tests(room, sleeps=True)
     with room.start(*words(workshop, room, folder), module="pytest") as running:
-        until(lambda: len(list(folder.glob("up-*"))) == 2)
+        until(lambda: len(list(folder.glob("up-*"))) == 2, "two machines are up")
         machines = names(room, "qemu-system")
         assert len(machines) == 2
         worker = int(Path(f"/proc/{machines[0]}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(worker, signal.SIGKILL)
-        until(lambda: machines[0] not in names(room, "qemu-system"))
+        until(lambda: machines[0] not in names(room, "qemu-system"), "the machine is gone")
         write_tests(room, sleeps=False)  # of no effect on those that have begun
         os.kill(machines[1], signal.SIGKILL)
         ended = running.wait()
@@ -107,10 +107,10 @@ def test_a_run_that_is_ended_leaves_nothing_and_the_next_one_works(
 ) -> None:
     folder = write_tests(room, sleeps=True)
     with room.start(*words(workshop, room, folder), module="pytest") as running:
-        until(lambda: len(list(folder.glob("up-*"))) == 2)
+        until(lambda: len(list(folder.glob("up-*"))) == 2, "two machines are up")
         running.process.send_signal(number)
         running.process.wait(60)
-    until(lambda: not room.processes())
+    until(lambda: not room.processes(), "no process is left")
     assert_all_places_are_free(room)
     folder = write_tests(room, sleeps=False)
     with room.start(*words(workshop, room, folder), module="pytest") as running:
