@@ -82,7 +82,7 @@ def runtime_parent() -> Path:
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
     if runtime.is_absolute() and len(str(runtime)) < 40 and os.access(runtime, os.W_OK):
         return runtime
-    return Path(tempfile.gettempdir()) if len(tempfile.gettempdir()) < 40 else Path("/tmp")  # noqa: S108
+    return Path(tempfile.gettempdir()) if len(tempfile.gettempdir()) < 40 else Path("/tmp")  # noqa: S108 (short)
 
 
 def step_summary() -> Path | None:

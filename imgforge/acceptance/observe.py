@@ -42,6 +42,7 @@ COMMAND_LIMIT_S = 60.0
 KNOCK_AFTER_S = 15.0
 _SUPER_USER = "root"
 _EVENTS_AT_ONCE = 500
+_NOTHING_DUE_S = 3600.0  # a sign that comes meanwhile is looked at when it comes
 
 
 class _Spec(Protocol):
@@ -249,7 +250,7 @@ class _Visit:
         if settles_at_s is not None:
             return settles_at_s
         if self.is_in:
-            return self.machine.elapsed_s + 3600
+            return self.machine.elapsed_s + _NOTHING_DUE_S
         heard_at_s = max(self.watch.last_at_s, self._progress_at_s)
         return min(self.expect.boot_limit_s, heard_at_s + self.expect.silence_limit_s)
 

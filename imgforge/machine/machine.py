@@ -278,4 +278,4 @@ def stderr_tail(process: Process) -> str:
 def _runtime_parent() -> Path:
     """Return where the relay's launcher may stand: slirp splits its path on spaces."""
     parent = host.runtime_parent()
-    return parent if re.fullmatch(r"[\w./+-]+", str(parent), re.ASCII) else Path("/tmp")  # noqa: S108
+    return parent if re.fullmatch(r"[\w./+-]+", str(parent), re.ASCII) else Path("/tmp")  # noqa: S108 (for a private folder in it)

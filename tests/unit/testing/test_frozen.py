@@ -169,7 +169,7 @@ def test_a_new_one_takes_the_place_of_a_damaged_one(plan: Plan) -> None:
 
 
 def test_a_failure_while_freezing_leaves_nothing(plan: Plan) -> None:
-    with pytest.raises(OSError, match="full"), new_frozen(plan) as folder:  # noqa: PT012
+    with pytest.raises(OSError, match="full"), new_frozen(plan) as folder:  # noqa: PT012 (the block is what fails)
         (folder / "memory").write_bytes(b"half")
         raise OSError("full")
     assert list(frozen_folder(plan).parent.iterdir()) == []
