@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from imgforge.errors import BadInputError, CommandError, HostError
+from imgforge.errors import BadInputError, HostError
 from imgforge.machine import (
     Accelerator,
     AcceleratorKind,
@@ -217,7 +217,7 @@ def test_a_kernel_that_is_none_is_qemus_word(spec: MachineSpec) -> None:
         asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
-def test_a_qcow2_that_is_none_is_refused_by_its_tool(spec: MachineSpec) -> None:
+def test_a_qcow2_that_is_none_is_refused_by_its_header(spec: MachineSpec) -> None:
     async def scenario() -> None:
         async with start_machine(
             MachineSpec(
@@ -230,7 +230,7 @@ def test_a_qcow2_that_is_none_is_refused_by_its_tool(spec: MachineSpec) -> None:
         ):
             pass
 
-    with pytest.raises(CommandError, match="qemu-img"):
+    with pytest.raises(BadInputError, match="is no qcow2"):
         asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
