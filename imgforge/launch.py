@@ -1,5 +1,6 @@
 """A registered image is launched: booted for a person to log in to, until it ends."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from imgforge.catalog import Image
 from imgforge.disk import Disk
 from imgforge.errors import HostError, ImageRejectedError
 from imgforge.files import scratch_folder
+from imgforge.identity_key import installation_signer
 from imgforge.interruption import run_async
 from imgforge.machine import Accelerator, MachineEnded, MachineSpec, start_machine
 from imgforge.progress import report
@@ -65,6 +67,7 @@ async def _launch(wish: LaunchWish, *, folder: Path, announce: Callable[[Launche
         folder=folder,
         source=start.source,
         network=wish.surroundings.network,
+        signer=await asyncio.to_thread(installation_signer),
     )
     async with start_machine(spec) as machine:
         record = await observe(

@@ -29,6 +29,7 @@ from imgforge.claim import claimed
 from imgforge.disk import Disk, PvBootFailure, disk_sha256, evaluate_pv_boot
 from imgforge.errors import HostError
 from imgforge.files import scratch_folder
+from imgforge.identity_key import installation_signer
 from imgforge.machine import (
     T3_NANO,
     Accelerator,
@@ -212,6 +213,8 @@ def new_instance(login: Login, *, image_id: str = "") -> Instance:
         instance_id=f"i-{secrets.token_hex(9)[:17]}",
         image_id=image_id or f"ami-{secrets.token_hex(9)[:17]}",
         public_keys={"imgforge": login.public_key},
+        reservation_id=f"r-{secrets.token_hex(9)[:17]}",
+        pending_time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
 
 
@@ -271,6 +274,7 @@ async def _boot(
             profile=_INSTANCE_TYPE,
             source=start.source,
             network=trial.surroundings.network,
+            signer=await asyncio.to_thread(installation_signer),
         )
         async with start_machine(spec) as machine:
             return await observe(

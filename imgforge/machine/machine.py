@@ -23,7 +23,7 @@ from imgforge.machine.event_stream import EventStream
 from imgforge.machine.monitor import Monitor
 from imgforge.machine.spec import MachineSpec, Suspended
 from imgforge.machine.storage import Drive, Storage, drive_node, lay_over, plain_storage
-from imgforge.metadata import Faults, MetadataRequest, MetadataService, Tokens
+from imgforge.metadata import Faults, MetadataRequest, MetadataService, Secrets, Tokens
 
 PROGRAM = "qemu-system-x86_64"
 _STDERR_TAIL_LINES = 12
@@ -246,7 +246,7 @@ async def start_machine(
             folder=runtime,
             clock=lambda: machine.elapsed_s,
             tell=lambda request: machine.note_request(request, log),
-            tokens=machine.tokens,
+            secrets=Secrets(machine.tokens, spec.signer),
             faults=machine.faults,
         ) as service:
             try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from imgforge.accelerator import Accelerator
 from imgforge.machine.instance_type import T3_NANO, InstanceType
 from imgforge.machine.storage import Storage
-from imgforge.metadata import Fault, Instance
+from imgforge.metadata import Fault, Instance, Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class MachineSpec:
     `memory_file` its memory is that (sparse) file, to be shared with those who go on from it.
     `resume` makes it go on from there instead of booting; the hardware must be the same, and
     `disk` and `source` then mean nothing before its next reset. `faults` are what its metadata
-    service gets wrong from the beginning.
+    service gets wrong from the beginning, `signer` signs its identity document.
     """
 
     disk: Path
@@ -68,3 +68,4 @@ class MachineSpec:
     memory_file: Path | None = None
     resume: Suspended | None = None
     faults: tuple[Fault, ...] = ()
+    signer: Signer | None = None

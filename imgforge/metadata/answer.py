@@ -1,19 +1,24 @@
-"""How 169.254.169.254 answers: a pure function of the request, the instance and the time.
+"""How 169.254.169.254 answers: a pure function of the request, the instance's trees and the time.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from email.utils import format_datetime
 from http import HTTPStatus
 
-from imgforge.metadata.instance import HttpTokens, Instance
+from imgforge.metadata.instance import Instance
+from imgforge.metadata.options import Access, HttpTokens
 from imgforge.metadata.tokens import MAX_TTL_S, MIN_TTL_S, Tokens
-from imgforge.metadata.tree import VERSIONS, find, instance_tree, listing
+from imgforge.metadata.tree import Folder, Trees, find
+from imgforge.metadata.versions import VERSIONS
 
 TOKEN_PATH = "/latest/api/token"  # noqa: S105  (a path, not a password)
 TOKEN_HEADER = "x-aws-ec2-metadata-token"  # noqa: S105
 TTL_HEADER = "x-aws-ec2-metadata-token-ttl-seconds"
+_TOKEN_METHODS = "OPTIONS, PUT"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response; `token` tells whether the request carried a valid IMDSv2 token."""
+    """A response; `token` tells whether the request carried a valid IMDSv2 token, or got one."""
 
     status: int
     headers: Mapping[str, str]
@@ -35,60 +40,75 @@ class Answer:
     token: bool = False
 
 
-def answer(request: HttpRequest, instance: Instance, tokens: Tokens, now_s: float) -> Answer:
+def answer(request: HttpRequest, trees: Trees, tokens: Tokens, now_s: float) -> Answer:
     """Answer `request` as EC2 does, IMDSv1 and IMDSv2. Never raises."""
+    instance = trees.instance
+    if instance.options.http_endpoint is Access.DISABLED:
+        return refusal(HTTPStatus.FORBIDDEN)
     if request.path.rstrip("/") == TOKEN_PATH:
-        return _token(request, tokens, now_s)
+        return _token(request, instance, tokens, now_s)
     if request.method not in {"GET", "HEAD"}:
         return refusal(HTTPStatus.METHOD_NOT_ALLOWED, allow="GET, HEAD")
     token = request.headers.get(TOKEN_HEADER)
-    valid = token is not None and tokens.is_valid(token, now_s=now_s)
-    if not valid and (token is not None or instance.http_tokens is HttpTokens.REQUIRED):
+    left_s = 0.0
+    if token is not None:
+        left_s = tokens.left_s(token, instance_id=instance.instance_id, now_s=now_s)
+    needed = instance.options.http_tokens is HttpTokens.REQUIRED
+    if not left_s and (needed or token is not None):
         return refusal(HTTPStatus.UNAUTHORIZED)
-    return _lookup(request.path, instance, token=valid)
+    found = _lookup(request.path, trees)
+    if not left_s:
+        return found
+    headers = {**found.headers, TTL_HEADER: str(math.ceil(left_s))}
+    return replace(found, headers=headers, token=True)
 
 
-def _token(request: HttpRequest, tokens: Tokens, now_s: float) -> Answer:
+def _token(request: HttpRequest, instance: Instance, tokens: Tokens, now_s: float) -> Answer:
+    if request.method == "OPTIONS":
+        return Answer(HTTPStatus.OK, {"content-type": "text/plain", "allow": _TOKEN_METHODS}, b"")
     if request.method != "PUT":
-        return refusal(HTTPStatus.METHOD_NOT_ALLOWED, allow="PUT")
+        return refusal(HTTPStatus.METHOD_NOT_ALLOWED, allow=_TOKEN_METHODS)
     if "x-forwarded-for" in request.headers:  # a proxy stands between: the token would leak
         return refusal(HTTPStatus.FORBIDDEN)
     text = request.headers.get(TTL_HEADER, "").strip()
     ttl_s = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0
     if not MIN_TTL_S <= ttl_s <= MAX_TTL_S:
         return refusal(HTTPStatus.BAD_REQUEST)
+    token = tokens.issue(ttl_s=ttl_s, instance_id=instance.instance_id, now_s=now_s)
     headers = {"content-type": "text/plain", TTL_HEADER: str(ttl_s)}
-    return Answer(HTTPStatus.OK, headers, tokens.issue(ttl_s=ttl_s, now_s=now_s).encode())
+    return Answer(HTTPStatus.OK, headers, token.encode(), token=True)
 
 
-def _lookup(path: str, instance: Instance, *, token: bool) -> Answer:
+def _lookup(path: str, trees: Trees) -> Answer:
     if path == "/":
-        return _text("\n".join(VERSIONS), token=token)
+        return _found("\n".join(VERSIONS), trees)
     version, _, rest = path.removeprefix("/").partition("/")
-    if version not in VERSIONS:
-        return refusal(HTTPStatus.NOT_FOUND, token=token)
-    tree = instance_tree(instance)
-    if not rest:  # on EC2 these three are listed without their slashes
-        return _text("\n".join(tree), token=token)
-    node = find(tree, rest)
-    match node:
-        case None:
-            return refusal(HTTPStatus.NOT_FOUND, token=token)
-        case str():
-            return _text(node, token=token)
-        case bytes():
-            headers = {"content-type": "application/octet-stream"}
-            return Answer(HTTPStatus.OK, headers, node, token)
-        case _:
-            return _text(listing(node), token=token)
+    tree = trees.by_version.get(version)
+    if tree is None or not path.startswith("/"):
+        return refusal(HTTPStatus.NOT_FOUND)
+    node = find(tree, rest) if rest else tree
+    if node is None:
+        return refusal(HTTPStatus.NOT_FOUND)
+    if isinstance(node, Folder):
+        return _found("\n".join(node.lines), trees)
+    return _found(node() if callable(node) else node, trees)
 
 
-def _text(text: str, *, token: bool) -> Answer:
-    return Answer(HTTPStatus.OK, {"content-type": "text/plain"}, text.encode(), token)
+def _found(content: str | bytes, trees: Trees) -> Answer:
+    is_text = isinstance(content, str)
+    headers = {
+        "content-type": "text/plain" if is_text else "application/octet-stream",
+        "accept-ranges": "none",
+        "last-modified": format_datetime(trees.instance.launched, usegmt=True),
+    }
+    body = content.encode() if isinstance(content, str) else content
+    return Answer(HTTPStatus.OK, headers, body)
 
 
-def refusal(status: HTTPStatus, *, allow: str = "", token: bool = False) -> Answer:
-    """Return the page that EC2's service answers with where it does not give what was asked."""
+def refusal(status: HTTPStatus, *, allow: str = "") -> Answer:
+    """Return what EC2's service answers with where it does not give what was asked."""
+    if allow:  # seen on EC2: a 405 has no page
+        return Answer(status, {"content-type": "text/plain", "allow": allow}, b"")
     title = f"{status.value} - {status.phrase}"
     body = (
         '<?xml version="1.0" encoding="iso-8859-1"?>\n'
@@ -98,5 +118,4 @@ def refusal(status: HTTPStatus, *, allow: str = "", token: bool = False) -> Answ
         f" <head>\n  <title>{title}</title>\n </head>\n"
         f" <body>\n  <h1>{title}</h1>\n </body>\n</html>\n"
     )
-    headers = {"content-type": "text/html", **({"allow": allow} if allow else {})}
-    return Answer(status, headers, body.encode(), token)
+    return Answer(status, {"content-type": "text/html"}, body.encode())

@@ -8,7 +8,9 @@ class MetadataRequest:
     """One request of the guest: a line of metadata.jsonl.
 
     `at_s` counts from the start of the machine on the host's monotonic clock; `version` is the
-    first part of the path; `token` tells whether it carried a valid IMDSv2 token.
+    first part of the path; `token` tells whether it carried a valid IMDSv2 token, or got one.
+    `guest_address` is the guest's IPv4 address: that of its connection, or, where it came through
+    QEMU's user network, the one that its DHCP server hands out.
     """
 
     at_s: float
@@ -18,3 +20,4 @@ class MetadataRequest:
     token: bool
     status: int
     user_agent: str
+    guest_address: str = ""

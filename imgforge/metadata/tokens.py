@@ -22,28 +22,31 @@ class Tokens:
 
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
-    def issue(self, *, ttl_s: int, now_s: float) -> str:
-        """Return a token that is valid for `ttl_s` seconds from `now_s`: 56 characters, as EC2's.
+    def issue(self, *, ttl_s: int, instance_id: str, now_s: float) -> str:
+        """Return a token for an instance, valid for `ttl_s` seconds: 56 characters, as EC2's.
 
         Raises ValueError for a `ttl_s` outside 1 to 21600.
         """
         if not MIN_TTL_S <= ttl_s <= MAX_TTL_S:
             raise ValueError(f"token TTL: {ttl_s} s, allowed are {MIN_TTL_S} to {MAX_TTL_S}")
         end = struct.pack(">d", now_s + ttl_s)
-        return base64.urlsafe_b64encode(end + self._mac(end)).decode()
+        return base64.urlsafe_b64encode(end + self._mac(end, instance_id)).decode()
 
-    def is_valid(self, token: str, *, now_s: float) -> bool:
-        """Tell whether `token` was issued here and has not expired."""
+    def left_s(self, token: str, *, instance_id: str, now_s: float) -> float:
+        """Return the seconds for which `token` is still valid, 0 where it is not.
+
+        Clones of one machine share a secret, so a token also holds to its instance's id.
+        """
         try:
             content = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
         except ValueError:
-            return False
+            return 0.0
         if len(content) != _TOKEN_BYTES or not hmac.compare_digest(
-            content[8:], self._mac(content[:8])
+            content[8:], self._mac(content[:8], instance_id)
         ):
-            return False
+            return 0.0
         (end_s,) = struct.unpack(">d", content[:8])
-        return bool(now_s < end_s)
+        return max(0.0, float(end_s) - now_s)
 
-    def _mac(self, content: bytes) -> bytes:
-        return hmac.new(self.secret, content, hashlib.sha256).digest()
+    def _mac(self, end: bytes, instance_id: str) -> bytes:
+        return hmac.new(self.secret, end + instance_id.encode(), hashlib.sha256).digest()

@@ -1,153 +1,107 @@
-"""The tree of one instance: folders and texts, in the field's own form.
+"""The trees of one instance, one for each version: folders and what they answer with.
 
-https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html
 A listing is made from the tree, so it names only what is answered: cloud-init tries again for
 minutes when something listed then answers 404.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Union
 
+from imgforge.metadata.categories import CATEGORIES
+from imgforge.metadata.identity import dynamic_leaves
 from imgforge.metadata.instance import Instance
+from imgforge.metadata.interfaces import interface_leaves
+from imgforge.metadata.leaf import Content, Leaf, same
+from imgforge.metadata.meta_data import meta_data_leaves
+from imgforge.metadata.signer import Signer
+from imgforge.metadata.versions import VERSIONS, has
 
-Node = Union[str, bytes, Mapping[str, "Node"], "Keys"]
-
-# What http://169.254.169.254/ lists on EC2; all of them answer alike here.
-VERSIONS = (
-    "1.0",
-    "2007-01-19",
-    "2007-03-01",
-    "2007-08-29",
-    "2007-10-10",
-    "2007-12-15",
-    "2008-02-01",
-    "2008-09-01",
-    "2009-04-04",
-    "2011-01-01",
-    "2011-05-01",
-    "2012-01-12",
-    "2014-02-25",
-    "2014-11-05",
-    "2015-10-20",
-    "2016-04-19",
-    "2016-06-30",
-    "2016-09-02",
-    "2018-03-28",
-    "2018-08-17",
-    "2018-09-24",
-    "2019-10-01",
-    "2020-10-27",
-    "2021-01-03",
-    "2021-03-23",
-    "2021-07-15",
-    "2022-09-24",
-    "latest",
-)
+Node = Union[Content, "Folder"]
+_Nested = dict[str, Union[Content, "_Nested"]]
+_KEYS = ("meta-data", "public-keys")
 
 
-class Keys(dict[str, Mapping[str, str]]):
-    """`public-keys/`: folders by index, listed as `0=NAME` and not as `0/`."""
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What stands below a path, in the order of its listing, which is a line for each."""
 
-    def __init__(self, public_keys: Mapping[str, str]) -> None:
-        super().__init__(
-            (str(index), {"openssh-key": line.rstrip("\n") + "\n"})
-            for index, line in enumerate(public_keys.values())
-        )
-        self.names = tuple(public_keys)
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
 
 
-def instance_tree(instance: Instance) -> Mapping[str, Node]:
-    """Return everything below `/VERSION/`."""
-    user_data = {} if instance.user_data is None else {"user-data": instance.user_data}
-    return {"dynamic": _dynamic(instance), "meta-data": _meta_data(instance), **user_data}
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """All that is answered of an instance: `by_version` has the tree below `/VERSION/`."""
+
+    instance: Instance
+    by_version: Mapping[str, Folder]
 
 
-def find(tree: Mapping[str, Node], path: str) -> Node | None:
-    """Return what stands at `path` below `tree`, or None.
-
-    Folders are found with and without a slash at the end, texts only without, as on EC2.
-    """
-    node: Node = tree
-    *folders, last = path.split("/")
-    for part in [*folders, last] if last else folders:
-        if not isinstance(node, Mapping) or part not in node:
-            return None
-        node = node[part]
-    return node if last or isinstance(node, Mapping) else None
+def leaves(instance: Instance, signer: Signer | None = None) -> Iterator[Leaf]:
+    """Yield every leaf of today's version."""
+    yield from meta_data_leaves(instance)
+    yield from interface_leaves(instance)
+    yield from dynamic_leaves(instance, signer)
+    if instance.user_data is not None:
+        yield same("user-data", instance.user_data)
 
 
-def listing(folder: Mapping[str, Node]) -> str:
-    """Return what a folder answers: a name a line, folders with a slash at their end."""
-    if isinstance(folder, Keys):
-        return "\n".join(f"{index}={name}" for index, name in enumerate(folder.names))
-    return "\n".join(
-        f"{name}/" if isinstance(node, Mapping) else name for name, node in folder.items()
+def grow(instance: Instance, signer: Signer | None = None) -> Trees:
+    """Return the trees of an instance; takes a few milliseconds."""
+    found = sorted(leaves(instance, signer), key=lambda leaf: leaf.path)
+    names = tuple(instance.public_keys)
+    return Trees(
+        instance,
+        {
+            version: _fold(
+                [leaf for leaf in found if has(version, CATEGORIES[leaf.category].since)], names
+            )
+            for version in VERSIONS
+        },
     )
 
 
-def _meta_data(instance: Instance) -> Mapping[str, Node]:
-    host_name = instance.hostname
-    keys = {"public-keys": Keys(instance.public_keys)} if instance.public_keys else {}
-    return {
-        "ami-id": instance.image_id,
-        "ami-launch-index": "0",
-        "ami-manifest-path": "(unknown)",
-        "block-device-mapping": dict(instance.block_devices),
-        "hostname": host_name,
-        "instance-action": "none",
-        "instance-id": instance.instance_id,
-        "instance-life-cycle": "on-demand",
-        "instance-type": instance.instance_type,
-        "local-hostname": host_name,
-        "local-ipv4": instance.local_ipv4,
-        "mac": instance.mac_address,
-        "network": {
-            "interfaces": {"macs": {instance.mac_address.lower(): _interface(instance)}},
-        },
-        "placement": {
-            "availability-zone": instance.availability_zone,
-            "region": instance.region,
-        },
-        "profile": "default-hvm",
-        **keys,
-        "reservation-id": instance.reservation_id,
-        "security-groups": "\n".join(instance.security_groups),
-        "services": {"domain": "amazonaws.com", "partition": "aws"},
-    }
+def find(tree: Folder, path: str) -> Node | None:
+    """Return what stands at `path` below `tree`, or None.
+
+    A slash at the end changes nothing, neither at a folder nor at a text, and nothing is
+    redirected: so does EC2 (kiam#383, aws-sdk-rust#560), and clients rely on it: botocore asks for
+    `placement/availability-zone/`. Only Xen hosts of 2018 and before sent a 301 to the slash.
+    """
+    node: Node = tree
+    for part in path.removesuffix("/").split("/"):
+        if not isinstance(node, Folder) or part not in node.nodes:
+            return None
+        node = node.nodes[part]
+    return node
 
 
-def _interface(instance: Instance) -> Mapping[str, Node]:
-    suffix = instance.instance_id.removeprefix("i-")
-    return {
-        "device-number": "0",
-        "interface-id": f"eni-{suffix}",
-        "local-hostname": instance.hostname,
-        "local-ipv4s": instance.local_ipv4,
-        "mac": instance.mac_address.lower(),
-        "owner-id": instance.account_id,
-        "security-groups": "\n".join(instance.security_groups),
-        # What DHCP hands out: EC2's own subnets are smaller, a false mask would be worse.
-        "subnet-ipv4-cidr-block": "169.0.0.0/8",
-    }
+def _fold(found: Iterable[Leaf], key_names: tuple[str, ...]) -> Folder:
+    below: _Nested = {}
+    for leaf in found:
+        *folders, last = leaf.path.split("/")
+        inner = below
+        for name in folders:
+            deeper = inner.setdefault(name, {})
+            assert isinstance(deeper, dict), leaf.path
+            inner = deeper
+        inner[last] = leaf.content
+    return _folder(below, (), key_names)
 
 
-def _dynamic(instance: Instance) -> Mapping[str, Node]:
-    document = {
-        "accountId": instance.account_id,
-        "architecture": "x86_64",
-        "availabilityZone": instance.availability_zone,
-        "billingProducts": None,
-        "devpayProductCodes": None,
-        "marketplaceProductCodes": None,
-        "imageId": instance.image_id,
-        "instanceId": instance.instance_id,
-        "instanceType": instance.instance_type,
-        "kernelId": None,
-        "pendingTime": instance.pending_time,
-        "privateIp": instance.local_ipv4,
-        "ramdiskId": None,
-        "region": instance.region,
-        "version": "2017-09-30",
-    }
-    return {"instance-identity": {"document": json.dumps(document, indent=2)}}
+def _folder(below: _Nested, above: tuple[str, ...], key_names: tuple[str, ...]) -> Folder:
+    if above == _KEYS:  # by number: the tenth key comes after the second
+        names = sorted(below, key=int)
+        lines = [f"{name}={key_names[int(name)]}" for name in names]
+    else:  # on EC2 the listing of a version has no slashes
+        names = sorted(below)
+        lines = [f"{name}/" if above and isinstance(below[name], dict) else name for name in names]
+    nodes: dict[str, Node] = {}
+    for name in names:
+        inner = below[name]
+        if isinstance(inner, dict):
+            nodes[name] = _folder(inner, (*above, name), key_names)
+        else:
+            nodes[name] = inner
+    return Folder(nodes, tuple(lines))

@@ -28,6 +28,7 @@ from imgforge.acceptance import (
     trust_host,
 )
 from imgforge.errors import HostError
+from imgforge.identity_key import installation_signer
 from imgforge.machine import (
     BootSource,
     EndReason,
@@ -170,6 +171,7 @@ class LiveInstance:
             memory_file=memory_file,
             resume=resume,
             faults=self.plan.faults,
+            signer=await asyncio.to_thread(installation_signer),
         )
         cycle = AsyncExitStack()
         machine = await cycle.enter_async_context(start_machine(spec, storage=self.storage))
@@ -389,7 +391,8 @@ def instance_of(plan: Plan, base: Instance) -> Instance:
         base,
         instance_type=plan.profile.name,
         user_data=plan.user_data,
-        http_tokens=plan.http_tokens,
+        options=plan.metadata_options,
+        tags=dict(plan.tags),
         block_devices={**base.block_devices, **ephemeral, **ebs},
     )
 

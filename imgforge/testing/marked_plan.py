@@ -1,11 +1,12 @@
 """A machine as a test's marks ask for it, decided without touching anything."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from imgforge.machine import INSTANCE_TYPES
-from imgforge.metadata import Fault, HttpTokens
+from imgforge.metadata import Access, Fault, HttpTokens, Instance, MetadataOptions
 from imgforge.testing.marks import MARKS, Mark
 from imgforge.testing.plan import Plan, Start
 
@@ -24,6 +25,10 @@ def apply_marks(plan: Plan, marks: list[Mark]) -> Plan:
         plan = _apply(plan, mark)
     if plan.faults and plan.start is Start.FORK:
         plan = replace(plan, start=Start.COLD)
+    try:
+        Instance("", "", options=plan.metadata_options, tags=dict(plan.tags))
+    except ValueError as error:
+        raise MarkError(f"Mark tags: {error}.") from None
     return plan
 
 
@@ -51,8 +56,10 @@ def _change_launch(plan: Plan, mark: Mark) -> Plan | None:
             return replace(plan, user_data=text.encode())
         case Mark("user_data", (bytes(data),)) if len(data) <= USER_DATA_BYTES:
             return replace(plan, user_data=data)
-        case Mark("metadata_options", (), {"http_tokens": ("required" | "optional") as tokens}):
-            return replace(plan, http_tokens=HttpTokens(tokens))
+        case Mark("metadata_options", (), options) if options:
+            return replace(plan, metadata_options=_options(plan.metadata_options, options))
+        case Mark("tags", (), tags) if tags:
+            return replace(plan, tags=(*plan.tags, *_tags(tags)))
         case Mark("faults", (str(path),)):
             return replace(plan, faults=(*plan.faults, _fault(path, mark.kwargs)))
         case Mark("cold_boot", ()):
@@ -77,6 +84,33 @@ def _fault(path: str, kwargs: Mapping[str, object]) -> Fault:
         return Fault(path, **kwargs)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise MarkError(f"Mark faults({path!r}): {error}.") from None
+
+
+_OPTION_TYPES: Mapping[str, Callable[[Any], object]] = {
+    "http_tokens": HttpTokens,
+    "http_endpoint": Access,
+    "http_put_response_hop_limit": lambda hops: hops if type(hops) is int else -1,
+    "instance_metadata_tags": Access,
+}
+
+
+def _options(before: MetadataOptions, kwargs: Mapping[str, object]) -> MetadataOptions:
+    try:
+        changed = {name: _OPTION_TYPES[name](value) for name, value in kwargs.items()}
+        return replace(before, **changed)  # type: ignore[arg-type]
+    except KeyError as error:
+        raise MarkError(
+            f"Mark metadata_options: {error} is none of {', '.join(_OPTION_TYPES)}."
+        ) from None
+    except ValueError as error:
+        raise MarkError(f"Mark metadata_options: {error}.") from None
+
+
+def _tags(kwargs: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    for key, value in kwargs.items():
+        if not isinstance(value, str):
+            raise MarkError(f"Mark tags: {key} is a text, found {value!r}.")
+    return tuple((key, str(value)) for key, value in kwargs.items())
 
 
 def _call(mark: Mark) -> str:

@@ -22,7 +22,9 @@ MARKS = (
     "user_data(text or bytes): what the instance is launched with, at most 16 KiB",
     "root_volume(gib): a root volume larger than the image",
     "volumes(gib, ...): up to 12 further blank EBS volumes",
-    "metadata_options(http_tokens='required' or 'optional'): whether IMDSv2 is needed",
+    "metadata_options(http_tokens='required', http_endpoint='disabled', "
+    "http_put_response_hop_limit=2, instance_metadata_tags='enabled'): some of EC2's options",
+    "tags(Name='web', ...): the instance's tags; its metadata shows them where options allow it",
     "faults(path, status=500, delay_s=0, times=None): the metadata service gets a path wrong",
     "cold_boot: a machine booted for this test, not forked from a frozen one",
     "power_on: a machine given at its power-on, before it has booted",

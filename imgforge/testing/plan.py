@@ -1,12 +1,12 @@
 """What a test asks its machine to be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from imgforge.accelerator import Accelerator
 from imgforge.disk import Disk
 from imgforge.machine import T2_MICRO, DiskBus, InstanceType
-from imgforge.metadata import Fault, HttpTokens
+from imgforge.metadata import Fault, MetadataOptions
 from imgforge.recipe import ExpectPart
 
 
@@ -42,7 +42,8 @@ class Plan:
     accelerator: Accelerator
     profile: InstanceType = T2_MICRO
     user_data: bytes | None = None
-    http_tokens: HttpTokens = HttpTokens.OPTIONAL
+    metadata_options: MetadataOptions = field(default_factory=MetadataOptions)
+    tags: tuple[tuple[str, str], ...] = ()
     volumes_gib: tuple[int, ...] = ()
     root_gib: int | None = None
     network: bool = False

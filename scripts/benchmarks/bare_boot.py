@@ -20,6 +20,7 @@ from imgforge.machine.argv import Wiring, qemu_argv
 from imgforge.metadata import Instance, relay
 from imgforge.metadata.answer import HttpRequest, answer
 from imgforge.metadata.tokens import Tokens
+from imgforge.metadata.tree import grow
 from imgforge.trial import Start, new_instance
 
 _POLL_S = 0.25
@@ -107,12 +108,13 @@ def _free_port() -> int:
 def _metadata_server(instance: Instance, folder: Path) -> Iterator[Path]:
     """Serve `instance` by http.server on a UNIX socket; give the script slirp is to run."""
     tokens = Tokens()
+    trees = grow(instance)
 
     class Handler(BaseHTTPRequestHandler):
         def _reply(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             asked = HttpRequest(self.command, self.path.partition("?")[0], headers)
-            given = answer(asked, instance, tokens, time.monotonic())
+            given = answer(asked, trees, tokens, time.monotonic())
             self.send_response(given.status)
             for name, value in given.headers.items():
                 self.send_header(name, value)

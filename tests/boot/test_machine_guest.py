@@ -32,7 +32,7 @@ from imgforge.machine import (
     MetadataAsked,
     start_machine,
 )
-from imgforge.metadata import HttpTokens, Instance
+from imgforge.metadata import HttpTokens, Instance, MetadataOptions
 
 pytestmark = pytest.mark.boot
 
@@ -316,7 +316,8 @@ def test_after_a_kill_neither_qemu_nor_a_relay_is_left(
 
 def test_a_guest_that_must_bring_a_token_is_refused_without_one(guest: Guest, disk: Path) -> None:
     spec = machine_spec(guest, disk, "meta meta-data/ami-id && echo let in\n" + _END)
-    spec = replace(spec, instance=replace(spec.instance, http_tokens=HttpTokens.REQUIRED))
+    options = MetadataOptions(http_tokens=HttpTokens.REQUIRED)
+    spec = replace(spec, instance=replace(spec.instance, options=options))
     events = asyncio.run(asyncio.wait_for(boot(spec), 120))
     assert "let in" not in lines(events)
     assert [e.request.status for e in events if isinstance(e, MetadataAsked)] == [401]

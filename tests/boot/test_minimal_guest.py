@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from imgforge.machine import INSTANCE_TYPES, AcceleratorWish
-from imgforge.metadata import HttpTokens
+from imgforge.metadata import HttpTokens, MetadataOptions
 from imgforge.testing.image import ImageWish, find_image
 from imgforge.testing.live import LiveInstance, Place, launch
 from imgforge.testing.plan import Plan
@@ -56,7 +56,7 @@ async def live_through(layout: str, folder: Path, instance_type: str) -> None:
         await asyncio.to_thread(pick_accelerator, AcceleratorWish.TCG),
         profile=INSTANCE_TYPES[instance_type],
         user_data=_USER_DATA,
-        http_tokens=HttpTokens.REQUIRED,
+        metadata_options=MetadataOptions(http_tokens=HttpTokens.REQUIRED),
         root_gib=1,
     )
     (folder / "scratch/boot").mkdir(parents=True)

@@ -31,6 +31,7 @@ FLOW = {
     "trial",
     "trial_report",
     "launch",
+    "identity_key",
     "reproducibility",
     "doctor",
     "suite",

@@ -10,7 +10,7 @@ import pytest
 from imgforge import host
 from imgforge.disk import Disk
 from imgforge.machine import INSTANCE_TYPES, Accelerator, AcceleratorKind, Suspended, plain_storage
-from imgforge.metadata import HttpTokens
+from imgforge.metadata import HttpTokens, MetadataOptions
 from imgforge.recipe import ExpectPart
 from imgforge.testing.frozen import (
     Unusable,
@@ -85,7 +85,8 @@ def test_what_was_frozen_is_found_again(plan: Plan) -> None:
     "change",
     [
         {"user_data": b"#!/bin/sh"},
-        {"http_tokens": HttpTokens.REQUIRED},
+        {"metadata_options": MetadataOptions(http_tokens=HttpTokens.REQUIRED)},
+        {"tags": (("Name", "web"),)},
         {"volumes_gib": (1,)},
         {"root_gib": 10},
         {"network": True},

@@ -6,7 +6,7 @@ import pytest
 
 from imgforge.disk import Disk
 from imgforge.machine import Accelerator, AcceleratorKind
-from imgforge.metadata import HttpTokens
+from imgforge.metadata import Access, HttpTokens, MetadataOptions
 from imgforge.recipe import ExpectPart
 from imgforge.testing.marked_plan import MarkError, apply_marks
 from imgforge.testing.marks import MARK_NAMES, Mark
@@ -41,9 +41,34 @@ def test_each_mark_changes_what_it_says() -> None:
     assert plan.user_data == b"#!/bin/sh\n"
     assert plan.root_gib == 10
     assert plan.volumes_gib == (1, 20)
-    assert plan.http_tokens is HttpTokens.REQUIRED
+    assert plan.metadata_options.http_tokens is HttpTokens.REQUIRED
     assert plan.is_new_instance
     assert plan.start is Start.FORK
+
+
+def test_options_of_several_marks_come_together() -> None:
+    plan = apply_marks(
+        PLAN,
+        [
+            Mark("metadata_options", (), {"http_tokens": "required"}),
+            Mark("metadata_options", (), {"instance_metadata_tags": "enabled"}),
+            Mark("tags", (), {"Name": "web"}),
+            Mark("tags", (), {"a:b": "c"}),
+        ],
+    )
+    assert plan.metadata_options == MetadataOptions(
+        http_tokens=HttpTokens.REQUIRED, instance_metadata_tags=Access.ENABLED
+    )
+    assert plan.tags == (("Name", "web"), ("a:b", "c"))
+
+
+def test_a_tag_that_the_metadata_cannot_show_is_refused_where_it_should() -> None:
+    tagged = Mark("tags", (), {"a/b": "c"})
+    assert apply_marks(PLAN, [tagged]).tags
+    with pytest.raises(MarkError, match="a/b"):
+        apply_marks(
+            PLAN, [tagged, Mark("metadata_options", (), {"instance_metadata_tags": "enabled"})]
+        )
 
 
 def test_the_inner_mark_has_the_last_word() -> None:
@@ -80,6 +105,13 @@ def test_a_machine_with_nvme_disks_cannot_be_forked_and_says_so() -> None:
         Mark("volumes", (True,)),
         Mark("metadata_options", (), {"http_tokens": "maybe"}),
         Mark("metadata_options", (), {}),
+        Mark("metadata_options", ("required",), {}),
+        Mark("metadata_options", (), {"http_endpoint": True}),
+        Mark("metadata_options", (), {"http_put_response_hop_limit": 65}),
+        Mark("metadata_options", (), {"http_put_response_hop_limit": True}),
+        Mark("metadata_options", (), {"colour": "red"}),
+        Mark("tags", (), {}),
+        Mark("tags", (), {"Name": 7}),
         Mark("faults", ()),
         Mark("faults", ("/x",), {"status": 1}),
         Mark("faults", ("/x",), {"colour": "red"}),
@@ -105,6 +137,7 @@ def test_every_mark_that_is_told_does_something() -> None:
         "root_volume": Mark("root_volume", (1,)),
         "volumes": Mark("volumes", (1,)),
         "metadata_options": Mark("metadata_options", (), {"http_tokens": "required"}),
+        "tags": Mark("tags", (), {"Name": "web"}),
         "faults": Mark("faults", ("/",), {"status": 500}),
         "cold_boot": Mark("cold_boot"),
         "power_on": Mark("power_on"),
