@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from imgforge.metadata import Fault, MetadataRequest
+from imgforge.metadata import Fault, MetadataRequest, RequestRecord
 from imgforge.testing.failure import ImageFailure
 from imgforge.testing.live import LiveInstance
 from imgforge.testing.loop_thread import LoopThread
@@ -258,13 +258,41 @@ class Metadata:
         """The requests since the machine's power-on, or since it was forked, in order."""
         return list(self._live.witness.requests)
 
+    @property
+    def record(self) -> RequestRecord:
+        """The requests so far, as questions can be asked of them."""
+        return RequestRecord.of(self.requests)
+
     def fetched(self, path: str) -> bool:
-        """Tell whether a path below meta-data/, such as "instance-id", was fetched with success."""
-        wanted = "/meta-data/" + path.strip("/")
-        return any(
-            request.status == 200 and request.path.rstrip("/").endswith(wanted)
-            for request in self.requests
-        )
+        """Tell whether a path was fetched with success, under whatever version.
+
+        "instance-id" and "public-keys/0/openssh-key" are below meta-data/; "user-data",
+        "meta-data/…" and "dynamic/…" are below the version; "/latest/user-data" is whole.
+        """
+        return self.record.fetched(path)
+
+    def asked(self, path: str) -> tuple[MetadataRequest, ...]:
+        """Return the requests for a path (see `fetched`), answered or not."""
+        return self.record.asked(path)
+
+    def used_only_imdsv2(self) -> bool:
+        """Tell whether it was asked, and each request but those for a token carried a valid one."""
+        return self.record.used_only_imdsv2()
+
+    @property
+    def imdsv1_requests(self) -> tuple[MetadataRequest, ...]:
+        """The requests without a valid token."""
+        return self.record.imdsv1_requests
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The versions of the metadata that were asked for, the oldest first."""
+        return self.record.versions
+
+    @property
+    def user_agents(self) -> tuple[str, ...]:
+        """Who asked, in the order of their first request."""
+        return self.record.user_agents
 
     def wait_for_request(self, pattern: str, *, timeout_s: float = 60) -> MetadataRequest:
         """Wait for a request whose path matches a regular expression; return the first."""
