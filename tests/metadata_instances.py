@@ -50,6 +50,8 @@ FULL = Instance(
             vpc_ipv4_cidr_blocks=("10.0.0.0/16", "10.1.0.0/16"),
             vpc_ipv6_cidr_blocks=("2001:db8:1::/56",),
             network_card_index=1,
+            ipv4_prefixes=("10.0.0.64/28",),
+            ipv6_prefixes=("2001:db8:1::/80",),
         ),
     ),
     placement=Placement("racks", "h-0123456789abcdef0", 3),

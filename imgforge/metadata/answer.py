@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from email.utils import format_datetime
 from http import HTTPStatus
 
 from imgforge.metadata.instance import Instance
@@ -45,8 +44,10 @@ def answer(request: HttpRequest, trees: Trees, tokens: Tokens, now_s: float) -> 
     instance = trees.instance
     if instance.options.http_endpoint is Access.DISABLED:
         return refusal(HTTPStatus.FORBIDDEN)
-    if request.path.rstrip("/") == TOKEN_PATH:
+    if request.path.removesuffix("/") == TOKEN_PATH:
         return _token(request, instance, tokens, now_s)
+    if request.method == "PUT" and _is_dated_token_path(request.path):
+        return refusal(HTTPStatus.FORBIDDEN)
     if request.method not in {"GET", "HEAD"}:
         return refusal(HTTPStatus.METHOD_NOT_ALLOWED, allow="GET, HEAD")
     token = request.headers.get(TOKEN_HEADER)
@@ -79,6 +80,15 @@ def _token(request: HttpRequest, instance: Instance, tokens: Tokens, now_s: floa
     return Answer(HTTPStatus.OK, headers, token.encode(), token=True)
 
 
+def _is_dated_token_path(path: str) -> bool:
+    """Tell whether a token is asked for under a dated version, which gives none: a 403.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+    """
+    version, _, rest = path.removeprefix("/").partition("/")
+    return version in VERSIONS and rest.removesuffix("/") == "api/token"
+
+
 def _lookup(path: str, trees: Trees) -> Answer:
     if path == "/":
         return _found("\n".join(VERSIONS), trees)
@@ -99,7 +109,7 @@ def _found(content: str | bytes, trees: Trees) -> Answer:
     headers = {
         "content-type": "text/plain" if is_text else "application/octet-stream",
         "accept-ranges": "none",
-        "last-modified": format_datetime(trees.instance.launched, usegmt=True),
+        "last-modified": trees.last_modified,
     }
     body = content.encode() if isinstance(content, str) else content
     return Answer(HTTPStatus.OK, headers, body)

@@ -81,11 +81,16 @@ _INTERFACE = (
     Category("device-number", "2011-01-01"),
     Category("interface-id", "2011-01-01"),
     Category("ipv4-associations/public-ip", "2011-01-01", "a public IPv4 address"),
+    # The documentation has no version for ipv6-prefix, and no ipv4-prefix: both
+    # came with prefixes (July 2021), and are what ec2-metadata and the VPC CNI plugin ask for.
+    Category("ipv4-prefix", "2021-07-15", "`ipv4_prefixes`"),
+    Category("ipv6-prefix", "2021-07-15", "`ipv6_prefixes`"),
     Category("ipv6s", "2016-06-30", "an IPv6 address"),
     Category("local-hostname", "2011-01-01"),
     Category("local-ipv4s", "2011-01-01"),
     Category("mac", "2011-01-01"),
-    Category("network-card-index", "2020-11-01", "`network_card_index`"),
+    # "network-card-index" in documentation before 2024; EC2 answers this one (ec2-net-utils).
+    Category("network-card", "2020-11-01", "`network_card_index`"),
     Category("owner-id", "2011-01-01"),
     Category("public-hostname", "2011-01-01", "a public IPv4 address"),
     Category("public-ipv4s", "2011-01-01", "a public IPv4 address"),

@@ -54,6 +54,8 @@ class Interface:
     vpc_ipv4_cidr_blocks: tuple[str, ...] = (_SUBNET,)
     vpc_ipv6_cidr_blocks: tuple[str, ...] = ()
     network_card_index: int | None = None
+    ipv4_prefixes: tuple[str, ...] = ()
+    ipv6_prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

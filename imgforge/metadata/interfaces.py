@@ -46,5 +46,9 @@ def _answers(instance: Instance, interface: Interface) -> Iterator[tuple[str, st
         yield "ipv6s", "\n".join(interface.ipv6s)
         yield "subnet-ipv6-cidr-blocks", "\n".join(interface.subnet_ipv6_cidr_blocks)
         yield "vpc-ipv6-cidr-blocks", "\n".join(interface.vpc_ipv6_cidr_blocks)
+    if interface.ipv4_prefixes:
+        yield "ipv4-prefix", "\n".join(interface.ipv4_prefixes)
+    if interface.ipv6_prefixes:
+        yield "ipv6-prefix", "\n".join(interface.ipv6_prefixes)
     if interface.network_card_index is not None:
-        yield "network-card-index", str(interface.network_card_index)
+        yield "network-card", str(interface.network_card_index)

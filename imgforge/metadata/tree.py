@@ -6,6 +6,7 @@ minutes when something listed then answers 404.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.utils import format_datetime
 from typing import Union
 
 from imgforge.metadata.categories import CATEGORIES
@@ -32,9 +33,13 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """All that is answered of an instance: `by_version` has the tree below `/VERSION/`."""
+    """All that is answered of an instance: `by_version` has the tree below `/VERSION/`.
+
+    `last_modified` is its launch, as HTTP writes a time.
+    """
 
     instance: Instance
+    last_modified: str
     by_version: Mapping[str, Folder]
 
 
@@ -53,6 +58,7 @@ def grow(instance: Instance, signer: Signer | None = None) -> Trees:
     names = tuple(instance.public_keys)
     return Trees(
         instance,
+        format_datetime(instance.launched, usegmt=True),
         {
             version: _fold(
                 [leaf for leaf in found if has(version, CATEGORIES[leaf.category].since)], names

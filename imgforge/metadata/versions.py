@@ -2,7 +2,7 @@
 
 LATEST = "latest"
 
-# What http://169.254.169.254/ lists on EC2.
+# What http://169.254.169.254/ lists on EC2, as seen in listings that people published.
 VERSIONS = (
     "1.0",
     "2007-01-19",

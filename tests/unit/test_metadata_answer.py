@@ -112,6 +112,13 @@ def test_other_methods_are_refused(method: str) -> None:
     assert answer(request, grow(INSTANCE), TOKENS, 0.0).status == 405
 
 
+@pytest.mark.parametrize("path", ["/2021-03-23/api/token", "/1.0/api/token/"])
+def test_a_token_is_given_under_latest_alone(path: str) -> None:
+    request = HttpRequest("PUT", path, {TTL_HEADER: "60"})
+    assert answer(request, grow(INSTANCE), TOKENS, 0.0).status == 403
+    assert get(path).status == 404
+
+
 def test_a_token_lets_in_until_it_expires() -> None:
     reply = put_token(**{TTL_HEADER: "60"})
     assert reply.status == 200
