@@ -11,7 +11,7 @@ from imgforge.metadata.event import (
     SpotNotice,
     TargetLifecycleState,
 )
-from imgforge.metadata.fault import Fault, Faults
+from imgforge.metadata.fault import Cut, Fault, Faults
 from imgforge.metadata.instance import Instance, Interface, Placement
 from imgforge.metadata.options import Access, HttpTokens, MetadataOptions
 from imgforge.metadata.record import RequestRecord
@@ -23,6 +23,7 @@ from imgforge.metadata.tokens import Tokens
 __all__ = [
     "Access",
     "Credentials",
+    "Cut",
     "EventCode",
     "EventState",
     "Fault",

@@ -37,8 +37,8 @@ class RequestRecord:
 
     @property
     def refused(self) -> tuple[MetadataRequest, ...]:
-        """Those that got no answer: status 400 and above."""
-        return tuple(item for item in self.requests if item.status >= 400)
+        """Those that got no answer: status 400 and above, or 0 where nothing came back."""
+        return tuple(item for item in self.requests if item.status >= 400 or not item.status)
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -69,8 +69,11 @@ class RequestRecord:
         return tuple(item for item in self.requests if _below_version(item) == below)
 
     def fetched(self, path: str) -> bool:
-        """Tell whether a path (see `asked`) was fetched with success."""
-        return any(item.status == 200 and item.method == "GET" for item in self.asked(path))
+        """Tell whether a path (see `asked`) was fetched with success, and whole."""
+        return any(
+            item.status == 200 and item.method == "GET" and not item.cut
+            for item in self.asked(path)
+        )
 
 
 def _path(request: MetadataRequest) -> str:

@@ -1,23 +1,23 @@
-"""The metadata service of one machine, on a UNIX socket, inside the machine's event loop."""
+"""The metadata service of one instance, in an event loop: on a UNIX socket, or where TCP is."""
 
 import asyncio
 import logging
 import shlex
 import socket
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
-from email.utils import formatdate
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from imgforge.metadata.answer import Answer, HttpRequest, answer, refusal
-from imgforge.metadata.fault import Faults
+from imgforge.metadata.answer import TTL_HEADER, Answer, HttpRequest, answer, refusal
+from imgforge.metadata.delivery import Message, Receive, Send, Wire, cut_off, deliver
+from imgforge.metadata.fault import Cut, Fault, Faults
 from imgforge.metadata.instance import Instance
 from imgforge.metadata.request import MetadataRequest
 from imgforge.metadata.signer import Signer
@@ -29,8 +29,8 @@ _CONNECTIONS = 64
 _REQUEST_LIMIT_S = 60.0
 _HEADERS_LIMIT_BYTES = 64 * 1024
 _SHOWN_CHARACTERS = 1024
-
-_Message = MutableMapping[str, Any]
+_WIRE = "imgforge.wire"
+_UNANSWERED = {Cut.REFUSED, Cut.SILENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class MetadataService:
     """Answers for one instance while its `async with` block lasts.
 
     `folder` is a private folder whose path is short (a socket's has 108 bytes) and has no spaces;
-    the socket and the launcher of the relay are made in it. `clock` gives seconds since power-on;
+    the socket and the launcher of the relay are made in it. Without one it answers only where
+    `listen` lets it. `clock` gives seconds since power-on;
     `tell` is called in the event loop with each request, once its answer is decided. By default
     the tokens of no other service are valid here, and there are no signatures.
     `faults` are what it gets wrong. Installs no signal handlers.
@@ -55,14 +56,13 @@ class MetadataService:
         self,
         instance: Instance,
         *,
-        folder: Path,
+        folder: Path | None = None,
         clock: Callable[[], float],
         tell: Callable[[MetadataRequest], None],
         secrets: Secrets | None = None,
         faults: Faults | None = None,
     ) -> None:
-        self.socket_path = folder / "metadata"
-        self.launcher = folder / "relay"
+        self._folder = folder
         self._secrets = secrets = secrets or Secrets()
         self._application = _Application(
             grow(instance, secrets.signer),
@@ -90,6 +90,18 @@ class MetadataService:
         self._server.lifespan = config.lifespan_class(config)
 
     @property
+    def socket_path(self) -> Path:
+        """Where it listens in its folder."""
+        assert self._folder is not None
+        return self._folder / "metadata"
+
+    @property
+    def launcher(self) -> Path:
+        """The script that carries one connection of a guest to it."""
+        assert self._folder is not None
+        return self._folder / "relay"
+
+    @property
     def instance(self) -> Instance:
         """What it tells of; another one is told from the next request on."""
         return self._application.trees.instance
@@ -101,12 +113,25 @@ class MetadataService:
     async def __aenter__(self) -> Self:
         """Listen on `socket_path`. Raises OSError where it cannot be made."""
         _keep_quiet()
+        if self._folder is None:
+            await self._server.startup(sockets=[])
+            return self
         self.launcher.write_text(_launcher_script(self.socket_path), encoding="utf-8")
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(str(self.socket_path))
         listener.listen(_BACKLOG)
         await self._server.startup(sockets=[listener])
         return self
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Answer on a bound socket, too, which closes with the block."""
+        server, loop = self._server, asyncio.get_running_loop()
+        waiting = await loop.create_server(
+            lambda: _Connection(server.config, server.server_state, server.lifespan.state),
+            sock=listener,
+            backlog=_BACKLOG,
+        )
+        server.servers.append(waiting)
 
     async def __aexit__(self, *_: object) -> None:
         _shut(self._server)
@@ -149,6 +174,13 @@ class _Connection(H11Protocol):
         if len(self.connections) > _CONNECTIONS:  # each is a process of the host
             transport.abort()
 
+    def allow(self, more_s: float) -> None:
+        """Let it last `more_s` seconds longer: a fault makes it slow."""
+        if self._limit is not None:
+            self._limit.cancel()
+            at_s = self._limit.when() + more_s
+            self._limit = self.loop.call_at(at_s, self.transport.abort)
+
     def connection_lost(self, exc: Exception | None) -> None:
         if self._limit is not None:
             self._limit.cancel()
@@ -157,6 +189,8 @@ class _Connection(H11Protocol):
     def handle_events(self) -> None:
         """Take what has come; the answer to a PUT, a token, goes only so many hops."""
         super().handle_events()
+        if self.scope:
+            self.scope["state"][_WIRE] = self
         wire = self.transport.get_extra_info("socket")
         if self.scope and self.scope["method"] == "PUT" and wire is not None:
             hops = self.app.trees.instance.options.http_put_response_hop_limit
@@ -200,49 +234,61 @@ class _Application:
         self._tokens = tokens
         self._faults = faults
 
-    async def __call__(
-        self, scope: _Message, receive: object, send: Callable[[_Message], Awaitable[None]]
-    ) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
         request = HttpRequest(scope["method"], scope["path"], headers)
+        wire: Wire = scope["state"][_WIRE]
         at_s = self._clock()
-        fault = self._faults.meet(request.path)
-        if fault is not None:
+        fault = self._faults.meet(request.path, method=request.method, at_s=at_s)
+        if fault is not None and fault.delay_s:
+            wire.allow(fault.delay_s)
             await asyncio.sleep(fault.delay_s)
-        if fault is not None and fault.status is not None:
-            reply = refusal(HTTPStatus(fault.status))
-        else:
-            reply = answer(request, self.trees, self._tokens, at_s)
-        self._tell(_record(scope, request, reply, at_s, address=self._address(scope)))
-        sent = {
-            **reply.headers,
-            "content-length": str(len(reply.body)),
-            "date": formatdate(usegmt=True),
-            "server": "EC2ws",
-            "connection": "close",  # as EC2: a request for each connection
-        }
-        await send(
-            {
-                "type": "http.response.start",
-                "status": reply.status,
-                "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
-            }
-        )
-        await send({"type": "http.response.body", "body": reply.body})
+        reply = self._answer(request, fault, at_s)
+        if fault is not None and fault.bytes_per_s:
+            wire.allow(len(reply.body) / fault.bytes_per_s)
+        address = self._address(scope)
+        self._tell(_record(scope, request, reply, at_s=at_s, address=address, fault=fault))
+        await deliver(reply, fault=fault, send=send)
+        if fault is not None and fault.cut is not None:
+            await cut_off(fault.cut, wire, receive)
 
-    def _address(self, scope: _Message) -> str:
+    def _answer(self, request: HttpRequest, fault: Fault | None, at_s: float) -> Answer:
+        if fault is not None and fault.status is not None:
+            return refusal(HTTPStatus(fault.status))
+        reply = answer(request, self.trees, self._tokens, at_s)
+        if (
+            fault is None
+            or fault.token_ttl_s is None
+            or not (request.method == "PUT" and reply.token)
+        ):
+            return reply
+        token = self._tokens.issue(
+            ttl_s=min(fault.token_ttl_s, int(reply.headers[TTL_HEADER])),
+            instance_id=self.trees.instance.instance_id,
+            now_s=at_s,
+        )
+        return replace(reply, body=token.encode())
+
+    def _address(self, scope: Message) -> str:
         """Return the guest's address: QEMU's user network does not carry it over."""
         client = scope.get("client")
         return str(client[0]) if client else self.trees.instance.local_ipv4
 
 
 def _record(
-    scope: _Message, request: HttpRequest, reply: Answer, at_s: float, *, address: str
+    scope: Message,
+    request: HttpRequest,
+    reply: Answer,
+    *,
+    at_s: float,
+    address: str,
+    fault: Fault | None,
 ) -> MetadataRequest:
     # As it came over the wire: percent-encoded, so without control characters.
     path = scope["raw_path"].decode("ascii", "replace")[:_SHOWN_CHARACTERS]
+    cut = Cut(fault.cut) if fault and fault.cut else None
     agent = request.headers.get("user-agent", "")[:_SHOWN_CHARACTERS]
     return MetadataRequest(
         at_s=at_s,
@@ -250,7 +296,9 @@ def _record(
         path=path,
         version=path.removeprefix("/").partition("/")[0],
         token=reply.token,
-        status=int(reply.status),
+        status=0 if cut in _UNANSWERED else int(reply.status),
         user_agent="".join(character for character in agent if character.isprintable()),
         guest_address=address,
+        fault=fault.words if fault else "",
+        cut=cut.value if cut else "",
     )

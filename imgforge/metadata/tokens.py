@@ -16,7 +16,7 @@ _MAC_BYTES = 32
 _TOKEN_BYTES = 8 + _MAC_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tokens:
     """Issues and checks the tokens of one machine; `secret` is known to nobody else."""
 
@@ -31,6 +31,10 @@ class Tokens:
             raise ValueError(f"token TTL: {ttl_s} s, allowed are {MIN_TTL_S} to {MAX_TTL_S}")
         end = struct.pack(">d", now_s + ttl_s)
         return base64.urlsafe_b64encode(end + self._mac(end, instance_id)).decode()
+
+    def expire(self) -> None:
+        """Let no token be valid that was given so far."""
+        self.secret = secrets.token_bytes(len(self.secret))
 
     def left_s(self, token: str, *, instance_id: str, now_s: float) -> float:
         """Return the seconds for which `token` is still valid, 0 where it is not.

@@ -299,12 +299,20 @@ class Metadata:
         return self._loop.call(self._wait_for(re.compile(pattern), timeout_s))
 
     def add_fault(self, path: str, **how: Any) -> None:
-        """Let the service get a path wrong from now on (see the mark `faults`)."""
-        self._live.witness.machine.faults.add(Fault(path, **how))
+        """Let the service get a path wrong (see the mark `faults`).
+
+        `after_s` and `until_s` count from now.
+        """
+        machine = self._live.witness.machine
+        machine.faults.add(Fault(path, **how), now_s=machine.elapsed_s)
 
     def clear_faults(self) -> None:
         """Let the service be right again."""
         self._live.witness.machine.faults.clear()
+
+    def expire_tokens(self) -> None:
+        """Let no IMDSv2 token be valid that was given so far."""
+        self._live.witness.machine.tokens.expire()
 
     async def _wait_for(self, pattern: re.Pattern[str], timeout_s: float) -> MetadataRequest:
         witness = self._live.witness

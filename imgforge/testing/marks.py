@@ -25,7 +25,9 @@ MARKS = (
     "metadata_options(http_tokens='required', http_endpoint='disabled', "
     "http_put_response_hop_limit=2, instance_metadata_tags='enabled'): some of EC2's options",
     "tags(Name='web', ...): the instance's tags; its metadata shows them where options allow it",
-    "faults(path, status=500, delay_s=0, times=None): the metadata service gets a path wrong",
+    "faults(path, status=500, delay_s=0, times=None, method='PUT', after_s=0, until_s=None, "
+    "cut='refused|closed|reset|silent', bytes_per_s=None, token_ttl_s=None): "
+    "the metadata service gets a path wrong",
     "cold_boot: a machine booted for this test, not forked from a frozen one",
     "power_on: a machine given at its power-on, before it has booted",
     "new_instance: a machine with an instance id of its own",

@@ -238,7 +238,7 @@ def test_a_token_goes_as_many_hops_as_the_options_say_and_other_answers_go_on(
 
     async def scenario(listener: socket.socket) -> None:
         class Look(Faults):
-            def meet(self, path: str) -> None:
+            def meet(self, path: str, *, method: str = "GET", at_s: float = 0.0) -> None:
                 (connection,) = service._server.server_state.connections
                 wire = connection.transport.get_extra_info("socket")
                 hops.append(wire.getsockopt(socket.IPPROTO_IP, socket.IP_TTL))
