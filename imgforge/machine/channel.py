@@ -18,7 +18,8 @@ _READ_BYTES = 256 * 1024
 _STATUS_BYTES = 12
 _TIMEOUT_CODES = frozenset({124, 137, 143})  # coreutils' timeout, its -k, busybox's
 _GRACE_S = 10.0
-_HELLO = b"imgforge-agent 1\n"
+_NO_LIMIT_S = 0
+_HELLO = b"imgforge-agent 2\n"
 _PLAIN = frozenset(range(0x20, 0x7F)) - {ord("\\")}
 
 
@@ -129,17 +130,26 @@ class Channel:
         it would of a function. NoAnswerError where the agent itself does not answer a little
         later; BadInputError for a command of more than 96 KiB, or with a NUL in it.
         """
-        nonce = secrets.token_hex(16)
         limit_s = max(1, round(timeout_s))
-        line = f"{nonce} {limit_s} {encode_command(command)}\n"
         async with self._turn:
             started_s = self._loop.time()
-            answer = await self._ask(line, AnswerReader(nonce), timeout_s=limit_s + _GRACE_S)
+            answer = await self._ask(command, limit_s=limit_s, timeout_s=limit_s + _GRACE_S)
         if answer.exit_code in _TIMEOUT_CODES and self._loop.time() - started_s >= limit_s:
             raise TimeoutError(f"it did not end within {limit_s} s")
         return answer
 
-    async def _ask(self, line: str, reader: AnswerReader, *, timeout_s: float) -> Answer:
+    async def run_brief(self, command: str, *, timeout_s: float) -> Answer:
+        """Run a shell command line that surely ends, by the agent's own shell: faster.
+
+        Raises NoAnswerError where no answer came within `timeout_s`, and as `run` does.
+        """
+        async with self._turn:
+            return await self._ask(command, limit_s=_NO_LIMIT_S, timeout_s=timeout_s)
+
+    async def _ask(self, command: str, *, limit_s: int, timeout_s: float) -> Answer:
+        nonce = secrets.token_hex(16)
+        reader = AnswerReader(nonce)
+        line = f"{nonce} {limit_s} {encode_command(command)}\n"
         if self._is_over:
             raise NoAnswerError("the machine ended")
         self._answer = self._loop.create_future()

@@ -24,7 +24,7 @@ from imgforge.files import scratch_folder
 from imgforge.machine import DiskLayer, Drive, Storage, Suspended, plain_storage
 from imgforge.testing.plan import Plan
 
-FORMAT = 1
+FORMAT = 2
 FACTS_FILE = "frozen.json"
 MEMORY_FILE = "memory"
 STATE_FILE = "state"

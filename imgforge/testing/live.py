@@ -264,7 +264,7 @@ class LiveInstance:
     async def wake(self) -> None:
         """Tell a machine that goes on what time it is, and give it randomness of its own."""
         script = wake_script(now_s=time.time(), entropy=secrets.token_bytes(64))
-        done = await self.shell().run(script, timeout_s=_WAKE_LIMIT_S)
+        done = await self.shell().run_brief(script, timeout_s=_WAKE_LIMIT_S)
         if done.exit_code:
             self.notes.append(
                 f"the clone has no fresh randomness (exit code {done.exit_code}): {done.output}"

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 _AGENT = Path(__file__).parents[2] / "guest/overlays/agent/usr/lib/imgforge/agent"
-_HELLO = b"imgforge-agent 1\n"
+_HELLO = b"imgforge-agent 2\n"
 _LIMIT_S = 30.0
 _END_OF_FILE = b"\x04"
 
@@ -162,6 +162,14 @@ def test_what_takes_too_long_is_ended_and_the_next_is_answered(port: Port) -> No
     assert port.run(b"echo next") == Answer(0, b"next\n")
 
 
+def test_a_brief_command_is_run_by_the_agents_own_shell_and_cannot_spoil_it(port: Port) -> None:
+    answer = port.run(b"echo here; echo there >&2; cd /tmp; count=x; room=/; exit 3", limit_s=0)
+    assert answer == Answer(3, b"here\n", b"there\n")
+    assert port.run(b"if", limit_s=0).status != 0
+    assert port.run(b"cat; printf '\\101' | cat; pwd", limit_s=0) == Answer(0, b"A/\n")
+    assert port.run(b"pwd") == Answer(0, b"/\n")
+
+
 def test_what_a_command_leaves_running_holds_nothing_up(port: Port) -> None:
     answer = port.run(b"(sleep 0.5; echo late; echo late >&2; sleep 5) & echo started")
     assert answer == Answer(0, b"started\n")
@@ -203,7 +211,7 @@ def test_a_command_has_no_standard_input_and_not_the_port(port: Port) -> None:
         b"0123456789abcdef0123456789abcdef0 5 echo long",
         b"0123456789ABCDEF0123456789ABCDEF 5 echo upper",
         b"0123456789abcdef0123456789abcd*f 5 echo star",
-        b"0123456789abcdef0123456789abcdef 0 echo zero",
+        b"0123456789abcdef0123456789abcdef 00 echo zero",
         b"0123456789abcdef0123456789abcdef  echo no limit",
         b"0123456789abcdef0123456789abcdef -5 echo negative",
         b"0123456789abcdef0123456789abcdef a echo hexadecimal",

@@ -33,7 +33,7 @@ def said(stdout: bytes = b"", stderr: bytes = b"", status: bytes = b"0") -> byte
 def test_an_answer_is_read_whole_whatever_its_pieces(
     stdout: bytes, stderr: bytes, piece_bytes: int
 ) -> None:
-    whole = b"imgforge-agent 1\nlate output of another\n" + said(stdout, stderr, b"7")
+    whole = b"imgforge-agent 2\nlate output of another\n" + said(stdout, stderr, b"7")
     reader = AnswerReader(NONCE)
     pieces = [whole[at : at + piece_bytes] for at in range(0, len(whole), piece_bytes)]
     answers = [reader.feed(piece) for piece in pieces]
