@@ -167,11 +167,15 @@ async def run_tests(run: SuiteRun) -> tuple[TestEntry, ...]:
     arguments = pytest_arguments(run, results=results)
     report(f"suite: {len(run.wish.names)} tests, {len(run.wish.own)} files or folders of your own")
     context = copy_context()  # what it says is about the same disk, in whatever thread
+
+    def tell(line: str) -> None:
+        context.run(_tell, line, run.wish.own)
+
     with run.log.open("wb") as log:
         process = spawn(
             sys.executable,
             arguments,
-            streams=Streams(stdout=log, on_stderr=lambda line: context.run(_tell, line)),
+            streams=Streams(stdout=log, on_stderr=tell),
             setting=Setting(environment=host.own_environment()),
         )
         try:
@@ -244,11 +248,11 @@ def _said(failure: str) -> str:
     return told or "\n".join(reason_of(failure)) or failure
 
 
-def _tell(line: str) -> None:
+def _tell(line: str, own: tuple[Path, ...]) -> None:
     """Pass on what a test run says on its stderr: the end of a test, or a warning."""
     line = line.rstrip("\n")
     if line.startswith(SIGN):
-        entry = _entry(json.loads(line.removeprefix(SIGN)))
+        entry = _entry(json.loads(line.removeprefix(SIGN)), own)
         report(f"{entry.name}: {entry.outcome}{f' ({entry.reason})' if entry.reason else ''}")
     elif line.strip():
         warn(line)
@@ -262,7 +266,7 @@ def _read_results(run: SuiteRun, path: Path) -> tuple[TestEntry, ...]:
             f"Tests: pytest cannot read them: {values['not_collected'][0]}",
             hint=f"{run.log} has all that pytest said.",
         )
-    entries = tuple(_entry(value) for value in values["tests"])
+    entries = tuple(_entry(value, run.wish.own) for value in values["tests"])
     if not entries:
         raise BadInputError(
             "Tests: pytest found none.", hint=f"{run.log} has all that pytest said."
@@ -270,9 +274,9 @@ def _read_results(run: SuiteRun, path: Path) -> tuple[TestEntry, ...]:
     return entries
 
 
-def _entry(values: dict[str, Any]) -> TestEntry:
+def _entry(values: dict[str, Any], own: tuple[Path, ...]) -> TestEntry:
     return TestEntry(
-        name=_check_id(values["nodeid"], Path(values["path"])),
+        name=check_id(values["nodeid"], Path(values["path"]), own=own),
         outcome=TestOutcome(values["outcome"]),
         seconds=values["seconds"],
         failure=values["failure"],
@@ -290,10 +294,19 @@ def _failed(run: SuiteRun, process: Process, exit_code: int) -> HostError:
     )
 
 
-def _check_id(nodeid: str, path: Path) -> str:
-    """Return how a verdict names a test, from pytest's node id and the test's file."""
-    test = nodeid.rpartition("::")[2]
-    return f"suite:{_check_name(test)}" if path.parent == _SUITE_FOLDER else f"test:{nodeid}"
+def check_id(nodeid: str, path: Path, *, own: tuple[Path, ...]) -> str:
+    """Return how a verdict names a test, from pytest's node id and the test's file.
+
+    One of the user's own is named by its file as seen from the working folder or, elsewhere, from
+    what holds all of `own`: pytest's node id would begin wherever both happen to meet.
+    """
+    test = nodeid.partition("::")[2]
+    if path.parent == _SUITE_FOLDER:
+        return f"suite:{_check_name(test)}"
+    holders = [wanted.absolute() for wanted in own]
+    base = os.path.commonpath([each if each.is_dir() else each.parent for each in holders])
+    seen_from = Path.cwd() if path.is_relative_to(Path.cwd()) else base
+    return f"test:{os.path.relpath(path, seen_from)}::{test}"
 
 
 def _check_name(function: str) -> str:

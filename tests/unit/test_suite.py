@@ -27,6 +27,7 @@ from imgforge.suite import (
     SUITE_PACKAGE,
     SuiteRun,
     SuiteWish,
+    check_id,
     choose_tests,
     functions_using,
     judge_further,
@@ -190,3 +191,23 @@ def test_a_verdict_with_tests_is_read_as_it_was_written_and_an_older_one_too(
     assert "skipped" not in text
     path.write_text(text, encoding="utf-8")
     assert read_verdict(path) == ACCEPTED
+
+
+def test_an_own_test_is_named_as_its_file_is_seen_from_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tests" / "deep" / "test_x.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    nodeid = "some/where/tests/deep/test_x.py::TestA::test_b[c::d]"
+    monkeypatch.chdir(tmp_path)
+    assert check_id(nodeid, file, own=(Path("tests"),)) == (
+        "test:tests/deep/test_x.py::TestA::test_b[c::d]"
+    )
+    away = tmp_path / "away"
+    away.mkdir()
+    monkeypatch.chdir(away)
+    assert check_id(nodeid, file, own=(tmp_path / "tests",)) == (
+        "test:deep/test_x.py::TestA::test_b[c::d]"
+    )
+    assert check_id(nodeid, file, own=(file,)) == "test:test_x.py::TestA::test_b[c::d]"
