@@ -24,10 +24,13 @@ from imgforge.acceptance.verdict import (
 )
 from imgforge.acceptance.watch import is_key_answer
 from imgforge.errors import HostError
+from imgforge.machine import EndReason
 from imgforge.recipe import ExpectPart
 
 _PASSWORD_METHODS = frozenset({"password", "keyboard-interactive"})
 _SUPER_USER = "root"
+_HOST_HINT = "Run it again, or with --accel tcg; `imgforge doctor` looks at the host."
+_DISK_FULL_HINT = "Free some there, or give another folder."
 _STAGE_OF_CHECK = {
     "booted": StageName.SSH,
     "host-key-on-console": StageName.SSH,
@@ -49,6 +52,10 @@ def host_failure(record: BootRecord) -> str | None:
     return f"{ended.reason.value} after {ended.at_s:.1f} s: {ended.detail}"
 
 
+def _ended_by_full_disk(record: BootRecord) -> bool:
+    return record.ended is not None and record.ended.reason is EndReason.HOST_DISK_FULL
+
+
 def judge(
     record: BootRecord,
     *,
@@ -65,7 +72,7 @@ def judge(
     if failure := host_failure(record):
         raise HostError(
             f"The boot was ended by the host, not by the image: {failure}.",
-            hint="Run it again, or with --accel tcg; `imgforge doctor` looks at the host.",
+            hint=_DISK_FULL_HINT if _ended_by_full_disk(record) else _HOST_HINT,
         )
     checks = tuple(_checks(record, expect=expect, disk=disk))
     failed = [check for check in checks if not check.passed]

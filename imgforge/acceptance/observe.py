@@ -27,7 +27,7 @@ from imgforge.acceptance.record import (
 )
 from imgforge.acceptance.watch import Watch
 from imgforge.errors import HostError
-from imgforge.machine import Accelerator, MachineEvent
+from imgforge.machine import Accelerator, MachineEnded, MachineEvent
 from imgforge.progress import report
 from imgforge.recipe import ExpectPart
 
@@ -72,6 +72,9 @@ class ObservedMachine(Protocol):
     def events(self) -> AsyncIterator[MachineEvent]:
         """Return what happens to it, in order."""
 
+    def full_disk(self) -> MachineEnded | None:
+        """Return the end that a host without space for its writes is, if it has none."""
+
 
 async def observe(
     machine: ObservedMachine,
@@ -115,10 +118,11 @@ async def observe(
 def _record(visit: "_Visit", *, boot_method: BootMethod) -> BootRecord:
     watch, machine = visit.watch, visit.machine
     watch.look_at_pending()
+    sign = watch.settle() or _explained(visit)
     return BootRecord(
         stages=watch.stages.stages(),
-        sign=watch.settle() or _explained(visit),
-        ended=watch.ended,
+        sign=sign,
+        ended=(machine.full_disk() if sign else None) or watch.ended,
         logins=tuple(visit.logins.values()),
         commands=tuple(visit.commands),
         requests=tuple(watch.requests),

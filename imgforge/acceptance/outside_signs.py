@@ -142,6 +142,7 @@ _HOST_MEANINGS: Mapping[EndReason, str] = MappingProxyType(
     {
         EndReason.HOST_INTERNAL_ERROR: "QEMU reported an internal error",
         EndReason.QEMU_DIED: "QEMU died",
+        EndReason.HOST_DISK_FULL: "the host had no space for what the machine wrote",
         EndReason.STOPPED_BY_US: "imgforge itself ended the machine",
     }
 )

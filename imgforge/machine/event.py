@@ -41,6 +41,7 @@ class EndReason(StrEnum):
     GUEST_PANIC = "guest-panic"
     HOST_INTERNAL_ERROR = "host-internal-error"
     QEMU_DIED = "qemu-died"
+    HOST_DISK_FULL = "host-disk-full"
     STOPPED_BY_US = "stopped-by-us"
 
 
@@ -48,7 +49,7 @@ class EndReason(StrEnum):
 class MachineEnded:
     """The machine runs no more. `detail` is the QMP event or the end of QEMU's stderr.
 
-    HOST_INTERNAL_ERROR and QEMU_DIED are the host's failures, never the image's.
+    HOST_INTERNAL_ERROR, QEMU_DIED and HOST_DISK_FULL are the host's failures, never the image's.
     """
 
     at_s: float

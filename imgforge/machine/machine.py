@@ -29,6 +29,7 @@ PROGRAM = "qemu-system-x86_64"
 _STDERR_TAIL_LINES = 12
 _REAP_LIMIT_S = 5.0
 _LAST_WORDS_S = 1.0
+_ROOM_BYTES = 256 * 1024  # some clusters of a qcow2 layer
 
 
 class StartError(HostError):
@@ -156,6 +157,19 @@ class Machine:
         await self._monitor.execute("blockdev-add", drive_node(drive, name))
         await self._monitor.execute("device_add", volume_device(self.spec, number))
         self.storage = Storage(self.storage.root, (*self.storage.volumes, drive))
+
+    def full_disk(self) -> MachineEnded | None:
+        """Return the end that a host without space for the machine's writes is, if it has none.
+
+        An NVMe disk tells the guest of an I/O error then, where others stop the machine: what the
+        guest makes of it says nothing of the image.
+        """
+        folder = self.storage.root.layers[0].path.parent
+        free = host.free_disk_bytes(folder)
+        if free >= _ROOM_BYTES:
+            return None
+        detail = f"no space is left in {folder}: {free} bytes"
+        return MachineEnded(self.elapsed_s, EndReason.HOST_DISK_FULL, detail)
 
     async def save_screen(self, path: Path) -> None:
         """Write what its screen shows as a PNG. Raises HostError where it has none."""

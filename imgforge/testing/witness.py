@@ -69,6 +69,10 @@ class Witness:
         """The version of the QEMU that runs it."""
         return self.machine.qemu_version
 
+    def full_disk(self) -> MachineEnded | None:
+        """Return the end that a host without space for its writes is, if it has none."""
+        return self.machine.full_disk()
+
     async def events(self) -> AsyncIterator[MachineEvent]:
         """Pass the machine's events on, from the first; for one observer."""
         if self._for_observer is None:

@@ -28,6 +28,7 @@ from imgforge.machine import (
     Accelerator,
     AcceleratorKind,
     ConsoleLine,
+    MachineEnded,
     MachineEvent,
     MetadataAsked,
 )
@@ -68,6 +69,9 @@ class BootedMachine:
     ssh_port: int = 2222
     qemu_version: str = "7.2.22"
     started: float = field(default_factory=time.monotonic)
+
+    def full_disk(self) -> MachineEnded | None:
+        return None
 
     @property
     def elapsed_s(self) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imgforge.acceptance import BootMethod, BootRecord, Login, StageName, observe
+from imgforge.acceptance import BootMethod, BootRecord, Login, StageName, host_failure, observe
 from imgforge.errors import HostError
 from imgforge.machine import (
     Accelerator,
@@ -41,6 +41,10 @@ class ScriptedMachine:
     ssh_port: int = 1
     qemu_version: str = "7.2.22"
     started: float = field(default_factory=time.monotonic)
+    full: MachineEnded | None = None
+
+    def full_disk(self) -> MachineEnded | None:
+        return self.full
 
     @property
     def elapsed_s(self) -> float:
@@ -64,6 +68,7 @@ def see(
     must_show: tuple[str, ...] = (),
     closes: bool = False,
     boot_method: BootMethod = BootMethod.BIOS,
+    full: MachineEnded | None = None,
 ) -> BootRecord:
     expect = ExpectPart(
         boot_limit_s=boot_limit_s, silence_limit_s=silence_limit_s, console_must_show=must_show
@@ -71,7 +76,7 @@ def see(
 
     async def run() -> BootRecord:
         return await observe(
-            ScriptedMachine(script, closes=closes),
+            ScriptedMachine(script, closes=closes, full=full),
             expect=expect,
             login=Login(user="root", folder=Path("/nonexistent"), public_key="none"),
             boot_method=boot_method,
@@ -190,6 +195,14 @@ def test_a_cause_on_the_console_does_not_name_what_the_host_did() -> None:
     )
     assert record.sign is not None
     assert record.sign.id == "qemu-died"
+
+
+def test_what_a_guest_makes_of_a_host_without_space_is_the_hosts_failure() -> None:
+    full = MachineEnded(4.0, EndReason.HOST_DISK_FULL, "no space is left in /x: 0 bytes")
+    error = "EXT4-fs error (device nvme0n1): ext4_check_bdev_write_error:217: comm x: Error"
+    record = see((0, error), silence_limit_s=1, full=full)
+    assert record.sign is not None
+    assert host_failure(record) == "host-disk-full after 4.0 s: no space is left in /x: 0 bytes"
 
 
 def test_a_panic_before_a_reset_is_what_is_told() -> None:
