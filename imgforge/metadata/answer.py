@@ -90,6 +90,7 @@ def _is_dated_token_path(path: str) -> bool:
 
 
 def _lookup(path: str, trees: Trees) -> Answer:
+    path = path[1:] if path.startswith("//") else path  # so asks AWS's SDK for JavaScript
     if path == "/":
         return _found("\n".join(VERSIONS), trees)
     version, _, rest = path.removeprefix("/").partition("/")

@@ -84,7 +84,9 @@ def test_the_network_of_the_machine_is_found_by_its_mac() -> None:
     "path",
     [
         "",
-        "//",
+        "///",
+        "///latest/user-data",
+        "/latest//meta-data/",
         "/nothing",
         "/latest/nothing",
         "/latest/meta-data/../meta-data/",
@@ -117,6 +119,12 @@ def test_a_token_is_given_under_latest_alone(path: str) -> None:
     request = HttpRequest("PUT", path, {TTL_HEADER: "60"})
     assert answer(request, grow(INSTANCE), TOKENS, 0.0).status == 403
     assert get(path).status == 404
+
+
+def test_one_more_slash_in_front_changes_nothing() -> None:
+    """The JavaScript SDK's MetadataService puts its endpoint's before the path's."""
+    assert text("//latest/meta-data/ami-id") == INSTANCE.image_id
+    assert text("//") == text("/")
 
 
 def test_a_token_lets_in_until_it_expires() -> None:
