@@ -2,7 +2,7 @@
 
 from imgforge.accelerator import Accelerator, AcceleratorKind, AcceleratorWish
 from imgforge.machine.acceleration import choose_accelerator, find_proof_kernel
-from imgforge.machine.channel import KEPT_BYTES, Answer, Channel, NoAnswerError
+from imgforge.machine.channel import COMMAND_LIMIT_BYTES, KEPT_BYTES, Answer, Channel, NoAnswerError
 from imgforge.machine.event import (
     ConsoleBytes,
     ConsoleLine,
@@ -33,6 +33,7 @@ from imgforge.machine.storage import (
 )
 
 __all__ = [
+    "COMMAND_LIMIT_BYTES",
     "INSTANCE_TYPES",
     "KEPT_BYTES",
     "T2_MICRO",

@@ -35,11 +35,10 @@ def new_folder(root: Path, test: str) -> Path:
 def evidence_folder(root: Path) -> Iterator[None]:
     """Hold a folder for the evidence of one test run; what an earlier one left in it goes.
 
-    Raises BadInputError for a folder with something else in it, of which nothing is touched, and
-    for one that another run is using.
+    Raises BadInputError for a folder with something else in it, of which nothing is touched, for
+    one that another run is using, and for what is no folder.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    names = {path.name for path in root.iterdir()}
+    names = _names_in(root)
     if names and _MARKER not in names:
         raise BadInputError(
             f"Folder {root}: is no evidence of an earlier test run, and not empty.",
@@ -56,6 +55,21 @@ def evidence_folder(root: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _names_in(root: Path) -> set[str]:
+    """Return the names in a folder, made if it is not there."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        return {path.name for path in root.iterdir()}
+    except (FileExistsError, NotADirectoryError):
+        found = next(path for path in (root, *root.parents) if path.exists())
+        problem = f"{found} is a file" if found != root else "is a file"
+    except OSError as error:
+        problem = f"cannot be used: {(error.strerror or 'for no reason told').lower()}"
+    raise BadInputError(
+        f"Folder {root}: {problem}.", hint="Name another one with --evidence."
+    ) from None
 
 
 def _empty(root: Path) -> None:

@@ -2,12 +2,13 @@
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imgforge.build import build
 from imgforge.catalog import Catalog
-from imgforge.command import run
+from imgforge.command import Completed, run
 from imgforge.disk import Disk, disk_sha256, open_disk
 from imgforge.errors import BadInputError, HostError
 from imgforge.pipeline import catalog_dir
@@ -18,6 +19,7 @@ from imgforge.testing.plan import Image
 _AMI_ID = re.compile(r"ami-[0-9a-f]{8}(?:[0-9a-f]{9})?")
 _QCOW2_MAGIC = b"QFI\xfb"
 _LOOK_LIMIT_S = 60.0
+_LEAKS = 3  # qemu-img(1), check
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,7 @@ def _disk(path: Path) -> Image:
 
 def _virtual_bytes(path: Path) -> int:
     """Return the size of a qcow2 disk as its guest sees it; it must stand alone."""
-    said = run("qemu-img", ["info", "--output=json", path.absolute()], timeout_s=_LOOK_LIMIT_S)
-    facts = json.loads(said.stdout)
+    facts = json.loads(_look("info", path).stdout)
     if facts.get("format") != "qcow2":
         raise HostError(f"Image {path}: qemu-img takes it for {facts.get('format')}.")
     for name in ("backing-filename", "full-backing-filename"):
@@ -100,7 +101,37 @@ def _virtual_bytes(path: Path) -> int:
                 f"Image {path}: it needs another file, {facts[name]}.",
                 hint="Make it stand alone: qemu-img convert -O qcow2.",
             )
+    # Only metadata is read. Clusters that nothing refers to are no damage.
+    checked = json.loads(_look("check", path, accepted=(0, _LEAKS)).stdout)
+    # Beyond a file's end QEMU reads zeros: a lost table looks like an empty disk.
+    if checked["image-end-offset"] - path.stat().st_size >= facts["cluster-size"]:
+        raise _damaged(path, "the file ends before its last cluster")
     return int(facts["virtual-size"])
+
+
+def _look(how: str, path: Path, *, accepted: Collection[int] = (0,)) -> Completed:
+    """Return what a command of qemu-img says of a disk.
+
+    Raises BadInputError for one that it cannot read.
+    """
+    said = run(
+        "qemu-img",
+        [how, "--output=json", path.absolute()],
+        timeout_s=_LOOK_LIMIT_S,
+        accepted_exit_codes=range(256),
+    )
+    if said.exit_code not in accepted:
+        words = said.stderr.decode(errors="replace").strip().splitlines()
+        told = words[-1].removeprefix("qemu-img: ") if words else f"it ended with {said.exit_code}"
+        raise _damaged(path, f"qemu-img {how}: {told}")
+    return said
+
+
+def _damaged(path: Path, why: str) -> BadInputError:
+    return BadInputError(
+        f"Image {path}: is cut short or damaged: {why}.",
+        hint="Fetch or convert it again; qemu-img check tells more.",
+    )
 
 
 def _expected(disk: Disk) -> ExpectPart:

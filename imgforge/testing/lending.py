@@ -17,7 +17,6 @@ from imgforge.testing.machine_files import (
     FAILURE_FILE,
     MachineFacts,
     new_facts,
-    write_commands,
     write_facts,
 )
 from imgforge.testing.plan import Plan
@@ -61,15 +60,13 @@ class Loan:
                 self.lent.save_screen(place)
 
     def write(self) -> None:
-        """Write what is known of the machine, and what ran in it."""
+        """Write what is known of the machine."""
         lent = self.lent
         if lent is not None:
             known = {"instance_id": lent.live.identity.instance_id, "notes": tuple(lent.live.notes)}
             self.facts = self.facts.model_copy(update=known)
         try:
             write_facts(self.folder, self.facts)
-            if lent is not None:
-                write_commands(self.folder, lent.machine.commands)
         except OSError as error:
             warn(f"Evidence {self.folder}: cannot be written: {error.strerror}.")
 

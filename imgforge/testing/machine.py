@@ -1,7 +1,8 @@
 """What a test meets: a machine and the verbs a tester thinks in.
 
 Each verb waits until it is done, within a limit in seconds, and raises ImageFailure where the
-image does not do what was said, with the end of its console.
+image does not do what was said, with the end of its console; ValueError for what no machine could
+be asked, such as a command with a NUL in it.
 """
 
 import asyncio
@@ -9,19 +10,21 @@ import re
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from imgforge.metadata import Fault, MetadataRequest, RequestRecord
+from imgforge.testing.errand import run_kept, told_run, whole_seconds
 from imgforge.testing.failure import ImageFailure
 from imgforge.testing.live import LiveInstance
 from imgforge.testing.loop_thread import LoopThread
-from imgforge.testing.plan import Plan
-from imgforge.testing.shell import CommandRun, Shell
+from imgforge.testing.plan import LARGEST_VOLUME_GIB, Plan, is_volume_size
+from imgforge.testing.shell import CommandRun
+from imgforge.testing.sockets import TABLES, listening_ports
 
 _PAUSE_S = 0.25
-_LISTENS = "0A"  # proc_net_tcp: TCP_LISTEN
+_PLACES = 16
+"""Those of volumes on the PCI bus of a machine, 0x10 to 0x1f."""
 
 
 class Machine:
@@ -84,7 +87,10 @@ class Machine:
         return self._live.boots[-1].seconds if self._live.boots else None
 
     def run(self, command: str, *, timeout_s: float = 60) -> CommandRun:
-        """Run a command line as root; return its exit code and output, whatever they are."""
+        """Run a command line as root; return its exit code and output, whatever they are.
+
+        `timeout_s` is in whole seconds, rounded up: the machine's own agent keeps it.
+        """
         return self._loop.call(self._run(command, timeout_s=timeout_s))
 
     def succeed(self, *commands: str, timeout_s: float = 60) -> str:
@@ -93,7 +99,7 @@ class Machine:
         for command in commands:
             done = self.run(command, timeout_s=timeout_s)
             if done.exit_code:
-                raise ImageFailure(_told(done, "must succeed"))
+                raise ImageFailure(told_run(done, "must succeed"))
             said.append(done.stdout)
         return "".join(said)
 
@@ -103,7 +109,7 @@ class Machine:
         for command in commands:
             done = self.run(command, timeout_s=timeout_s)
             if not done.exit_code:
-                raise ImageFailure(_told(done, "must fail"))
+                raise ImageFailure(told_run(done, "must fail"))
             said.append(done.output)
         return "\n".join(said)
 
@@ -118,7 +124,10 @@ class Machine:
         return done.output
 
     def wait_for_unit(self, unit: str, *, timeout_s: float = 120) -> None:
-        """Wait until a systemd unit is active; one that failed is not waited for."""
+        """Wait until a systemd unit is active; one that failed is not waited for.
+
+        Raises ImageFailure at once where the machine has no systemd.
+        """
         self._loop.call(self._wait_for_unit(unit, timeout_s))
 
     def wait_for_port(self, port: int, *, timeout_s: float = 60) -> None:
@@ -153,7 +162,13 @@ class Machine:
         self._loop.call(self._live.power_cut())
 
     def attach_volume(self, size_gib: int) -> None:
-        """Attach a blank EBS volume of so many GiB while the machine runs."""
+        """Attach a blank EBS volume of so many GiB, 1 to 65536, while the machine runs."""
+        if not is_volume_size(size_gib):
+            raise ValueError(
+                f"attach_volume: a volume has 1 to {LARGEST_VOLUME_GIB} GiB, not {size_gib!r}"
+            )
+        if len(self._live.storage.volumes) >= _PLACES:
+            raise ValueError(f"attach_volume: the machine has {_PLACES} volumes, and room for none")
         self._loop.call(self._live.attach_volume(size_gib))
 
     def screenshot(self, name: str = "screen") -> Path:
@@ -165,24 +180,29 @@ class Machine:
         return path
 
     async def _run(self, command: str, *, timeout_s: float) -> CommandRun:
-        return await _Kept(self._live, self.commands).run(
-            self._live.shell(), command, timeout_s=timeout_s
+        return await run_kept(
+            command, self._live, shell=self._live.shell(), kept=self.commands, timeout_s=timeout_s
         )
 
     async def _until(
         self, command: str, holds: Callable[[CommandRun], bool], *, timeout_s: float
     ) -> CommandRun:
-        end_s = time.monotonic() + timeout_s
+        end_s = time.monotonic() + whole_seconds(timeout_s)
         while True:
             left_s = max(1.0, end_s - time.monotonic())
             done = await self._run(command, timeout_s=left_s)
             if holds(done):
                 return done
             if time.monotonic() + _PAUSE_S > end_s:
-                raise ImageFailure(_told(done, f"not within {timeout_s:g} s"))
+                raise ImageFailure(told_run(done, f"not within {timeout_s:g} s"))
             await asyncio.sleep(_PAUSE_S)
 
     async def _wait_for_unit(self, unit: str, timeout_s: float) -> None:
+        if (await self._run("test -d /run/systemd/system", timeout_s=timeout_s)).exit_code:
+            raise ImageFailure(
+                f"Unit {unit}: the image has no systemd: its init is another, or its boot has not "
+                "come so far. Ask with wait_for_port or wait_until_succeeds what the unit is for."
+            )
         command = f"systemctl show -p ActiveState --value {shlex.quote(unit)}"
         done = await self._until(
             command,
@@ -198,7 +218,7 @@ class Machine:
     async def _wait_for_port(self, port: int, timeout_s: float) -> None:
         # /proc is read, not ss: images need not have it.
         await self._until(
-            "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; true",
+            TABLES,
             lambda done: port in listening_ports(done.stdout),
             timeout_s=timeout_s,
         )
@@ -354,45 +374,14 @@ class Ssh:
         """Run a command line that must end with 0; return what it wrote to stdout."""
         done = self.run(command, user=user, timeout_s=timeout_s)
         if done.exit_code:
-            raise ImageFailure(_told(done, "must succeed"))
+            raise ImageFailure(told_run(done, "must succeed"))
         return done.stdout
 
     async def _run(self, command: str, *, user: str, timeout_s: float) -> CommandRun:
         shell = self._live.ssh_shell(user=user, as_root=False)
-        return await _Kept(self._live, self._commands).run(shell, command, timeout_s=timeout_s)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """Runs commands in a machine, and keeps them among `commands`."""
-
-    live: LiveInstance
-    commands: list[CommandRun]
-
-    async def run(self, shell: Shell, command: str, *, timeout_s: float) -> CommandRun:
-        started_s = time.monotonic()
-        try:
-            done = await shell.run(command, timeout_s=timeout_s)
-        except ImageFailure as failure:
-            # It may not have answered because the machine, or the host, ended it.
-            await self.live.settle()
-            self.live.require_running()
-            raise ImageFailure(f"{failure}{self.live.told_console()}") from None
-        done = replace(done, seconds=round(time.monotonic() - started_s, 3))
-        self.commands.append(done)
-        return done
-
-
-def listening_ports(tables: str) -> set[int]:
-    """Return the TCP ports that listen, from the text of /proc/net/tcp and tcp6 (proc(5))."""
-    ports = set()
-    for line in tables.splitlines():
-        words = line.split()
-        if len(words) > 3 and words[3] == _LISTENS:
-            with_port = re.fullmatch(r"[0-9A-F]+:([0-9A-F]{4})", words[1])
-            if with_port:
-                ports.add(int(with_port[1], 16))
-    return ports
+        return await run_kept(
+            command, self._live, shell=shell, kept=self._commands, timeout_s=timeout_s
+        )
 
 
 def _succeeded(done: CommandRun) -> bool:
@@ -401,8 +390,3 @@ def _succeeded(done: CommandRun) -> bool:
 
 def _failed(done: CommandRun) -> bool:
     return done.exit_code != 0
-
-
-def _told(done: CommandRun, what: str) -> str:
-    said = "".join(f"\n  | {line}" for line in done.output.splitlines()[-30:])
-    return f"{done.command}: {what}, ended with {done.exit_code}.{said or ' It said nothing.'}"

@@ -4,7 +4,7 @@ A line or a file each, as soon as it is known: what a killed worker wrote is the
 """
 
 import json
-from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imgforge.acceptance import Verdict
 from imgforge.errors import HostError
 from imgforge.files import appearing
+from imgforge.progress import warn
 from imgforge.report import CommandEntry
-from imgforge.testing.shell import CommandRun
 
 MACHINE_FILE = "machine.json"
 BOOTS_FILE = "boots.jsonl"
@@ -83,10 +83,12 @@ def read_boots(folder: Path) -> tuple[Verdict, ...]:
     return tuple(boots)
 
 
-def write_commands(folder: Path, commands: Iterable[CommandRun]) -> None:
-    """Write commands.jsonl: what ran in the machine, the exit status, seconds and output."""
-    with appearing(folder / COMMANDS_FILE) as new:
-        new.write_text("".join(f"{_told(command)}\n" for command in commands), encoding="ascii")
+def note_command(folder: Path, command: CommandEntry) -> None:
+    """Add a command that ran in the machine to commands.jsonl, or warn where that cannot be."""
+    try:
+        _append(folder / COMMANDS_FILE, json.dumps(asdict(command)))
+    except OSError as error:
+        warn(f"Evidence {folder}: cannot be written: {error.strerror}.")
 
 
 def read_commands(folder: Path) -> tuple[CommandEntry, ...]:
@@ -96,7 +98,7 @@ def read_commands(folder: Path) -> tuple[CommandEntry, ...]:
         match _value(line):
             case {
                 "command": str(command),
-                "status": int(status),
+                "status": int() | None as status,
                 "output": str(output),
                 "seconds": float() | int() as seconds,
             }:
@@ -114,17 +116,6 @@ def read_warnings(root: Path) -> tuple[str, ...]:
     """Return the warnings of a run, each once, in the order of their first time."""
     texts = (_value(line) for line in _lines(root / WARNINGS_FILE))
     return tuple(dict.fromkeys(text for text in texts if isinstance(text, str)))
-
-
-def _told(command: CommandRun) -> str:
-    return json.dumps(
-        {
-            "command": command.command,
-            "status": command.exit_code,
-            "seconds": command.seconds,
-            "output": command.output,
-        }
-    )
 
 
 def _append(path: Path, line: str) -> None:

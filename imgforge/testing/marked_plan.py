@@ -8,11 +8,10 @@ from typing import Any
 from imgforge.machine import INSTANCE_TYPES
 from imgforge.metadata import Access, Fault, HttpTokens, Instance, MetadataOptions
 from imgforge.testing.marks import MARKS, Mark
-from imgforge.testing.plan import Plan, Start
+from imgforge.testing.plan import MOST_VOLUMES, Plan, Start, is_volume_size
 
 USER_DATA_BYTES = 16 * 1024
 """What EC2 takes, before base64."""
-MOST_VOLUMES = 12
 
 
 class MarkError(ValueError):
@@ -43,7 +42,7 @@ def _change_hardware(plan: Plan, mark: Mark) -> Plan | None:
     match mark:
         case Mark("instance_type", (str(name),)) if name in INSTANCE_TYPES:
             return replace(plan, profile=INSTANCE_TYPES[name])
-        case Mark("root_volume", (int(gib),)) if 0 < gib <= 65536:
+        case Mark("root_volume", (int(gib),)) if is_volume_size(gib):
             return replace(plan, root_gib=gib)
         case Mark("volumes", sizes) if _are_sizes(sizes):
             return replace(plan, volumes_gib=tuple(size for size in sizes if isinstance(size, int)))
@@ -72,11 +71,7 @@ def _change_launch(plan: Plan, mark: Mark) -> Plan | None:
 
 
 def _are_sizes(sizes: tuple[object, ...]) -> bool:
-    return 0 < len(sizes) <= MOST_VOLUMES and all(_is_size(size) for size in sizes)
-
-
-def _is_size(size: object) -> bool:
-    return isinstance(size, int) and not isinstance(size, bool) and 0 < size <= 65536
+    return 0 < len(sizes) <= MOST_VOLUMES and all(map(is_volume_size, sizes))
 
 
 def _fault(path: str, kwargs: Mapping[str, object]) -> Fault:

@@ -51,9 +51,12 @@ def conclude(phases: Sequence[Phase], *, quarantine: str = "") -> Conclusion:
     failed = [phase for phase in phases if phase.end is PhaseEnd.FAILED]
     now = [phase for phase in failed if phase.attempt == last]
     if now:
-        text = "\n\n".join(phase.text for phase in now)
-        if quarantine:
+        # A quarantine is about the image: it hides no failure of the host.
+        counted = [phase for phase in now if phase.kind is FailureKind.HARNESS or not quarantine]
+        text = "\n\n".join(phase.text for phase in counted or now)
+        if not counted:
             return Conclusion(TestOutcome.QUARANTINED, seconds, text, quarantine)
+        now = counted
         harness = all(phase.kind is FailureKind.HARNESS for phase in now)
         outcome = TestOutcome.HARNESS if harness else TestOutcome.IMAGE
         return Conclusion(outcome, seconds, text)
@@ -83,23 +86,40 @@ def closing_lines(
     """Return the last words on a run that failed: what, where and what to do, in few lines.
 
     `conclusions` are by test. None where nothing failed. The first failure of the image is told,
-    or, without one, the first of the harness; those with the same reason are counted with it.
+    or, without one, the first of the harness; those with the same reason are counted with it, and
+    the others are named in a line of their own.
     """
-    failed = _failed(conclusions, TestOutcome.IMAGE) or _failed(conclusions, TestOutcome.HARNESS)
+    by_image = _failed(conclusions, TestOutcome.IMAGE)
+    failed = {**by_image, **_failed(conclusions, TestOutcome.HARNESS)}
     if not failed:
         return []
     first, conclusion = next(iter(failed.items()))
     reason = reason_of(conclusion.failure)
-    same = sum(reason_of(other.failure) == reason for other in failed.values())
+    others = [
+        test
+        for test, other in failed.items()
+        if (other.outcome, reason_of(other.failure)) != (conclusion.outcome, reason)
+    ]
+    same = len(failed) - len(others)
     word = "FAILED" if conclusion.outcome is TestOutcome.IMAGE else "HARNESS"
     count = f" (and {same - 1} more for the same reason)" if same > 1 else ""
     lines = [*fill(f"{word} {first}{count}", width=width, most_lines=2)]
     said = [] if len(reason) > 1 else said_of(conclusion.failure)[-2:]
     parts = [*reason[:2], *(f"| {line}" for line in said if line.strip())]
     needed = [len(fill(part, width=width, most_lines=most_lines)) for part in parts]
-    for part, share in zip(parts, _shares(needed, most_lines - len(lines)), strict=True):
+    room = most_lines - len(lines) - bool(others)
+    for part, share in zip(parts, _shares(needed, room), strict=True):
         lines += fill(part, width=width, most_lines=share)
-    return lines
+    return [*lines, *_name_others(others, width=width)]
+
+
+def _name_others(others: Sequence[str], *, width: int) -> list[str]:
+    """Return a line that says how many other tests failed, and names as many as it has room for."""
+    if not others:
+        return []
+    count = f"and {len(others)} other{'s' if len(others) > 1 else ''}:"
+    names = [test.rpartition("/")[2].partition("::")[2] or test for test in others]
+    return fill(f"{count} {', '.join(names)}", width=width, most_lines=1)
 
 
 def _shares(needed: Sequence[int], most: int) -> list[int]:

@@ -9,6 +9,10 @@ from imgforge.machine import T2_MICRO, DiskBus, InstanceType
 from imgforge.metadata import Fault, MetadataOptions
 from imgforge.recipe import ExpectPart
 
+LARGEST_VOLUME_GIB = 65536
+"""The largest EBS volume: 64 TiB (io2 Block Express)."""
+MOST_VOLUMES = 12
+
 
 class Start(StrEnum):
     """How a test gets its machine: forked from a frozen one, booted, or only powered on."""
@@ -64,3 +68,8 @@ class Plan:
         if self.profile.disk_bus is DiskBus.NVME:
             return f"{self.profile.name} has NVMe disks, whose state QEMU cannot carry over"
         return ""
+
+
+def is_volume_size(size: object) -> bool:
+    """Tell whether something is the size of an EBS volume, in GiB."""
+    return isinstance(size, int) and not isinstance(size, bool) and 0 < size <= LARGEST_VOLUME_GIB

@@ -35,6 +35,7 @@ from imgforge.testing.told import (
     near,
     reason_of,
     replay_line,
+    seen_from,
     shortened,
 )
 from imgforge.trial_report import REPORT_FILE
@@ -132,7 +133,8 @@ class RunHooks:
             if failure is not None and failure.kind is not FailureKind.TEST:
                 self._tell(report, failure)
         reason = self._quarantine.reason_of(report.nodeid)
-        if report.outcome == "failed" and reason:
+        is_harness = failure is not None and failure.kind is FailureKind.HARNESS
+        if report.outcome == "failed" and reason and not is_harness:
             # As pytest has it for what is expected to fail: it does not count.
             report.outcome = "skipped"
             report.wasxfail = f"quarantined: {reason}"
@@ -255,7 +257,12 @@ class ClosingWords:
         if image is None:
             return
         width = self._hooks.width
-        last = closing_lines(self._hooks.conclusions(), width=width, most_lines=_CLOSING_LINES - 1)
+        # As the tests can be named on a command line where the user stands.
+        ended = {
+            seen_from(test, root=terminal.config.rootpath): conclusion
+            for test, conclusion in self._hooks.conclusions().items()
+        }
+        last = closing_lines(ended, width=width, most_lines=_CLOSING_LINES - 1)
         if last:
             terminal.write_sep("=", image.ami_id or image.disk.path.name, bold=True)
         for line in last:

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent
 import contextlib
+import os
 import re
 import shlex
 import textwrap
@@ -246,6 +247,18 @@ def near(path: Path | str, root: Path) -> str:
     with contextlib.suppress(ValueError):
         return str(Path(path).relative_to(root))
     return str(path)
+
+
+def seen_from(nodeid: str, *, root: Path, folder: Path | None = None) -> str:
+    """Return a node id, relative to pytest's rootdir, as it is given to pytest from a folder.
+
+    The folder is the current one if none is given.
+    """
+    path, sign, test = nodeid.partition("::")
+    place = root / path
+    if not path or not place.exists():
+        return nodeid
+    return f"{os.path.relpath(place, folder or Path.cwd())}{sign}{test}"
 
 
 def fill(text: str, *, width: int, most_lines: int) -> list[str]:

@@ -60,7 +60,48 @@ def test_passes(machine):
 
 
 def test_worker_dies(machine):
+    machine.succeed("echo last words")
     os.kill(os.getpid(), signal.SIGKILL)
+"""
+_ASKED_WRONGLY = """
+import time
+import pytest
+
+
+def told(act, *words, **options):
+    began = time.monotonic()
+    with pytest.raises(Exception) as caught:
+        act(*words, **options)
+    assert time.monotonic() - began < 30
+    return f"{type(caught.value).__name__}: {caught.value}"
+
+
+def test_no_systemd(machine):
+    said = told(machine.wait_for_unit, "nginx.service", timeout_s=600)
+    assert said.startswith("ImageFailure: Unit nginx.service: the image has no systemd"), said
+
+
+@pytest.mark.parametrize("size", [0, -1, 65537])
+def test_volumes_that_are_none(machine, size):
+    said = told(machine.attach_volume, size)
+    assert said == f"ValueError: attach_volume: a volume has 1 to 65536 GiB, not {size}"
+    machine.attach_volume(1)
+    machine.wait_until_succeeds("test -b /dev/vdb")
+
+
+def test_commands_that_are_none(machine):
+    for run in (machine.succeed, machine.run, machine.ssh.run):
+        assert told(run, "a" + chr(0)).startswith("ValueError: a command with a NUL")
+        assert told(run, "x" * 200_000).startswith("ValueError: a command of 200000 bytes")
+        assert told(run, "true", timeout_s=0.2).startswith("ValueError: timeout_s=0.2")
+
+
+def test_a_fraction_is_rounded_up(machine):
+    machine.succeed("sleep 1.4", timeout_s=1.2)
+
+
+def test_nul(machine):
+    machine.succeed("a" + chr(0))
 """
 _QUARANTINE = """
 [[quarantine]]
@@ -173,6 +214,18 @@ def test_a_worker_that_dies_is_the_harness_and_the_others_are_told(
     page = (room.out / "report.html").read_text(encoding="utf-8")
     assert "test_passes" in page
     assert "test_worker_dies" in page
+    (killed,) = folders(room, "test_worker_dies")
+    command = json.loads((killed / "commands.jsonl").read_text(encoding="ascii"))
+    assert (command["status"], command["output"]) == (0, "last words")
+    assert "echo last words" in page
+
+
+def test_what_is_asked_wrongly_is_told_plainly_and_at_once(workshop: Workshop, room: Room) -> None:
+    ended = run_pytest(room, _ASKED_WRONGLY, "--image", workshop.partitioned_disk, "-n", "2")
+    assert "1 failed, 6 passed" in ended.stdout.splitlines()[-1], ended.stdout
+    assert ended.exit_code == 1  # as pytest ends where a test is wrong
+    assert "ValueError: a command with a NUL in it" in ended.stdout
+    assert "HARNESS" not in ended.stdout
 
 
 def test_the_last_ten_lines_say_why_an_image_does_not_boot(workshop: Workshop, room: Room) -> None:

@@ -13,15 +13,14 @@ from imgforge.testing.machine_files import (
     MACHINE_FILE,
     WARNINGS_FILE,
     new_facts,
+    note_command,
     note_warning,
     read_boots,
     read_commands,
     read_facts,
     read_warnings,
-    write_commands,
     write_facts,
 )
-from imgforge.testing.shell import CommandRun
 
 BAD = [b"", b"\0" * 100, b"{", b"[]", b"null", b"[" * 100_000, b"\xff\xfe", b'{"command": 1}']
 
@@ -33,8 +32,18 @@ def test_facts_are_read_back(tmp_path: Path) -> None:
 
 
 def test_commands_are_read_back(tmp_path: Path) -> None:
-    write_commands(tmp_path, [CommandRun("ls 'é'\n", 2, "out\n", "err\x1b\n", 0.25)])
-    assert read_commands(tmp_path) == (CommandEntry("ls 'é'\n", 2, "out\nerr\x1b", 0.25),)
+    ended = CommandEntry("ls 'é'\n", 2, "out\nerr\x1b", 0.25)
+    silent = CommandEntry("sleep 9", None, "it did not end within 1 s", 1.0)
+    for command in (ended, silent):
+        note_command(tmp_path, command)
+    assert read_commands(tmp_path) == (ended, silent)
+
+
+def test_a_command_that_cannot_be_kept_is_warned_of_and_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    note_command(tmp_path / "gone", CommandEntry("true", 0, "", 0.1))
+    assert "cannot be written" in caplog.text
 
 
 def test_a_warning_is_told_once_whoever_gave_it(tmp_path: Path) -> None:
@@ -44,7 +53,8 @@ def test_a_warning_is_told_once_whoever_gave_it(tmp_path: Path) -> None:
 
 
 def test_half_a_line_costs_nothing_but_itself(tmp_path: Path) -> None:
-    write_commands(tmp_path, [CommandRun("a", 0, "", ""), CommandRun("b", 0, "", "")])
+    for name in ("a", "b"):
+        note_command(tmp_path, CommandEntry(name, 0, "", 0.0))
     path = tmp_path / COMMANDS_FILE
     path.write_bytes(path.read_bytes()[:-9])
     assert [command.command for command in read_commands(tmp_path)] == ["a"]

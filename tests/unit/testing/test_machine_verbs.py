@@ -4,26 +4,51 @@ import struct
 
 import pytest
 
-from imgforge.testing.machine import listening_ports
+from imgforge.testing.errand import require_command, whole_seconds
+from imgforge.testing.plan import is_volume_size
 from imgforge.testing.suite.life import is_ephemeral
+from imgforge.testing.told import FailureKind, kind_of
 from imgforge.testing.wake import prepare_script, wake_program, wake_script
 
-TABLES = """\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid
-   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0
-   1: 0F0200A9:0016 FE A9 01 00000000:00000000 00:00000000 00000000     0
-  sl  local_address                         remote_address                        st
-   0: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A
-"""
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("echo a\0b", "a NUL in it"),
+        ("x" * (96 * 1024 + 1), "98304 are the most"),
+        ("é" * 60_000, "a command of 120000 bytes"),
+    ],
+)
+def test_a_command_that_no_shell_can_be_given_is_the_tests_mistake(command: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told) as caught:
+        require_command(command)
+    assert kind_of(caught.value) is FailureKind.TEST
+    assert "\0" not in str(caught.value)
 
 
-def test_ports_that_listen_are_read_from_both_tables() -> None:
-    assert listening_ports(TABLES) == {22, 8080}
+def test_a_command_may_hold_whatever_a_shell_reads() -> None:
+    for command in ("", "echo 'é\n\t\udcff'", "x" * 96 * 1024):
+        require_command(command)
 
 
-def test_an_open_connection_does_not_listen_and_garbage_is_no_port() -> None:
-    assert listening_ports("  1: 0F0200A9:0050 FEA9FEA9:0050 01 x") == set()
-    assert listening_ports("a b c 0A\n: :: : 0A\n\0\0\n1: zz:zzzz 0:0 0A") == set()
+def test_a_limit_is_kept_in_whole_seconds_and_never_shortened() -> None:
+    assert [whole_seconds(limit_s) for limit_s in (1, 1.0, 1.2, 59.999)] == [1, 1, 2, 60]
+
+
+@pytest.mark.parametrize("limit_s", [0.2, 0, -1, float("nan"), float("inf")])
+def test_a_limit_that_cannot_be_kept_is_refused(limit_s: float) -> None:
+    with pytest.raises(ValueError, match="1 s at least"):
+        whole_seconds(limit_s)
+
+
+@pytest.mark.parametrize("size", [0, -1, 65537, 1.5, True, "8", None])
+def test_what_is_no_size_of_a_volume_is_none(size: object) -> None:
+    assert not is_volume_size(size)
+
+
+def test_a_volume_has_up_to_64_tib() -> None:
+    assert is_volume_size(1)
+    assert is_volume_size(65536)
 
 
 def test_the_program_that_wakes_is_a_small_static_elf() -> None:

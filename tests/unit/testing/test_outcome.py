@@ -67,6 +67,13 @@ def test_what_is_quarantined_and_passes_passed() -> None:
     assert conclude(passed(), quarantine="known").outcome is TestOutcome.PASSED
 
 
+def test_a_quarantine_hides_no_failure_of_the_host() -> None:
+    harness = failed(FailureKind.HARNESS, text="QEMU died.")
+    assert conclude([harness], quarantine="known").outcome is TestOutcome.HARNESS
+    ended = conclude([failed(), harness], quarantine="known")
+    assert (ended.outcome, ended.failure) == (TestOutcome.HARNESS, "QEMU died.")
+
+
 def test_what_was_skipped_says_why() -> None:
     phases = [Phase(0, PhaseEnd.SKIPPED, reason="no network"), *passed()[2:]]
     assert conclude(phases) == Conclusion(TestOutcome.SKIPPED, 0.5, reason="no network")
@@ -128,7 +135,24 @@ def test_a_failure_of_the_harness_is_told_where_the_image_is_good() -> None:
     ended = {"a": Conclusion(TestOutcome.PASSED), "b": bad}
     assert closing_lines(ended, width=80, most_lines=7) == ["HARNESS b", "QEMU died."]
     ended["c"] = Conclusion(TestOutcome.IMAGE, failure="no\x1b[2J")
-    assert closing_lines(ended, width=80, most_lines=7) == ["FAILED c", "no^[[2J"]
+    lines = closing_lines(ended, width=80, most_lines=7)
+    assert lines == ["FAILED c", "no^[[2J", "and 1 other: b"]
+
+
+def test_other_failures_are_counted_and_named_on_a_narrow_terminal() -> None:
+    failures = {"a": BOOT, "b": BOOT, "c": "no", "d_with_a_long_name_of_its_own": "never", "e": "x"}
+    ended = {
+        f"tests/t.py::test_{name}": Conclusion(TestOutcome.IMAGE, failure=text)
+        for name, text in failures.items()
+    }
+    ended["tests/t.py::test_h"] = Conclusion(TestOutcome.HARNESS, failure="QEMU died.")
+    lines = closing_lines(ended, width=60, most_lines=7)
+    assert lines[0] == "FAILED tests/t.py::test_a (and 1 more for the same reason)"
+    assert lines[1].startswith("Rejected at stage bootloader")
+    assert any(line.startswith("Sign grub-error.") for line in lines)
+    assert lines[-1] == "and 4 others: test_c, test_d_with_a_long_name_of_its_own, …"
+    assert len(lines) == 7
+    assert max(map(len, lines)) <= 60
 
 
 def test_nothing_is_said_where_nothing_failed() -> None:

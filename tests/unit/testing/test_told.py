@@ -22,6 +22,7 @@ from imgforge.testing.told import (
     kind_of,
     reason_of,
     said_of,
+    seen_from,
     shortened,
 )
 
@@ -152,3 +153,19 @@ def test_a_text_of_any_length_ends() -> None:
     assert re.fullmatch(
         r"[^\n]+", Told(Failure(FailureKind.TEST, text), root=Path()).reprcrash.message
     )
+
+
+def test_a_test_is_named_as_it_is_given_to_pytest_where_the_user_stands(tmp_path: Path) -> None:
+    (tmp_path / "image/tests").mkdir(parents=True)
+    (tmp_path / "image/tests/test_a.py").touch()
+    name = "image/tests/test_a.py::Class::test_b[x/y::z]"
+    for folder, seen in (
+        (tmp_path, "image/tests"),
+        (tmp_path / "image", "tests"),
+        (tmp_path / "image/tests", "."),
+        (tmp_path / "elsewhere", "../image/tests"),
+    ):
+        told = seen_from(name, root=tmp_path, folder=folder)
+        assert told == f"{seen}/test_a.py::Class::test_b[x/y::z]".removeprefix("./")
+    for strange in ("gone.py::test_a", "::test_a", ""):
+        assert seen_from(strange, root=tmp_path, folder=tmp_path / "image") == strange
