@@ -263,7 +263,7 @@ def _read_results(run: SuiteRun, path: Path) -> tuple[TestEntry, ...]:
     values = json.loads(path.read_bytes())
     if values["not_collected"]:
         raise BadInputError(
-            f"Tests: pytest cannot read them: {values['not_collected'][0]}",
+            f"Tests: pytest does not take them: {values['not_collected'][0]}",
             hint=f"{run.log} has all that pytest said.",
         )
     entries = tuple(_entry(value, run.wish.own) for value in values["tests"])

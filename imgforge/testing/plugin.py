@@ -129,6 +129,59 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return machines_at_a_time(DEFAULT_MACHINE_BYTES)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Refuse tests whose machine nobody can give them: told once, before any test runs.
+
+    As an error of their collection, which ends pytest with 2.
+    """
+    of_machines = [
+        item for item in items if _uses(item, "machine") or _uses(item, "shared_machine")
+    ]
+    if not of_machines:
+        return
+    if config.getoption("--image"):
+        problems = _misuse(config, of_machines)
+    elif config.option.collectonly:
+        problems = []
+    else:
+        count = f"{len(of_machines)} tests need" if len(of_machines) > 1 else "This test needs"
+        problems = [f"{count} a machine: name an image with --image."]
+    if problems:
+        place = of_machines[0].nodeid.partition("::")[0]
+        told = pytest.CollectReport(place, "failed", "\n".join(problems), [])
+        config.hook.pytest_collectreport(report=told)
+        # pytest-xdist would run the others all the same.
+        items.clear()
+        session.shouldstop = "1 error during collection"
+
+
+def _uses(item: pytest.Item, fixture: str) -> bool:
+    """Tell whether a test uses a fixture of this plugin, not one of the same name elsewhere."""
+    known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    found = known.get(fixture, ()) if fixture in getattr(item, "fixturenames", ()) else ()
+    return any(definition.func.__module__ == __name__ for definition in found[-1:])
+
+
+def _misuse(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    from imgforge.testing.mark_use import MarkUse, tell_misuse
+    from imgforge.testing.marks import MARK_NAMES
+
+    lines = config.getini("markers")
+    known = MARK_NAMES | {line.partition(":")[0].partition("(")[0].strip() for line in lines}
+    return tell_misuse(
+        MarkUse(
+            test=item.nodeid,
+            marks=tuple(_marks(item)),
+            unknown=tuple(mark.name for mark in item.iter_markers() if mark.name not in known),
+            has_own=_uses(item, "machine"),
+        )
+        for item in items
+    )
+
+
 def _evidence(config: pytest.Config) -> Path:
     return Path(str(config.getoption("--evidence"))).absolute()
 

@@ -256,7 +256,7 @@ def test_what_starts_no_machine_touches_no_folder(workshop: Workshop, room: Room
     words = ("--image", workshop.partitioned_disk)
     assert run_pytest(room, tests, *words, "--collect-only").exit_code == 0
     assert run_pytest(room, "def test_a():\n    pass\n", "-p", "no:imgforge").exit_code == 4
-    assert run_pytest(room, tests).exit_code == 1
+    assert run_pytest(room, tests).exit_code == 2
     assert run_pytest(room, tests, "--rerun-failed").exit_code == 4
     bad = room.folder / "bad.toml"
     bad.write_text('[[quarantine]]\ntest = "a"\n', encoding="utf-8")
