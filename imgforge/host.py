@@ -77,6 +77,11 @@ def data_dir() -> Path:
     return _xdg_dir("XDG_DATA_HOME", ".local/share") / "imgforge"
 
 
+def catalog_dir() -> Path:
+    """Return the folder of the local catalog."""
+    return data_dir() / "catalog"
+
+
 def runtime_parent() -> Path:
     """Return where short-lived sockets may stand; short, since a socket path has 108 bytes."""
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", ""))

@@ -16,7 +16,7 @@ from imgforge.interruption import run_async
 from imgforge.machine import Accelerator, MachineEnded, MachineSpec, start_machine
 from imgforge.progress import report
 from imgforge.recipe import ExpectPart
-from imgforge.trial import Surroundings, find_start, new_instance
+from imgforge.start import Surroundings, find_start, new_instance
 
 # Whoever launches an image wants in; what else it should show, its verdict has told.
 _ONLY_LOGIN = {"commands": (), "console_must_show": (), "console_must_not_show": ()}

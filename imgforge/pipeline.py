@@ -19,15 +19,9 @@ from imgforge.machine import Accelerator
 from imgforge.places import machines_at_a_time
 from imgforge.progress import about, report
 from imgforge.recipe import ExpectPart, ImagePart, Layout, RecipeFile
+from imgforge.start import Surroundings, pick_accelerator
 from imgforge.suite import NO_TESTS, SuiteWish
-from imgforge.trial import (
-    MACHINE_BYTES,
-    Surroundings,
-    Tested,
-    Trial,
-    pick_accelerator,
-    try_disk,
-)
+from imgforge.trial import MACHINE_BYTES, Tested, Trial, try_disk
 from imgforge.trial_report import summarize
 
 
@@ -134,7 +128,7 @@ def register(
     conflict: NameConflict = NameConflict.REFUSE,
 ) -> Image:
     """Register a disk in the local catalog; without a verdict it is recorded as unverified."""
-    with Catalog(catalog_dir()) as catalog:
+    with Catalog(host.catalog_dir()) as catalog:
         return catalog.register_image(
             _registration(disk, name=name),
             disk=disk,
@@ -146,20 +140,15 @@ def register(
 
 def images(image_id: str | None = None) -> list[Image]:
     """Return the catalog's images, or the one named."""
-    with Catalog(catalog_dir()) as catalog:
+    with Catalog(host.catalog_dir()) as catalog:
         return catalog.images() if image_id is None else [catalog.image(image_id)]
-
-
-def catalog_dir() -> Path:
-    """Return the folder of the local catalog."""
-    return host.data_dir() / "catalog"
 
 
 def launch_image(
     image_id: str, *, surroundings: Surroundings, announce: Callable[[Launched], None]
 ) -> None:
     """Launch an image of the catalog; `announce` gets the way in, then it runs to its end."""
-    with Catalog(catalog_dir()) as catalog:
+    with Catalog(host.catalog_dir()) as catalog:
         image = catalog.image(image_id)
         disk = catalog.disk_of(image)
     wish = LaunchWish(image, disk, surroundings, pick_accelerator(surroundings.accelerator))

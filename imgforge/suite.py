@@ -1,10 +1,9 @@
 """The tests of an accepted boot: the built-in suite and the user's own, run by pytest beside us."""
 
-import ast
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -20,16 +19,13 @@ from imgforge.machine import Accelerator
 from imgforge.progress import report, warn
 from imgforge.recipe import ExpectPart
 from imgforge.report import TestEntry, TestOutcome
+from imgforge.testing.built_in import RESULT_SIGN, SUITE_FOLDER, check_name, suite_tests
 from imgforge.testing.evidence import evidence_folder
 from imgforge.testing.told import reason_of
 
-SUITE_PACKAGE = "imgforge.testing.suite"
-SIGN = "imgforge-test: "
-"""What a line on the stderr of a test run begins with that tells of a test."""
 TESTS_FOLDER = "tests"
 LOG_FILE = "pytest.log"
 _RESULTS_FILE = "results.json"
-_SUITE_FOLDER = Path(__file__).parent / "testing" / "suite"
 _LIMIT_S = 4 * 3600.0
 _REAP_LIMIT_S = 30.0
 _CLEAN_LIMIT_S = 15.0
@@ -49,30 +45,6 @@ class SuiteWish:
 
 
 NO_TESTS = SuiteWish()
-
-
-def suite_tests() -> dict[str, str]:
-    """Return the built-in tests: name as in a verdict, without "suite:" → how pytest names it."""
-    return {
-        _check_name(node.name): f"{SUITE_PACKAGE}.{path.stem}::{node.name}"
-        for path, node in _functions()
-    }
-
-
-def functions_using(fixture: str) -> frozenset[str]:
-    """Return the function names of the built-in tests that use a fixture."""
-    return frozenset(
-        node.name
-        for _, node in _functions()
-        if fixture in (argument.arg for argument in node.args.args)
-    )
-
-
-def _functions() -> Iterator[tuple[Path, ast.FunctionDef]]:
-    for path in sorted(_SUITE_FOLDER.glob("test_*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                yield path, node
 
 
 def choose_tests(wanted: str, own: Sequence[Path] = ()) -> SuiteWish:
@@ -141,7 +113,7 @@ def pytest_arguments(run: SuiteRun, *, results: Path) -> list[str | Path]:
     if run.network:
         options.append("--guest-network")
     if not own:
-        options += ["-c", os.devnull, f"--rootdir={_SUITE_FOLDER}"]
+        options += ["-c", os.devnull, f"--rootdir={SUITE_FOLDER}"]
     return [*options, *own, "--pyargs", *(known[name] for name in run.wish.names)]
 
 
@@ -251,8 +223,8 @@ def _said(failure: str) -> str:
 def _tell(line: str, own: tuple[Path, ...]) -> None:
     """Pass on what a test run says on its stderr: the end of a test, or a warning."""
     line = line.rstrip("\n")
-    if line.startswith(SIGN):
-        entry = _entry(json.loads(line.removeprefix(SIGN)), own)
+    if line.startswith(RESULT_SIGN):
+        entry = _entry(json.loads(line.removeprefix(RESULT_SIGN)), own)
         report(f"{entry.name}: {entry.outcome}{f' ({entry.reason})' if entry.reason else ''}")
     elif line.strip():
         warn(line)
@@ -301,13 +273,9 @@ def check_id(nodeid: str, path: Path, *, own: tuple[Path, ...]) -> str:
     what holds all of `own`: pytest's node id would begin wherever both happen to meet.
     """
     test = nodeid.partition("::")[2]
-    if path.parent == _SUITE_FOLDER:
-        return f"suite:{_check_name(test)}"
+    if path.parent == SUITE_FOLDER:
+        return f"suite:{check_name(test)}"
     holders = [wanted.absolute() for wanted in own]
     base = os.path.commonpath([each if each.is_dir() else each.parent for each in holders])
     seen_from = Path.cwd() if path.is_relative_to(Path.cwd()) else base
     return f"test:{os.path.relpath(path, seen_from)}::{test}"
-
-
-def _check_name(function: str) -> str:
-    return function.removeprefix("test_").replace("_", "-")

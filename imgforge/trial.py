@@ -1,19 +1,14 @@
 """One disk's trial: it is booted the way EC2 would boot it, watched, and judged."""
 
 import asyncio
-import secrets
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from imgforge import host
 from imgforge.acceptance import (
     VERDICT_FILE,
-    BootMethod,
     BootRecord,
     DiskReport,
-    Login,
     Verdict,
     discard_login,
     host_failure,
@@ -26,7 +21,7 @@ from imgforge.acceptance import (
     write_verdict,
 )
 from imgforge.claim import claimed
-from imgforge.disk import Disk, PvBootFailure, disk_sha256, evaluate_pv_boot
+from imgforge.disk import Disk, disk_sha256
 from imgforge.errors import HostError
 from imgforge.files import scratch_folder
 from imgforge.identity_key import installation_signer
@@ -35,42 +30,23 @@ from imgforge.machine import (
     Accelerator,
     AcceleratorKind,
     AcceleratorWish,
-    BootSource,
     MachineSpec,
     StartError,
-    choose_accelerator,
-    find_proof_kernel,
     start_machine,
 )
-from imgforge.metadata import Instance
 from imgforge.places import reserve
 from imgforge.progress import report, warn
 from imgforge.recipe import ExpectPart
 from imgforge.report import Report, TestEntry
-from imgforge.suite import (
-    NO_TESTS,
-    SuiteRun,
-    SuiteWish,
-    discard_tests,
-    judge_further,
-    run_tests,
-)
+from imgforge.start import Start, Surroundings, find_start, new_instance
+from imgforge.suite import NO_TESTS, SuiteRun, SuiteWish, discard_tests, judge_further, run_tests
 from imgforge.trial_report import REPORT_FILE, discard_report, report_trial
-from imgforge.usage import in_use
 
 _INSTANCE_TYPE = T3_NANO
 MACHINE_BYTES = 768 * 2**20
 """A machine of 512 MiB, and what QEMU itself takes for it on TCG."""
 # Other runs of this user may have all places, each for as long as a boot may take.
 _PLACE_LIMIT_S = 7200.0
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """How machines are started: the accelerator wished for, and whether they get a network."""
-
-    accelerator: AcceleratorWish = AcceleratorWish.AUTO
-    network: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +82,6 @@ class Tested:
     def report_path(self) -> Path:
         """Where report.html stands."""
         return self.folder / REPORT_FILE
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How the disk is started, or why it cannot be."""
-
-    source: BootSource
-    method: BootMethod
-    failure: PvBootFailure | None = None
-    notes: tuple[str, ...] = ()
-
-
-def pick_accelerator(wish: AcceleratorWish) -> Accelerator:
-    """Choose the accelerator with the kernels that are at hand; it may take some 20 s once."""
-    cache = host.cache_dir()
-    # The kernel may be of a cached root tree.
-    with in_use(cache) if cache.is_dir() else nullcontext():
-        return choose_accelerator(wish, kernel=find_proof_kernel(cache), cache=cache)
 
 
 async def try_disk(
@@ -207,17 +165,6 @@ async def _conclude(
     return Tested(trial.disk, whole, trial.folder, record.console_lines, told)
 
 
-def new_instance(login: Login, *, image_id: str = "") -> Instance:
-    """Return a fresh instance whose metadata serves the key of `login`."""
-    return Instance(
-        instance_id=f"i-{secrets.token_hex(9)[:17]}",
-        image_id=image_id or f"ami-{secrets.token_hex(9)[:17]}",
-        public_keys={"imgforge": login.public_key},
-        reservation_id=f"r-{secrets.token_hex(9)[:17]}",
-        pending_time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    )
-
-
 async def _boot_twice(
     trial: Trial, start: Start, *, accelerator: Accelerator, scratch: Path
 ) -> tuple[BootRecord, str | None]:
@@ -290,22 +237,3 @@ async def _boot(
 def _may_repeat(trial: Trial, accelerator: Accelerator) -> bool:
     wish = trial.surroundings.accelerator
     return accelerator.kind is AcceleratorKind.KVM and wish is not AcceleratorWish.KVM
-
-
-def find_start(disk: Disk, folder: Path) -> Start:
-    """Decide how a disk is started: a PV one by its evaluated menu.lst, any other by its BIOS."""
-    if disk.layout is None or not disk.layout.is_pv:
-        return Start(BootSource(), BootMethod.BIOS)
-    found = evaluate_pv_boot(disk.path, folder)
-    if isinstance(found, PvBootFailure):
-        return Start(BootSource(), BootMethod.DIRECT, found)
-    for note in found.notes:
-        warn(note)
-    source = BootSource(found.kernel, found.initrd, _with_serial_console(found.command_line))
-    return Start(source, BootMethod.DIRECT, notes=found.notes)
-
-
-def _with_serial_console(command_line: str) -> str:
-    """Return a PV command line with the console that QEMU has: there is no hvc0 without Xen."""
-    words = command_line.split()
-    return command_line if "console=ttyS0" in words else f"{command_line} console=ttyS0".strip()

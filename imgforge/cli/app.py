@@ -168,8 +168,8 @@ def boot_and_judge(
     """
     from imgforge import pipeline
     from imgforge.disk import open_disk
+    from imgforge.start import Surroundings
     from imgforge.suite import choose_tests
-    from imgforge.trial import Surroundings
 
     expect = load_recipe(recipe).recipe.expect if recipe else None
     wanted = choose_tests(suite, tests or ())
@@ -283,7 +283,7 @@ def launch(
     """
     from imgforge import pipeline
     from imgforge.launch import Launched
-    from imgforge.trial import Surroundings
+    from imgforge.start import Surroundings
 
     def announce(launched: Launched) -> None:
         if as_json:
@@ -319,8 +319,8 @@ def run(
     An image that has the name already is deregistered in favour of the new one.
     """
     from imgforge import pipeline
+    from imgforge.start import Surroundings
     from imgforge.suite import choose_tests
-    from imgforge.trial import Surroundings
 
     loaded = load_recipe(recipe)
     tests = choose_tests(suite)

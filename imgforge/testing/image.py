@@ -6,12 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from imgforge import host
 from imgforge.build import build
 from imgforge.catalog import Catalog
 from imgforge.command import Completed, run
 from imgforge.disk import Disk, disk_sha256, open_disk
 from imgforge.errors import BadInputError, HostError
-from imgforge.pipeline import catalog_dir
 from imgforge.recipe import ExpectPart, Layout
 from imgforge.recipe_file import load_recipe
 from imgforge.testing.plan import Image
@@ -53,7 +53,7 @@ def find_image(wish: ImageWish) -> Image:
 
 
 def _registered(ami_id: str) -> Image:
-    with Catalog(catalog_dir()) as catalog:
+    with Catalog(host.catalog_dir()) as catalog:
         disk = catalog.disk_of(catalog.image(ami_id))
     return Image(disk, _expected(disk), ami_id=ami_id)
 

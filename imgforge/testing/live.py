@@ -42,6 +42,7 @@ from imgforge.machine import (
 )
 from imgforge.metadata import Instance
 from imgforge.report import SCREENSHOT
+from imgforge.start import find_start, new_instance
 from imgforge.testing.failure import HarnessError, ImageFailure, StarvedError
 from imgforge.testing.frozen import LOGIN_FOLDER, Frozen, copy_evidence, shown_lines
 from imgforge.testing.machine_files import note_boot
@@ -49,7 +50,6 @@ from imgforge.testing.plan import Image, Plan
 from imgforge.testing.shell import ChannelShell, Shell, SshShell
 from imgforge.testing.wake import wake_script
 from imgforge.testing.witness import Witness
-from imgforge.trial import find_start, new_instance
 
 _GIB = 2**30
 _WAKE_LIMIT_S = 60.0

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pytest
 
 from imgforge.files import appearing
-from imgforge.suite import SIGN, functions_using
+from imgforge.testing.built_in import RESULT_SIGN, functions_using
 from imgforge.testing.outcome import Conclusion
 
 _STDERR = os.dup(2)  # pytest captures it from now on
@@ -81,7 +81,7 @@ class _Collector:
         if report.when in {"setup", "call"}:
             return
         told = self._result(report.nodeid, self._conclusions()[report.nodeid])
-        os.write(_STDERR, f"{SIGN}{json.dumps({**told, 'failure': ''})}\n".encode())
+        os.write(_STDERR, f"{RESULT_SIGN}{json.dumps({**told, 'failure': ''})}\n".encode())
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:

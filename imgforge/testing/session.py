@@ -9,6 +9,7 @@ from typing import Self
 from imgforge.accelerator import AcceleratorWish
 from imgforge.errors import ImgforgeError
 from imgforge.report import SCREENSHOT
+from imgforge.start import pick_accelerator
 from imgforge.testing.failure import HarnessError
 from imgforge.testing.forge import Forge
 from imgforge.testing.image import ImageWish, find_image
@@ -19,7 +20,6 @@ from imgforge.testing.marked_plan import apply_marks
 from imgforge.testing.marks import Mark
 from imgforge.testing.plan import Plan
 from imgforge.testing.replay import keep
-from imgforge.trial import pick_accelerator
 
 FIRST_BOOTS = "first-boots"
 

@@ -21,7 +21,7 @@ from imgforge.metadata import Instance, relay
 from imgforge.metadata.answer import HttpRequest, answer
 from imgforge.metadata.tokens import Tokens
 from imgforge.metadata.tree import grow
-from imgforge.trial import Start, new_instance
+from imgforge.start import Start, new_instance
 
 _POLL_S = 0.25
 _LIMIT_S = 900.0

@@ -12,7 +12,7 @@ from imgforge.acceptance import new_login
 from imgforge.disk import Disk, open_disk
 from imgforge.machine import AcceleratorWish
 from imgforge.recipe_file import load_recipe
-from imgforge.trial import find_start, pick_accelerator
+from imgforge.start import find_start, pick_accelerator
 
 _AT_A_TIME = 2
 _LET_IN = "boot: ssh after"

@@ -14,10 +14,10 @@ from imgforge.command import Setting, run
 from imgforge.disk import Disk, open_disk
 from imgforge.machine import AcceleratorWish
 from imgforge.recipe_file import load_recipe
+from imgforge.start import pick_accelerator
 from imgforge.testing.forge import SETTLE, Forge
 from imgforge.testing.loop_thread import LoopThread
 from imgforge.testing.plan import Image, Plan, Start
-from imgforge.trial import pick_accelerator
 
 _TESTS = 40
 _LIMIT_S = 3600.0

@@ -10,7 +10,8 @@ from imgforge import host
 from imgforge.disk import open_disk
 from imgforge.files import locked_folder
 from imgforge.recipe import ExpectPart
-from imgforge.trial import Surroundings, Trial, try_disk
+from imgforge.start import Surroundings
+from imgforge.trial import Trial, try_disk
 from tests.boot.command_line import Room
 from tests.boot.conftest import GUEST, TCG, folder_of_all_workers
 from tests.boot.patient import Patient

@@ -8,7 +8,8 @@ import pytest
 from imgforge.acceptance import explain
 from imgforge.disk import open_disk
 from imgforge.recipe import ExpectPart, Layout
-from imgforge.trial import Surroundings, Trial, try_disk
+from imgforge.start import Surroundings
+from imgforge.trial import Trial, try_disk
 from tests.boot.broken_images import BROKEN_IMAGES, BrokenImage
 from tests.boot.conftest import TCG, Workshop
 from tests.boot.patient import Patient

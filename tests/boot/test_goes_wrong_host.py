@@ -13,7 +13,8 @@ from imgforge.command import find_program
 from imgforge.disk import open_disk
 from imgforge.machine import Accelerator, AcceleratorKind
 from imgforge.recipe import ExpectPart
-from imgforge.trial import Surroundings, Trial, try_disk
+from imgforge.start import Surroundings
+from imgforge.trial import Trial, try_disk
 from tests.boot.command_line import Ended, Room
 from tests.boot.conftest import Workshop
 

@@ -7,10 +7,10 @@ import pytest
 
 from imgforge.machine import INSTANCE_TYPES, AcceleratorWish
 from imgforge.metadata import HttpTokens, MetadataOptions
+from imgforge.start import pick_accelerator
 from imgforge.testing.image import ImageWish, find_image
 from imgforge.testing.live import LiveInstance, Place, launch
 from imgforge.testing.plan import Plan
-from imgforge.trial import pick_accelerator
 
 pytestmark = pytest.mark.boot
 

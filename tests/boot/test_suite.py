@@ -11,8 +11,9 @@ from imgforge import host
 from imgforge.accelerator import AcceleratorWish
 from imgforge.disk import PvBoot, evaluate_pv_boot, open_disk
 from imgforge.report import TestEntry, TestOutcome
-from imgforge.suite import SuiteRun, choose_tests, run_tests, suite_tests
-from imgforge.trial import pick_accelerator
+from imgforge.start import pick_accelerator
+from imgforge.suite import SuiteRun, choose_tests, run_tests
+from imgforge.testing.built_in import suite_tests
 from tests.boot.command_line import Room
 from tests.boot.conftest import GUEST, Workshop
 from tests.boot.faulty_guest import LOGIN_USER, write_faults, write_hang

@@ -22,21 +22,23 @@ ROOMS = {
     "report",
     "ec2",
 }
-# The flow: what wires the rooms together.
-FLOW = {
-    "build",
-    "cache",
-    "inventory",
-    "pipeline",
-    "trial",
-    "trial_report",
-    "launch",
+# The flow: what wires the rooms together, from its lowest to its highest: each may import those
+# before it.
+FLOW = (
     "identity_key",
+    "inventory",
+    "cache",
+    "build",
     "reproducibility",
-    "doctor",
-    "suite",
+    "start",
+    "trial_report",
     "testing",
-}
+    "suite",
+    "trial",
+    "launch",
+    "pipeline",
+    "doctor",
+)
 GROUND = {
     "accelerator",
     "claim",
@@ -54,11 +56,11 @@ GROUND = {
     "errors",
     "progress",
 }
-# A part may import parts of a lower floor, and of its own where it is in SAME_FLOOR.
+# A part may import parts of a lower floor; ground and rooms of their own, rooms only by types.
 FLOORS = {
-    "cli": 3,
-    "__main__": 3,
-    **dict.fromkeys(FLOW, 2),
+    "cli": 99,
+    "__main__": 99,
+    **{part: 2 + number for number, part in enumerate(FLOW)},
     **dict.fromkeys(ROOMS, 1),
     **dict.fromkeys(GROUND, 0),
 }

@@ -24,16 +24,14 @@ from imgforge.recipe import ExpectPart
 from imgforge.report import TestEntry, TestOutcome
 from imgforge.suite import (
     NO_TESTS,
-    SUITE_PACKAGE,
     SuiteRun,
     SuiteWish,
     check_id,
     choose_tests,
-    functions_using,
     judge_further,
     pytest_arguments,
-    suite_tests,
 )
+from imgforge.testing.built_in import SUITE_PACKAGE, functions_using, suite_tests
 
 SHA256 = "a" * 64
 ACCEPTED = Verdict(
