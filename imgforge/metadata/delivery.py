@@ -3,8 +3,10 @@
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, Protocol
 
 from imgforge.metadata.answer import Answer
@@ -67,15 +69,20 @@ def _head(reply: Answer) -> Message:
     headers = {
         **reply.headers,
         "content-length": str(len(reply.body)),
-        "date": formatdate(usegmt=True),
+        "date": _date(int(time.time())),
         "server": "EC2ws",
         "connection": "close",  # as EC2: a request for each connection
     }
     return {
         "type": "http.response.start",
         "status": reply.status,
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "headers": [(name.title().encode(), value.encode()) for name, value in headers.items()],
     }
+
+
+@lru_cache(maxsize=1)
+def _date(time_s: int) -> str:
+    return formatdate(time_s, usegmt=True)
 
 
 def _pieces(body: bytes, size_bytes: int) -> Iterator[bytes]:

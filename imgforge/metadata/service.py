@@ -19,6 +19,7 @@ from imgforge.metadata.answer import TTL_HEADER, Answer, HttpRequest, answer, re
 from imgforge.metadata.delivery import Message, Receive, Send, Wire, cut_off, deliver
 from imgforge.metadata.fault import Cut, Fault, Faults
 from imgforge.metadata.instance import Instance
+from imgforge.metadata.one_piece import OnePiece
 from imgforge.metadata.request import MetadataRequest
 from imgforge.metadata.signer import Signer
 from imgforge.metadata.tokens import Tokens
@@ -167,12 +168,26 @@ class _Connection(H11Protocol):
     """A connection that may be half closed by the client, and that does not wait for ever."""
 
     _limit: asyncio.TimerHandle | None = None
+    since_s = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(OnePiece(transport, self.loop))
+        self.since_s = self.loop.time()
         self._limit = self.loop.call_later(_REQUEST_LIMIT_S, transport.abort)
         if len(self.connections) > _CONNECTIONS:  # each is a process of the host
-            transport.abort()
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """End the oldest connection that waits for no answer: holding them keeps nobody out."""
+        idle = [one for one in self.connections if isinstance(one, _Connection) and one.is_idle]
+        oldest = min(idle, key=lambda one: one.since_s)  # this one at the latest
+        self.connections.discard(oldest)
+        oldest.transport.abort()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has asked for nothing that is not answered."""
+        return self.cycle is None or self.cycle.response_complete
 
     def allow(self, more_s: float) -> None:
         """Let it last `more_s` seconds longer: a fault makes it slow."""
@@ -294,7 +309,7 @@ def _record(
         at_s=at_s,
         method=request.method[:32],
         path=path,
-        version=path.removeprefix("/").partition("/")[0],
+        version=path.lstrip("/").partition("/")[0],
         token=reply.token,
         status=0 if cut in _UNANSWERED else int(reply.status),
         user_agent="".join(character for character in agent if character.isprintable()),
