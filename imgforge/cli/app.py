@@ -18,6 +18,7 @@ from imgforge.cli.cache import cache_app
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.replay import replay
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
+from imgforge.cli.user_data import user_data_app
 from imgforge.convert import ArtifactFormat
 from imgforge.errors import BadInputError, ExitCode
 from imgforge.recipe import Layout, RecipeFile
@@ -35,6 +36,7 @@ recipe_app = typer.Typer(
 )
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(cache_app, name="cache")
+app.add_typer(user_data_app, name="user-data")
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML).")]
 DiskArgument = Annotated[Path, typer.Argument(metavar="DISK", help="A raw disk.")]

@@ -12,6 +12,7 @@ from imgforge.metadata.event import (
     TargetLifecycleState,
 )
 from imgforge.metadata.options import Access, MetadataOptions
+from imgforge.user_data_limit import excess
 
 # What DHCP hands out: EC2's own subnets are smaller, a false mask would be worse.
 _SUBNET = "169.0.0.0/8"
@@ -68,7 +69,8 @@ class Instance:
     names. `pending_time` is the launch, in UTC, as the identity document shows it. The first
     interface is made of `mac_address`, `local_ipv4`, `public_ipv4` and `ipv6s`;
     `further_interfaces` come after it. `elastic_gpus` and `elastic_inference` map an id to the
-    JSON text it answers with. Raises ValueError for what no listing could show.
+    JSON text it answers with. Raises ValueError for what no listing could show,
+    and for more user data than EC2 takes.
     """
 
     instance_id: str
@@ -113,6 +115,8 @@ class Instance:
 
     def __post_init__(self) -> None:
         _ = self.launched
+        if wrong := excess(self.user_data or b""):
+            raise ValueError(wrong)
         role = [self.iam_role.name] if self.iam_role else []
         for name in (*self.public_keys, *self.elastic_gpus, *self.elastic_inference, *role):
             if not _NAME.fullmatch(name):

@@ -9,9 +9,7 @@ from imgforge.machine import INSTANCE_TYPES
 from imgforge.metadata import Access, Fault, HttpTokens, Instance, MetadataOptions
 from imgforge.testing.marks import MARKS, Mark
 from imgforge.testing.plan import MOST_VOLUMES, Plan, Start, is_volume_size
-
-USER_DATA_BYTES = 16 * 1024
-"""What EC2 takes, before base64."""
+from imgforge.user_data_limit import excess
 
 
 class MarkError(ValueError):
@@ -51,10 +49,10 @@ def _change_hardware(plan: Plan, mark: Mark) -> Plan | None:
 
 def _change_launch(plan: Plan, mark: Mark) -> Plan | None:
     match mark:
-        case Mark("user_data", (str(text),)) if len(text.encode()) <= USER_DATA_BYTES:
-            return replace(plan, user_data=text.encode())
-        case Mark("user_data", (bytes(data),)) if len(data) <= USER_DATA_BYTES:
-            return replace(plan, user_data=data)
+        case Mark("user_data", (str(text),)):
+            return replace(plan, user_data=_fitting(text.encode()))
+        case Mark("user_data", (bytes(data),)):
+            return replace(plan, user_data=_fitting(data))
         case Mark("metadata_options", (), options) if options:
             return replace(plan, metadata_options=_options(plan.metadata_options, options))
         case Mark("tags", (), tags) if tags:
@@ -68,6 +66,12 @@ def _change_launch(plan: Plan, mark: Mark) -> Plan | None:
         case Mark("new_instance", ()):
             return replace(plan, is_new_instance=True)
     return None
+
+
+def _fitting(user_data: bytes) -> bytes:
+    if wrong := excess(user_data):
+        raise MarkError(f"Mark user_data: {wrong}.")
+    return user_data
 
 
 def _are_sizes(sizes: tuple[object, ...]) -> bool:

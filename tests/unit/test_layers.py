@@ -20,6 +20,7 @@ ROOMS = {
     "convert",
     "catalog",
     "report",
+    "user_data",
     "ec2",
 }
 # The flow: what wires the rooms together, from its lowest to its highest: each may import those
@@ -46,6 +47,7 @@ GROUND = {
     "control_group",
     "places",
     "usage",
+    "user_data_limit",
     "recipe",
     "recipe_file",
     "toml_position",
