@@ -40,7 +40,8 @@ class Machine:
     """A running machine. Made by `start_machine`.
 
     `ssh_port` is on 127.0.0.1; `qemu_version` is as "7.2.22"; `storage` is what it writes to,
-    `faults` what its metadata service gets wrong. Its events are for one reader.
+    `metadata` the service that its guest asks (None before `start_machine` has made it), `faults`
+    what that gets wrong. Its events are for one reader.
     """
 
     def __init__(self, spec: MachineSpec, storage: Storage) -> None:
@@ -48,6 +49,7 @@ class Machine:
         self.storage = storage
         self.faults = Faults(spec.faults)
         self.tokens = Tokens(spec.resume.token_secret) if spec.resume else Tokens()
+        self.metadata: MetadataService | None = None
         self.ssh_port = 0
         self.qemu_version = ""
         self._stream = EventStream()
@@ -263,6 +265,7 @@ async def start_machine(
             secrets=Secrets(machine.tokens, spec.signer),
             faults=machine.faults,
         ) as service:
+            machine.metadata = service
             try:
                 await machine.power_on(relay=service.launcher)
                 yield machine

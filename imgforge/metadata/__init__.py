@@ -1,5 +1,17 @@
 """169.254.169.254: what it knows, how it answers, what it was asked."""
 
+from imgforge.metadata.change import (
+    CREDENTIALS_LAST_S,
+    SPOT_WARNING_S,
+    end_maintenance,
+    interrupt_spot,
+    recommend_rebalance,
+    rotate_credentials,
+    rotate_keys,
+    schedule_maintenance,
+    set_tags,
+    withdraw_spot_interruption,
+)
 from imgforge.metadata.event import (
     Credentials,
     EventCode,
@@ -21,6 +33,8 @@ from imgforge.metadata.signer import Signer
 from imgforge.metadata.tokens import Tokens
 
 __all__ = [
+    "CREDENTIALS_LAST_S",
+    "SPOT_WARNING_S",
     "Access",
     "Credentials",
     "Cut",
@@ -45,4 +59,12 @@ __all__ = [
     "SpotNotice",
     "TargetLifecycleState",
     "Tokens",
+    "end_maintenance",
+    "interrupt_spot",
+    "recommend_rebalance",
+    "rotate_credentials",
+    "rotate_keys",
+    "schedule_maintenance",
+    "set_tags",
+    "withdraw_spot_interruption",
 ]

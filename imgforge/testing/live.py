@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -136,6 +136,13 @@ class LiveInstance:
         witness = self.witness
         if self._cycle is not None and witness.machine.channel.is_over:
             await witness.wait_until(lambda: witness.ended is not None, _SETTLE_LIMIT_S)
+
+    def change_identity(self, change: Callable[[Instance], Instance]) -> None:
+        """Let its metadata service tell what `change` makes of it, in later power cycles too."""
+        self.identity = change(self.identity)
+        service = None if self._witness is None else self._witness.machine.metadata
+        if service is not None:
+            service.instance = self.identity
 
     def earlier_lines(self) -> list[str]:
         """Return the console lines of the boot that a clone goes on from."""

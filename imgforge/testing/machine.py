@@ -11,13 +11,12 @@ import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from imgforge.metadata import Fault, MetadataRequest, RequestRecord
 from imgforge.testing.errand import run_kept, told_run, whole_seconds
 from imgforge.testing.failure import ImageFailure
 from imgforge.testing.live import LiveInstance
 from imgforge.testing.loop_thread import LoopThread
+from imgforge.testing.metadata_probe import Metadata
 from imgforge.testing.plan import LARGEST_VOLUME_GIB, Plan, is_volume_size
 from imgforge.testing.shell import CommandRun
 from imgforge.testing.sockets import TABLES, listening_ports
@@ -264,90 +263,6 @@ class Console:
                 f"{self._live.told_console()}"
             )
         return witness.find(pattern) or ""
-
-
-class Metadata:
-    """The machine's metadata service: what it was asked, and what it gets wrong."""
-
-    def __init__(self, live: LiveInstance, loop: LoopThread) -> None:
-        self._live = live
-        self._loop = loop
-
-    @property
-    def requests(self) -> list[MetadataRequest]:
-        """The requests since the machine's power-on, or since it was forked, in order."""
-        return list(self._live.witness.requests)
-
-    @property
-    def record(self) -> RequestRecord:
-        """The requests so far, as questions can be asked of them."""
-        return RequestRecord.of(self.requests)
-
-    def fetched(self, path: str) -> bool:
-        """Tell whether a path was fetched with success, under whatever version.
-
-        "instance-id" and "public-keys/0/openssh-key" are below meta-data/; "user-data",
-        "meta-data/…" and "dynamic/…" are below the version; "/latest/user-data" is whole.
-        """
-        return self.record.fetched(path)
-
-    def asked(self, path: str) -> tuple[MetadataRequest, ...]:
-        """Return the requests for a path (see `fetched`), answered or not."""
-        return self.record.asked(path)
-
-    def used_only_imdsv2(self) -> bool:
-        """Tell whether it was asked, and each request but those for a token carried a valid one."""
-        return self.record.used_only_imdsv2()
-
-    @property
-    def imdsv1_requests(self) -> tuple[MetadataRequest, ...]:
-        """The requests without a valid token."""
-        return self.record.imdsv1_requests
-
-    @property
-    def versions(self) -> tuple[str, ...]:
-        """The versions of the metadata that were asked for, the oldest first."""
-        return self.record.versions
-
-    @property
-    def user_agents(self) -> tuple[str, ...]:
-        """Who asked, in the order of their first request."""
-        return self.record.user_agents
-
-    def wait_for_request(self, pattern: str, *, timeout_s: float = 60) -> MetadataRequest:
-        """Wait for a request whose path matches a regular expression; return the first."""
-        return self._loop.call(self._wait_for(re.compile(pattern), timeout_s))
-
-    def add_fault(self, path: str, **how: Any) -> None:
-        """Let the service get a path wrong (see the mark `faults`).
-
-        `after_s` and `until_s` count from now.
-        """
-        machine = self._live.witness.machine
-        machine.faults.add(Fault(path, **how), now_s=machine.elapsed_s)
-
-    def clear_faults(self) -> None:
-        """Let the service be right again."""
-        self._live.witness.machine.faults.clear()
-
-    def expire_tokens(self) -> None:
-        """Let no IMDSv2 token be valid that was given so far."""
-        self._live.witness.machine.tokens.expire()
-
-    async def _wait_for(self, pattern: re.Pattern[str], timeout_s: float) -> MetadataRequest:
-        witness = self._live.witness
-
-        def found() -> MetadataRequest | None:
-            return next((item for item in witness.requests if pattern.search(item.path)), None)
-
-        await witness.wait_until(lambda: found() is not None, timeout_s)
-        request = found()
-        if request is None:
-            self._live.require_running()
-            raise ImageFailure(
-                f"Metadata: nobody asked for {pattern.pattern!r} within {timeout_s:g} s."
-            )
-        return request
 
 
 class Ssh:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from imgforge.testing.machine import Console, Machine, Metadata, Ssh
+    from imgforge.testing.machine import Console, Machine, Ssh
     from imgforge.testing.marks import Mark
+    from imgforge.testing.metadata_probe import Metadata
     from imgforge.testing.plan import Plan
     from imgforge.testing.session import TestSession
 

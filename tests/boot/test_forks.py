@@ -1,5 +1,6 @@
 """Machines for tests: clones of a frozen one, apart from each other, through all that happens."""
 
+import json
 import os
 import re
 import shutil
@@ -160,14 +161,37 @@ def test_a_machine_is_what_its_marks_say(session: TestSession) -> None:
 
 
 def test_the_metadata_service_misbehaves_as_told(session: TestSession) -> None:
-    faults = Mark("faults", ("/meta-data/public-keys",), {"status": 500, "times": 2})
-    with machine(session, faults) as cold:
-        answers = [r.status for r in cold.metadata.requests if "openssh-key" in r.path]
-        assert answers[:3] == [500, 500, 200]
+    key = "/meta-data/public-keys"
+    marks = (
+        Mark("faults", (key,), {"cut": "refused", "times": 1}),
+        Mark("faults", (key,), {"cut": "reset", "times": 1}),
+        Mark("faults", (key,), {"status": 503, "times": 2}),
+    )
+    with machine(session, *marks) as cold:  # survived: SSH has the key
+        asked = cold.metadata.asked("public-keys/0/openssh-key")
+        assert [(r.status, r.cut) for r in asked][-3:] == [(503, ""), (503, ""), (200, "")]
+        assert {(0, "refused"), (200, "reset")} <= {(r.status, r.cut) for r in asked}
+        assert cold.ssh.succeed("id -un") == "root\n"
         cold.metadata.add_fault("/meta-data/ami-id", status=404)
         assert "404" in cold.succeed(_FETCH.format("ami-id").replace("tail -n 1", "head -n 1"))
         cold.metadata.clear_faults()
         assert cold.image_id in cold.succeed(_FETCH.format("ami-id"))
+
+
+def test_a_guest_sees_what_happens_to_its_instance(session: TestSession) -> None:
+    with machine(session) as clone:
+        spot = _FETCH.format("spot/instance-action")
+        assert "404" in clone.succeed(spot.replace("tail -n 1", "head -n 1"))
+        notice = clone.metadata.interrupt_spot("stop")
+        assert json.loads(clone.succeed(spot)) == {"action": "stop", "time": notice.time}
+        clone.metadata.set_tags(Name="web")
+        assert clone.succeed(_FETCH.format("tags/instance/Name")) == "web"
+        clone.metadata.rotate_keys(other="ssh-ed25519 AAAA other")
+        assert clone.succeed(_FETCH.format("public-keys/")) == "0=other"
+        clone.reboot()
+        assert clone.succeed(_FETCH.format("tags/instance/Name")) == "web"
+        clone.metadata.withdraw_spot_interruption()
+        assert "404" in clone.succeed(spot.replace("tail -n 1", "head -n 1"))
 
 
 def test_what_the_image_gets_wrong_fails_with_what_it_said(session: TestSession) -> None:
