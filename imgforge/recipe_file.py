@@ -1,20 +1,25 @@
-"""A recipe is read: with file, line, what was found and what is allowed for each broken rule."""
+"""A recipe is read from its file."""
 
-import json
-import re
-import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 
-from imgforge.errors import BadInputError
 from imgforge.recipe import Recipe, RecipeFile
-from imgforge.toml_position import line_of
+from imgforge.toml_file import TomlForm
 
-_LARGEST_BYTES = 2**20
-_NUL = re.compile(r"\\u0{4}|\\U0{8}")  # TOML has NUL only as an escape
-_SOURCE_KINDS = {"packages", "folder", "tar"}
+_SOURCE_KINDS = ("packages", "folder", "tar")
+
+
+@cache
+def _form() -> TomlForm[Recipe]:
+    return TomlForm(
+        "Recipe",
+        TypeAdapter(Recipe),
+        hint="imgforge recipe schema prints all that is allowed.",
+        tags=_SOURCE_KINDS,
+    )
 
 
 def load_recipe(path: Path) -> RecipeFile:
@@ -23,119 +28,9 @@ def load_recipe(path: Path) -> RecipeFile:
     Raises BadInputError naming file, line, what was found and what is allowed, for every rule
     broken at once.
     """
-    text = _read_text(path)
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadInputError(f"Recipe {path}: not TOML: {error}.") from None
-    except RecursionError:
-        raise BadInputError(f"Recipe {path}: its arrays or tables nest too deep.") from None
-    if _holds_nul(values):
-        line = next(n for n, found in enumerate(text.splitlines(), 1) if _NUL.search(found))
-        raise BadInputError(
-            f"{path}:{line}: a value holds a NUL character; no path or argument can have one"
-        )
-    try:
-        # By way of JSON: there strict mode takes lists for tuples and text for enumerations.
-        recipe = Recipe.model_validate_json(json.dumps(values, default=str))
-    except ValidationError as error:
-        problems = _true_problems([dict(problem) for problem in error.errors()])
-        found = [_describe(path, text, problem) for problem in problems]
-        raise BadInputError(
-            "\n".join(found), hint="imgforge recipe schema prints all that is allowed."
-        ) from None
-    return RecipeFile(path=path, recipe=recipe)
+    return RecipeFile(path=path, recipe=_form().load(path))
 
 
 def recipe_schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe (JSON Schema 2020-12)."""
-    schema = Recipe.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_BYTES + 1)
-        text = content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise BadInputError(f"Recipe {path}: cannot be read: {reason}.") from None
-    if len(content) > _LARGEST_BYTES:
-        raise BadInputError(f"Recipe {path}: it has more than {_LARGEST_BYTES} bytes: no recipe.")
-    return text.replace("\r\n", "\n")
-
-
-def _true_problems(problems: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out that a list is too short where that is only because its items are wrong."""
-    places = [problem["loc"] for problem in problems]
-
-    def follows(problem: dict[str, Any]) -> bool:
-        place = problem["loc"]
-        within = [other for other in places if len(other) > len(place)]
-        return problem["type"] == "too_short" and any(
-            other[: len(place)] == place for other in within
-        )
-
-    return [problem for problem in problems if not follows(problem)]
-
-
-def _describe(path: Path, text: str, problem: dict[str, Any]) -> str:
-    # A discriminated union adds its tag to the place: it is no key of the file.
-    place = tuple(step for step in problem["loc"] if step not in _SOURCE_KINDS)
-    line = line_of(text, place)
-    key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).lstrip(
-        "."
-    )
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    match problem["type"]:
-        case "extra_forbidden":
-            allowed = _allowed_keys(place[:-1])
-            return f"{path}:{line}: unknown key {key!r}; allowed here: {', '.join(allowed)}"
-        case "missing":
-            return f"{path}:{line}: {key!r} is missing"
-        case "value_error":
-            return f"{path}:{line}: {key or 'recipe'}: {message}; found {_show(problem['input'])}"
-        case _:
-            found = _show(problem["input"])
-            return f"{path}:{line}: {key}: {message[0].lower()}{message[1:]}; found {found}"
-
-
-def _holds_nul(value: object) -> bool:
-    match value:
-        case str():
-            return "\0" in value
-        case dict():
-            return any(_holds_nul(part) for pair in value.items() for part in pair)
-        case list():
-            return any(map(_holds_nul, value))
-        case _:
-            return False
-
-
-def _show(value: object) -> str:
-    shown = json.dumps(value, default=str)
-    return shown if len(shown) <= 80 else shown[:79] + "…"
-
-
-def _allowed_keys(place: tuple[str | int, ...]) -> list[str]:
-    """Return the keys of the table at `place`, found by walking the schema."""
-    schema = Recipe.model_json_schema()
-    node: dict[str, Any] = schema
-    for step in place:
-        node = node["items"] if isinstance(step, int) else node["properties"][step]
-        node = _resolve(schema, node)
-    return sorted(node.get("properties", {}))
-
-
-def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    """Follow references; of alternatives, join the properties."""
-    if "$ref" in node:
-        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-    if "items" in node:
-        return node
-    choices = [_resolve(schema, choice) for choice in node.get("oneOf", node.get("anyOf", []))]
-    properties = dict(node.get("properties", {}))
-    for choice in choices:
-        properties |= choice.get("properties", {})
-    return {**node, "properties": properties}
+    return _form().schema()

@@ -50,6 +50,7 @@ GROUND = {
     "user_data_limit",
     "recipe",
     "recipe_file",
+    "toml_file",
     "toml_position",
     "files",
     "host",
