@@ -12,6 +12,7 @@ import select
 import shlex
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from imgforge import host
-from imgforge.errors import CommandError, MissingProgramError
+from imgforge.errors import BadInputError, CommandError, MissingProgramError
 from imgforge.interruption import SIGNALS
 from imgforge.programs import PROGRAMS
 
@@ -222,6 +223,19 @@ def spawn(
     return process
 
 
+def attach(arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """Start a person's own command: it has our terminal, streams, environment and process group.
+
+    It dies with us. Raises BadInputError where it cannot be started.
+    """
+    try:
+        return subprocess.Popen(arguments, preexec_fn=_die_with(os.getpid()))  # noqa: S603
+    except OSError as error:
+        raise BadInputError(
+            f"Command {shlex.join(arguments)}: cannot be started: {error.strerror}."
+        ) from None
+
+
 @contextlib.contextmanager
 def _interrupted_later() -> Iterator[None]:
     """Put off interruptions of the main thread to the end of the block.
@@ -319,6 +333,14 @@ def _prepare_child(parent_pid: int, setting: Setting) -> Callable[[], None]:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (setting.file_limit_bytes,) * 2)
+        die_with_parent()
+
+    die_with_parent = _die_with(parent_pid)
+    return prepare
+
+
+def _die_with(parent_pid: int) -> Callable[[], None]:
+    def prepare() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent_pid:  # it died between fork and prctl
             os._exit(255)

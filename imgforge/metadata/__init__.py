@@ -25,15 +25,34 @@ from imgforge.metadata.event import (
 )
 from imgforge.metadata.fault import Cut, Fault, Faults
 from imgforge.metadata.instance import Instance, Interface, Placement
+from imgforge.metadata.instance_file import (
+    default_instance,
+    faults_schema,
+    instance_schema,
+    load_faults,
+    load_instance,
+)
+from imgforge.metadata.namespace import ADDRESS_IPV4, enter_network
 from imgforge.metadata.options import Access, HttpTokens, MetadataOptions
+from imgforge.metadata.order import ORDERS
 from imgforge.metadata.record import RequestRecord
 from imgforge.metadata.request import MetadataRequest
 from imgforge.metadata.service import MetadataService, Secrets
 from imgforge.metadata.signer import Signer
+from imgforge.metadata.stand_alone import (
+    Schedule,
+    StandAlone,
+    bind_loopback,
+    piped_lines,
+    replies,
+    stand_alone,
+)
 from imgforge.metadata.tokens import Tokens
 
 __all__ = [
+    "ADDRESS_IPV4",
     "CREDENTIALS_LAST_S",
+    "ORDERS",
     "SPOT_WARNING_S",
     "Access",
     "Credentials",
@@ -53,18 +72,30 @@ __all__ = [
     "MetadataService",
     "Placement",
     "RequestRecord",
+    "Schedule",
     "Secrets",
     "Signer",
     "SpotAction",
     "SpotNotice",
+    "StandAlone",
     "TargetLifecycleState",
     "Tokens",
+    "bind_loopback",
+    "default_instance",
     "end_maintenance",
+    "enter_network",
+    "faults_schema",
+    "instance_schema",
     "interrupt_spot",
+    "load_faults",
+    "load_instance",
+    "piped_lines",
     "recommend_rebalance",
+    "replies",
     "rotate_credentials",
     "rotate_keys",
     "schedule_maintenance",
     "set_tags",
+    "stand_alone",
     "withdraw_spot_interruption",
 ]

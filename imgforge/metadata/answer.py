@@ -44,13 +44,14 @@ def answer(request: HttpRequest, trees: Trees, tokens: Tokens, now_s: float) -> 
     instance = trees.instance
     if instance.options.http_endpoint is Access.DISABLED:
         return refusal(HTTPStatus.FORBIDDEN)
-    if request.path.removesuffix("/") == TOKEN_PATH:
+    knows_tokens = instance.options.http_tokens is not HttpTokens.OFF
+    if knows_tokens and request.path.removesuffix("/") == TOKEN_PATH:
         return _token(request, instance, tokens, now_s)
-    if request.method == "PUT" and _is_dated_token_path(request.path):
+    if knows_tokens and request.method == "PUT" and _is_dated_token_path(request.path):
         return refusal(HTTPStatus.FORBIDDEN)
     if request.method not in {"GET", "HEAD"}:
         return refusal(HTTPStatus.METHOD_NOT_ALLOWED, allow="GET, HEAD")
-    token = request.headers.get(TOKEN_HEADER)
+    token = request.headers.get(TOKEN_HEADER) if knows_tokens else None
     left_s = 0.0
     if token is not None:
         left_s = tokens.left_s(token, instance_id=instance.instance_id, now_s=now_s)

@@ -8,10 +8,14 @@ MAX_HOPS = 64
 
 
 class HttpTokens(StrEnum):
-    """Whether the metadata service asks for an IMDSv2 token (EC2's `HttpTokens`)."""
+    """Whether the metadata service asks for an IMDSv2 token (EC2's `HttpTokens`).
+
+    "off" is not EC2's: the service as it was before IMDSv2, which knows of no tokens.
+    """
 
     OPTIONAL = "optional"
     REQUIRED = "required"
+    OFF = "off"
 
 
 class Access(StrEnum):
