@@ -336,6 +336,32 @@ def test_a_link_opens_the_machine_of_a_test(browser: Browser, tmp_path: Path) ->
     wait.until(lambda _: browser.run("return document.querySelector('#boot-2').open"))
 
 
+def test_long_lines_of_a_failure_leave_the_machines_their_room(
+    browser: Browser, tmp_path: Path
+) -> None:
+    name = "tests/test_image.py::test_a"
+    names = (name, f"{name} (run 2)", "shared_machine", "x" * 200)
+    browser.open(
+        Report(
+            "x",
+            CREATED,
+            tests=(TestEntry(name, TestOutcome.IMAGE, 1.5, "a_long_line_" * 1000),),
+            boots=tuple(BootEntry(machine, tests=(name,)) for machine in names),
+        ),
+        tmp_path,
+    )
+    assert browser.one("td.machines").text.splitlines()[:3] == [
+        "its own",
+        "its own (run 2)",
+        "shared_machine",
+    ]
+    for width in (1200, 700, 400):
+        browser.show(width=width)
+        part = "return document.querySelector('td.machines').offsetWidth / innerWidth"
+        assert width < 640 or browser.run(part) > 0.18
+        assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_printed_it_shows_the_end_of_a_console_and_not_all_of_it(
     browser: Browser, tmp_path: Path
 ) -> None:
