@@ -17,6 +17,7 @@ from imgforge.cli import show
 from imgforge.cli.cache import cache_app
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.replay import replay
+from imgforge.cli.seed import seed
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.cli.user_data import user_data_app
 from imgforge.convert import ArtifactFormat
@@ -347,6 +348,7 @@ def run(
 
 
 app.command()(replay)
+app.command()(seed)
 
 
 @app.command("verify-reproducible")

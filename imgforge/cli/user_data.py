@@ -53,7 +53,7 @@ def make(
     made = make_user_data(read, form=form, compressed=compressed)
     console = stderr_console()
     examined = examine_user_data(made)
-    for finding in _told(examined):
+    for finding in told_findings(examined):
         console.print(finding, markup=False, soft_wrap=True)
     size = f"user data: {len(made)} of {USER_DATA_LIMIT_BYTES} bytes"
     console.print(size, markup=False, soft_wrap=True)
@@ -139,17 +139,19 @@ def _show(examined: "Examination") -> None:
             for part in examined.parts
         ]
         print_rows(console, ("part", "type", "stage", "when", "what a guest does"), rows)
-    if told := _told(examined):
+    if told := told_findings(examined):
         console.print()
         for line in told:
             console.print(line, markup=False, soft_wrap=True)
 
 
-def _told(examined: "Examination") -> list[str]:
+def told_findings(
+    examined: "Examination", *, apart_from: frozenset[str] = frozenset()
+) -> list[str]:
     """Return findings as lines: their weight, whose they are, what is wrong, what to do."""
-    whole = [_line("", finding) for finding in examined.findings]
-    inner = [_line(part.name, finding) for part in examined.parts for finding in part.findings]
-    return [*whole, *inner]
+    whole = [("", finding) for finding in examined.findings]
+    inner = [(part.name, finding) for part in examined.parts for finding in part.findings]
+    return [_line(name, found) for name, found in (*whole, *inner) if found.id not in apart_from]
 
 
 def _line(name: str, finding: "Finding") -> str:
