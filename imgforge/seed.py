@@ -83,16 +83,14 @@ def require_good(seed: Seed) -> None:
     """Raise BadInputError for what cloud-init could not use: user data has a check of its own."""
     root = _mapping("meta-data", seed.meta_data)
     values = pairs(root)
-    instance_id = values.get("instance-id")
-    if not isinstance(instance_id, yaml.ScalarNode) or not instance_id.value.strip():
+    if not _word(values.get("instance-id")):
         raise BadInputError(
             "meta-data: it has no instance-id, by which cloud-init knows a new instance.",
             hint="Add the line `instance-id: i-0123456789abcdef0`, another for each instance.",
         )
-    mode = values.get("dsmode")
-    if mode is not None and mode.value not in _DSMODES:
+    if "dsmode" in values and (mode := _word(values["dsmode"])) not in _DSMODES:
         raise BadInputError(
-            f"meta-data: dsmode is {mode.value!r}; allowed are {', '.join(sorted(_DSMODES))}."
+            f"meta-data: dsmode is {mode!r}; allowed are {', '.join(sorted(_DSMODES))}."
         )
     if seed.network_config is not None:
         _require_network(_mapping("network-config", seed.network_config))
@@ -101,13 +99,18 @@ def require_good(seed: Seed) -> None:
 def _require_network(root: yaml.MappingNode) -> None:
     values = pairs(root)
     inner = pairs(values["network"]) if "network" in values else values
-    version = inner.get("version")
-    if not isinstance(version, yaml.ScalarNode) or version.value not in {"1", "2"}:
-        found = "none" if version is None else repr(version.value)
+    version = _word(inner.get("version"))
+    if version not in {"1", "2"}:
+        found = repr(version) if version else "none"
         raise BadInputError(
             f"network-config: its version is {found}; cloud-init knows 1 and 2.",
             hint="Version 2 is netplan's: version: 2, then ethernets.",
         )
+
+
+def _word(node: yaml.Node | None) -> str:
+    """Return a single value as it is written; "" for lists, keys with values, and nothing."""
+    return str(node.value).strip() if isinstance(node, yaml.ScalarNode) else ""
 
 
 def _mapping(name: str, content: bytes) -> yaml.MappingNode:

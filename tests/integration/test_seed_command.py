@@ -1,0 +1,79 @@
+"""imgforge seed, as it is typed, and its ISO as other programs read it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def imgforge(*words: str | Path, zone: str = "UTC") -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "imgforge", "seed", *map(str, words)]
+    environment = {**os.environ, "NO_COLOR": "1", "TZ": zone}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "user-data").write_text("#cloud-config\nrun_cmd: []\n")
+    (tmp_path / "id.pub").write_text("ssh-ed25519 AAAA me\n")
+    (tmp_path / "net").write_text("version: 2\nethernets: {}\n")
+    return tmp_path
+
+
+def test_a_seed_is_written_the_same_each_time_and_read_by_others(files: Path) -> None:
+    words: list[str | Path] = ["--user-data", files / "user-data", "--hostname", "web"]
+    words += ["--public-key", files / "id.pub", "--network-config", files / "net"]
+    first = imgforge(*words, "-o", files / "a.iso")
+    assert first.returncode == 0
+    assert first.stdout == f"{files}/a.iso\n"
+    assert "user-data: warning: part-001: key-unknown" in first.stderr
+    assert imgforge(*words, "-o", files / "b.iso", zone="Asia/Kathmandu").returncode == 0
+    assert (files / "a.iso").read_bytes() == (files / "b.iso").read_bytes()
+    label = subprocess.run(["blkid", "-p", files / "a.iso"], capture_output=True, text=True)
+    assert 'LABEL="cidata"' in label.stdout
+    assert 'TYPE="iso9660"' in label.stdout
+
+
+@pytest.mark.skipif(not shutil.which("isoinfo"), reason="isoinfo (genisoimage) is not installed")
+@pytest.mark.parametrize("extension", ["-R", "-J"])
+def test_isoinfo_sees_each_file_by_both_kinds_of_names(files: Path, extension: str) -> None:
+    iso = files / "a.iso"
+    assert imgforge("--user-data", files / "user-data", "-o", iso).returncode == 0
+    listed = subprocess.run(["isoinfo", extension, "-f", "-i", iso], capture_output=True, text=True)
+    assert listed.stdout.split() == ["/meta-data", "/user-data"]
+    read = ["isoinfo", extension, "-x", "/user-data", "-i", str(iso)]
+    assert subprocess.run(read, capture_output=True).stdout == (files / "user-data").read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("bsdtar"), reason="bsdtar (libarchive-tools) is not installed")
+def test_libarchive_reads_it(files: Path) -> None:
+    iso = files / "a.iso"
+    assert imgforge("--public-key", files / "id.pub", "-o", iso).returncode == 0
+    read = subprocess.run(["bsdtar", "-xOf", iso, "meta-data"], capture_output=True, text=True)
+    assert "id: ssh-ed25519 AAAA me" in read.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--meta-data", "net"), "meta-data: it has no instance-id"),
+        (("--network-config", "id.pub"), "network-config: "),
+        (("--public-key", "net"), "is no public key"),
+        (("--public-key", "secret"), "is a private key"),
+        (("--meta-data", "net", "--hostname", "web"), "--meta-data says it all"),
+        (("--user-data", "missing"), "missing: no such file"),
+    ],
+)
+def test_what_no_guest_could_use_is_refused(
+    files: Path, words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (files / "secret").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    (files / "net").write_text("version:\n")
+    monkeypatch.chdir(files)
+    ended = imgforge(*words, "-o", "x.iso")
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert not Path("x.iso").exists()
