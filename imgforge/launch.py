@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imgforge import host
@@ -14,8 +14,10 @@ from imgforge.files import scratch_folder
 from imgforge.identity_key import installation_signer
 from imgforge.interruption import run_async
 from imgforge.machine import Accelerator, MachineEnded, MachineSpec, start_machine
+from imgforge.metadata import Access, MetadataOptions
 from imgforge.progress import report
 from imgforge.recipe import ExpectPart
+from imgforge.seed import seed_of, write_seed
 from imgforge.start import Surroundings, find_start, new_instance
 
 # Whoever launches an image wants in; what else it should show, its verdict has told.
@@ -35,12 +37,17 @@ class Launched:
 
 @dataclass(frozen=True, slots=True)
 class LaunchWish:
-    """An image, its disk, and how it is to be started."""
+    """An image, its disk, and how it is to be started.
+
+    With `is_seeded` a NoCloud seed tells the instance who it is, and its metadata service is off.
+    """
 
     image: Image
     disk: Disk
     surroundings: Surroundings
     accelerator: Accelerator
+    user_data: bytes | None = None
+    is_seeded: bool = False
 
 
 def launch(wish: LaunchWish, *, announce: Callable[[Launched], None]) -> None:
@@ -59,7 +66,12 @@ async def _launch(wish: LaunchWish, *, folder: Path, announce: Callable[[Launche
         raise ImageRejectedError(f"Image {wish.image.image_id}: {start.failure.reason}")
     expect = wish.disk.recipe.expect if wish.disk.recipe else ExpectPart()
     login = new_login(folder / "login", user=expect.login_user)
-    instance = new_instance(login, image_id=wish.image.image_id)
+    instance = replace(new_instance(login, image_id=wish.image.image_id), user_data=wish.user_data)
+    seed = None
+    if wish.is_seeded:
+        seed = folder / "seed.iso"
+        write_seed(seed_of(instance), seed)
+        instance = replace(instance, options=MetadataOptions(http_endpoint=Access.DISABLED))
     spec = MachineSpec(
         disk=wish.disk.path,
         accelerator=wish.accelerator,
@@ -68,6 +80,7 @@ async def _launch(wish: LaunchWish, *, folder: Path, announce: Callable[[Launche
         source=start.source,
         network=wish.surroundings.network,
         signer=await asyncio.to_thread(installation_signer),
+        seed=seed,
     )
     async with start_machine(spec) as machine:
         record = await observe(

@@ -23,6 +23,7 @@ from imgforge.start import Surroundings, pick_accelerator
 from imgforge.suite import NO_TESTS, SuiteWish
 from imgforge.trial import MACHINE_BYTES, Tested, Trial, try_disk
 from imgforge.trial_report import summarize
+from imgforge.user_data_limit import excess
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +146,30 @@ def images(image_id: str | None = None) -> list[Image]:
 
 
 def launch_image(
-    image_id: str, *, surroundings: Surroundings, announce: Callable[[Launched], None]
+    image_id: str,
+    *,
+    surroundings: Surroundings,
+    announce: Callable[[Launched], None],
+    user_data: bytes | None = None,
+    is_seeded: bool = False,
 ) -> None:
-    """Launch an image of the catalog; `announce` gets the way in, then it runs to its end."""
+    """Launch an image of the catalog; `announce` gets the way in, then it runs to its end.
+
+    Raises BadInputError for more user data than EC2 takes.
+    """
+    if wrong := excess(user_data or b""):
+        raise BadInputError(f"Launch {image_id}: {wrong}.")
     with Catalog(host.catalog_dir()) as catalog:
         image = catalog.image(image_id)
         disk = catalog.disk_of(image)
-    wish = LaunchWish(image, disk, surroundings, pick_accelerator(surroundings.accelerator))
+    wish = LaunchWish(
+        image,
+        disk,
+        surroundings,
+        pick_accelerator(surroundings.accelerator),
+        user_data=user_data,
+        is_seeded=is_seeded,
+    )
     launch(wish, announce=announce)
 
 

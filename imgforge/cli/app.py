@@ -278,6 +278,12 @@ def launch(
     *,
     accel: AccelOption = AcceleratorWish.AUTO,
     network: NetworkOption = False,
+    user_data: Annotated[
+        Path | None, typer.Option("--user-data", metavar="FILE", help="Its user data, 16 KiB.")
+    ] = None,
+    nocloud: Annotated[
+        bool, typer.Option("--nocloud", help="A NoCloud seed in place of the metadata service.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Boot an image and print the ssh line that gets in.
@@ -287,6 +293,7 @@ def launch(
     from imgforge import pipeline
     from imgforge.launch import Launched
     from imgforge.start import Surroundings
+    from imgforge.user_data import read_source
 
     def announce(launched: Launched) -> None:
         if as_json:
@@ -299,6 +306,8 @@ def launch(
             image_id,
             surroundings=Surroundings(accelerator=accel, network=network),
             announce=announce,
+            user_data=read_source(user_data) if user_data else None,
+            is_seeded=nocloud,
         )
 
 

@@ -17,6 +17,7 @@ _METADATA_ADDRESS = "169.254.169.254"
 CHANNEL_NAME = "org.imgforge.agent"
 """The virtio-serial port on which the guest's agent takes commands."""
 _FIRST_VOLUME_SLOT = 0x10
+_SEED_SLOT = 0x1F  # the last: the seed must not take the name of a volume
 # A namespace of our own for the DMI uuid, so that an instance keeps its uuid from boot to boot.
 _UUID_NAMESPACE = uuid.UUID("b7d8f1c0-7a44-5d0c-9d0e-0d1f6a9f3c11")
 
@@ -50,6 +51,7 @@ def qemu_argv(spec: MachineSpec, wiring: Wiring) -> list[str]:
         *_identity(spec),
         *_wires(wiring),
         *_disks(spec, wiring.storage),
+        *_seed(spec.seed),
         *_network(spec, wiring.relay),
         *("-object", "rng-random,id=entropy,filename=/dev/urandom"),
         *("-device", "virtio-rng-pci,rng=entropy"),
@@ -76,6 +78,9 @@ def instance_uuid(instance_id: str) -> str:
 
 
 def _identity(spec: MachineSpec) -> list[str]:
+    if spec.seed is not None:
+        # ds-identify would find EC2, too, and an image that cannot read seeds would wait for it.
+        return ["-uuid", str(uuid.uuid5(_UUID_NAMESPACE, f"seed {spec.instance.instance_id}"))]
     product_uuid = instance_uuid(spec.instance.instance_id)
     product = _escape(spec.instance.instance_type)
     return [
@@ -131,6 +136,16 @@ def _disks(spec: MachineSpec, storage: Storage) -> list[str]:
         arguments += [*_blockdev(drive, volume_name(number)), "-device"]
         arguments.append(f"{device['driver']},{options}")
     return arguments
+
+
+def _seed(seed: Path | None) -> list[str]:
+    """Attach a seed as a disk: unlike a CD's, its driver is there before cloud-init looks."""
+    if seed is None:
+        return []
+    file = {"driver": "file", "filename": str(seed.absolute()), "read-only": True}
+    node = {"driver": "raw", "file": file, "node-name": "seed", "read-only": True}
+    device = f"virtio-blk-pci,drive=seed,serial=seed,addr={_SEED_SLOT:#x}"
+    return ["-blockdev", json.dumps(node, sort_keys=True), "-device", device]
 
 
 def _blockdev(drive: Drive, name: str) -> list[str]:

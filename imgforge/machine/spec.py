@@ -53,6 +53,9 @@ class MachineSpec:
     `resume` makes it go on from there instead of booting; the hardware must be the same, and
     `disk` and `source` then mean nothing before its next reset. `faults` are what its metadata
     service gets wrong from the beginning, `signer` signs its identity document.
+
+    `seed` is a NoCloud seed, attached read-only as the last disk. Such a machine is none of EC2's,
+    and its DMI does not say so.
     """
 
     disk: Path
@@ -69,3 +72,4 @@ class MachineSpec:
     resume: Suspended | None = None
     faults: tuple[Fault, ...] = ()
     signer: Signer | None = None
+    seed: Path | None = None

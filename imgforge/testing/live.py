@@ -40,8 +40,9 @@ from imgforge.machine import (
     plain_storage,
     start_machine,
 )
-from imgforge.metadata import Instance
+from imgforge.metadata import Access, Instance, MetadataOptions
 from imgforge.report import SCREENSHOT
+from imgforge.seed import seed_of, write_seed
 from imgforge.start import find_start, new_instance
 from imgforge.testing.failure import HarnessError, ImageFailure, StarvedError
 from imgforge.testing.frozen import LOGIN_FOLDER, Frozen, copy_evidence, shown_lines
@@ -52,6 +53,7 @@ from imgforge.testing.wake import wake_script
 from imgforge.testing.witness import Witness
 
 _GIB = 2**30
+_SILENT = MetadataOptions(http_endpoint=Access.DISABLED)
 _WAKE_LIMIT_S = 60.0
 _HELLO_LIMIT_S = 2.0
 _SETTLE_LIMIT_S = 5.0
@@ -179,6 +181,7 @@ class LiveInstance:
             resume=resume,
             faults=self.plan.faults,
             signer=await asyncio.to_thread(installation_signer),
+            seed=await asyncio.to_thread(self._seed) if self.plan.is_seeded else None,
         )
         cycle = AsyncExitStack()
         machine = await cycle.enter_async_context(start_machine(spec, storage=self.storage))
@@ -293,6 +296,12 @@ class LiveInstance:
         if witness.ended.reason not in reasons:
             self.require_running()
 
+    def _seed(self) -> Path:
+        """Write what the instance is told to its seed, and return that."""
+        path = self.place.scratch / "seed.iso"
+        write_seed(seed_of(self.identity), path)
+        return path
+
     def _source(self) -> BootSource:
         """Return how the disk is started. Raises ImageFailure for what nothing would start."""
         folder = self.place.scratch / "boot"
@@ -398,7 +407,7 @@ def instance_of(plan: Plan, base: Instance) -> Instance:
         base,
         instance_type=plan.profile.name,
         user_data=plan.user_data,
-        options=plan.metadata_options,
+        options=_SILENT if plan.is_seeded else plan.metadata_options,
         tags=dict(plan.tags),
         block_devices={**base.block_devices, **ephemeral, **ebs},
     )

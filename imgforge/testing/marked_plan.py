@@ -63,6 +63,8 @@ def _change_launch(plan: Plan, mark: Mark) -> Plan | None:
             return replace(plan, start=Start.COLD)
         case Mark("power_on", ()):
             return replace(plan, start=Start.POWER_ON)
+        case Mark("nocloud", ()):
+            return replace(plan, is_seeded=True)
         case Mark("new_instance", ()):
             return replace(plan, is_new_instance=True)
     return None

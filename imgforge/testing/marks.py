@@ -30,6 +30,7 @@ MARKS = (
     "the metadata service gets a path wrong",
     "cold_boot: a machine booted for this test, not forked from a frozen one",
     "power_on: a machine given at its power-on, before it has booted",
+    "nocloud: a NoCloud seed tells the machine who it is, and its metadata service is off",
     "new_instance: a machine with an instance id of its own",
 )
 """The plugin's marks, as `pytest --markers` shows them."""

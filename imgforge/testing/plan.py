@@ -39,7 +39,8 @@ class Image:
 class Plan:
     """A machine to be: sizes are in GiB, of blank volumes and of the root volume.
 
-    `root_gib` None keeps the disk's own size.
+    `root_gib` None keeps the disk's own size. With `is_seeded` a NoCloud seed tells the instance
+    who it is, and its metadata service is off.
     """
 
     image: Image
@@ -53,6 +54,7 @@ class Plan:
     network: bool = False
     start: Start = Start.FORK
     is_new_instance: bool = False
+    is_seeded: bool = False
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -65,6 +67,8 @@ class Plan:
         """Why this machine cannot be forked; "" where it can."""
         if self.start is not Start.FORK:
             return "the test asks for it"
+        if self.is_seeded:
+            return "its seed is of this machine alone"
         if self.profile.disk_bus is DiskBus.NVME:
             return f"{self.profile.name} has NVMe disks, whose state QEMU cannot carry over"
         return ""

@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 
 from imgforge import host
+from imgforge.disk import open_disk
 from imgforge.files import locked_folder
 from imgforge.machine import Accelerator, AcceleratorKind
+from imgforge.recipe import ExpectPart
+from imgforge.testing.plan import Image
 from tests.boot.command_line import Ended, Room
 from tests.boot.wrong_guest import write_overlay
 
 TCG = Accelerator(AcceleratorKind.TCG, "max", "for the test")
 GUEST = Path(__file__).parents[2] / "guest"
+DEBIAN_EXPECT = ExpectPart(login_user="debian", boot_limit_s=900, silence_limit_s=240)
 _FROM_CACHE = ("accelerator", "apt", "locks", "packages")
 
 
@@ -125,6 +129,20 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
                 _make(making, room)
             making.folder.rename(made.folder)
     return made
+
+
+@pytest.fixture(scope="session")
+def debian_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """Debian's hvm-mbr disk, built once for all workers."""
+    shared = folder_of_all_workers(tmp_path_factory, "debian-hvm")
+    disk = shared / "out" / "debian-hvm-mbr.raw"
+    with locked_folder(shared):
+        if not disk.exists():
+            room = Room(folder=shared, runtime=shared, cache=host.cache_dir())
+            recipe = GUEST / "recipes" / "debian.toml"
+            ended = room.run("build", recipe, "--layout", "hvm-mbr", "--out", disk.parent)
+            assert ended.exit_code == 0, ended.stderr
+    return Image(open_disk(disk), DEBIAN_EXPECT)
 
 
 @contextmanager

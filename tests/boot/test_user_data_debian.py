@@ -9,11 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imgforge import host
-from imgforge.disk import open_disk
-from imgforge.files import locked_folder
 from imgforge.metadata import Access, MetadataOptions
-from imgforge.recipe import ExpectPart
 from imgforge.testing.live import LiveInstance, Place, launch
 from imgforge.testing.plan import Image, Plan
 from imgforge.user_data import (
@@ -23,12 +19,10 @@ from imgforge.user_data import (
     examine_user_data,
     make_user_data,
 )
-from tests.boot.command_line import Room
-from tests.boot.conftest import GUEST, TCG, folder_of_all_workers
+from tests.boot.conftest import TCG
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
-EXPECT = ExpectPart(login_user="debian", boot_limit_s=900, silence_limit_s=240)
 _LIMIT_S = 1000.0
 _SETTLE = "cloud-init status --wait >/dev/null; true"
 # What the include fetches comes from the one server that the guest reaches.
@@ -81,20 +75,6 @@ EVERYTHING = (
 )
 
 
-@pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """Debian's hvm-mbr disk, built once for all workers."""
-    shared = folder_of_all_workers(tmp_path_factory, "debian-hvm")
-    disk = shared / "out" / "debian-hvm-mbr.raw"
-    with locked_folder(shared):
-        if not disk.exists():
-            room = Room(folder=shared, runtime=shared, cache=host.cache_dir())
-            recipe = GUEST / "recipes" / "debian.toml"
-            ended = room.run("build", recipe, "--layout", "hvm-mbr", "--out", disk.parent)
-            assert ended.exit_code == 0, ended.stderr
-    return Image(open_disk(disk), EXPECT)
-
-
 @dataclass(frozen=True, slots=True)
 class Guest:
     """The running guest of a test."""
@@ -134,7 +114,7 @@ def boot(
 
 
 def test_each_kind_takes_effect_from_a_packed_message_and_as_often_as_said(
-    image: Image, tmp_path: Path
+    debian_image: Image, tmp_path: Path
 ) -> None:
     user_data = make_user_data(EVERYTHING, compressed=True)
     examined = examine_user_data(user_data)
@@ -165,7 +145,7 @@ def test_each_kind_takes_effect_from_a_packed_message_and_as_often_as_said(
         twice = {name: f"{text} {text}" for name, text in always.items()}
         assert await guest.written() == {**once, **twice}
 
-    boot(image, tmp_path, user_data, then)
+    boot(debian_image, tmp_path, user_data, then)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +163,7 @@ def test_each_kind_takes_effect_from_a_packed_message_and_as_often_as_said(
     ],
 )
 def test_a_form_takes_effect_by_itself(
-    image: Image, tmp_path: Path, user_data: bytes, left: dict[str, str]
+    debian_image: Image, tmp_path: Path, user_data: bytes, left: dict[str, str]
 ) -> None:
     assert not examine_user_data(user_data).has_error
 
@@ -194,11 +174,11 @@ def test_a_form_takes_effect_by_itself(
         else:
             assert written == left
 
-    boot(image, tmp_path, user_data, then)
+    boot(debian_image, tmp_path, user_data, then)
 
 
 def test_what_is_encoded_once_too_often_is_ignored_by_this_cloud_init_as_said(
-    image: Image, tmp_path: Path
+    debian_image: Image, tmp_path: Path
 ) -> None:
     user_data = base64.b64encode(_script("script"))
     (told,) = examine_user_data(user_data).findings
@@ -209,4 +189,4 @@ def test_what_is_encoded_once_too_often_is_ignored_by_this_cloud_init_as_said(
         assert await guest.written() == {}
         assert "Unhandled non-multipart" in await guest.ask("cat /var/log/cloud-init.log")
 
-    boot(image, tmp_path, user_data, then)
+    boot(debian_image, tmp_path, user_data, then)

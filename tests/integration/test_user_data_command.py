@@ -92,3 +92,12 @@ def test_too_much_is_refused_with_the_way_out(tmp_path: Path) -> None:
     assert b"at most 16384" in ended.stderr
     assert b"--gzip makes it" in ended.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_launch_takes_no_more_than_ec2(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"#" * 16385)
+    words = ("launch", "ami-0123456789abcdef0", "--user-data", str(tmp_path / "large"))
+    command = [sys.executable, "-m", "imgforge", *words]
+    ended = subprocess.run(command, capture_output=True, timeout=60)
+    assert ended.returncode == 2
+    assert b"16385 bytes, where EC2 takes at most 16384" in ended.stderr

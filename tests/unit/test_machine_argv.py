@@ -109,3 +109,12 @@ def test_kvm_takes_the_proved_cpu_model() -> None:
     assert options(argv, "-accel") == ["kvm"]
     assert options(argv, "-cpu") == ["host,arch-capabilities=off"]
     assert options(qemu_argv(SPEC, WIRING), "-accel") == ["tcg,thread=multi"]
+
+
+def test_a_seed_is_a_read_only_disk_behind_all_others_and_no_dmi_says_ec2() -> None:
+    argv = qemu_argv(replace(SPEC, seed=Path("/out/a,b/seed.iso")), WIRING)
+    node = json.loads(options(argv, "-blockdev")[-1])
+    assert node["read-only"]
+    assert node["file"]["filename"] == "/out/a,b/seed.iso"
+    assert "virtio-blk-pci,drive=seed,serial=seed,addr=0x1f" in options(argv, "-device")
+    assert not any("Amazon" in word or word.startswith("ec2") for word in argv)

@@ -142,7 +142,19 @@ def test_every_mark_that_is_told_does_something() -> None:
         "cold_boot": Mark("cold_boot"),
         "power_on": Mark("power_on"),
         "new_instance": Mark("new_instance"),
+        "nocloud": Mark("nocloud"),
     }
     assert set(good) == MARK_NAMES
     for mark in good.values():
         assert apply_marks(PLAN, [mark]) != PLAN
+
+
+def test_a_seeded_machine_is_booted_for_its_test() -> None:
+    plan = apply_marks(PLAN, [Mark("nocloud")])
+    assert plan.is_seeded
+    assert plan.why_cold == "its seed is of this machine alone"
+
+
+def test_too_much_user_data_is_told_as_everywhere() -> None:
+    with pytest.raises(MarkError, match=r"16385 bytes, where EC2 takes at most 16384"):
+        apply_marks(PLAN, [Mark("user_data", (b"x" * 16385,))])
