@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from imgforge.errors import ExitCode
-from imgforge.report import TestOutcome
+from imgforge.report import TestOutcome, visible
 from imgforge.testing.told import FailureKind, fill, reason_of, said_of
+
+_NAME_ROWS = 3
 
 
 class PhaseEnd(StrEnum):
@@ -103,11 +105,14 @@ def closing_lines(
     same = len(failed) - len(others)
     word = "FAILED" if conclusion.outcome is TestOutcome.IMAGE else "HARNESS"
     count = f" (and {same - 1} more for the same reason)" if same > 1 else ""
-    lines = [*fill(f"{word} {first}{count}", width=width, most_lines=2)]
+    # Whole, for the terminal to wrap: a name that was cut cannot be given to pytest.
+    name = visible(f"{word} {first}{count}").replace("\n", " ")
+    name_rows = -(-len(name) // width)
+    lines = [name] if name_rows <= _NAME_ROWS else fill(name, width=width, most_lines=_NAME_ROWS)
     said = [] if len(reason) > 1 else said_of(conclusion.failure)[-2:]
     parts = [*reason[:2], *(f"| {line}" for line in said if line.strip())]
     needed = [len(fill(part, width=width, most_lines=most_lines)) for part in parts]
-    room = most_lines - len(lines) - bool(others)
+    room = most_lines - min(name_rows, _NAME_ROWS) - bool(others)
     for part, share in zip(parts, _shares(needed, room), strict=True):
         lines += fill(part, width=width, most_lines=share)
     return [*lines, *_name_others(others, width=width)]

@@ -155,6 +155,17 @@ def test_other_failures_are_counted_and_named_on_a_narrow_terminal() -> None:
     assert max(map(len, lines)) <= 60
 
 
+def test_a_long_name_is_not_cut_and_leaves_room_for_the_reason() -> None:
+    name = f"../../{'x' * 90}/test_it.py::test_a"
+    ended = {test: Conclusion(TestOutcome.IMAGE, failure=BOOT) for test in (name, "b")}
+    first, *others = closing_lines(ended, width=80, most_lines=7)
+    assert first == f"FAILED {name} (and 1 more for the same reason)"
+    assert len(others) == 5  # the name takes two rows
+    assert any(line.startswith("Sign grub-error.") for line in others)
+    hostile = {"x" * 5000: Conclusion(TestOutcome.IMAGE, failure="no")}
+    assert len(closing_lines(hostile, width=80, most_lines=7)) <= 4
+
+
 def test_nothing_is_said_where_nothing_failed() -> None:
     ended = {"a": Conclusion(TestOutcome.FLAKY, failure="x")}
     assert closing_lines(ended, width=80, most_lines=7) == []
