@@ -19,7 +19,7 @@ from imgforge.cli.progress import shown_progress
 from imgforge.cli.replay import replay
 from imgforge.cli.seed import seed
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
-from imgforge.cli.user_data import user_data_app
+from imgforge.cli.user_data import tell_findings, user_data_app
 from imgforge.convert import ArtifactFormat
 from imgforge.errors import BadInputError, ExitCode
 from imgforge.recipe import Layout, RecipeFile
@@ -301,12 +301,15 @@ def launch(
         else:
             show.launched(stdout_console(), launched)
 
+    told = read_source(user_data) if user_data else None
+    if told is not None:
+        tell_findings("user-data", told)
     with shown_progress(stderr_console()):
         pipeline.launch_image(
             image_id,
             surroundings=Surroundings(accelerator=accel, network=network),
             announce=announce,
-            user_data=read_source(user_data) if user_data else None,
+            user_data=told,
             is_seeded=nocloud,
         )
 

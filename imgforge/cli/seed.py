@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from imgforge.cli.terminal import print_json, stderr_console, stdout_console
+from imgforge.cli.terminal import print_json, stdout_console
+from imgforge.cli.user_data import tell_findings
 from imgforge.errors import BadInputError
 
 _FILE = "FILE"
-_OF_EC2 = frozenset({"too-large"})
 
 
 def seed(
@@ -74,8 +74,8 @@ def seed(
         )
     made = Seed(described, given_user_data, given_vendor_data, given_network)
     require_good(made)
-    _tell("user-data", given_user_data)
-    _tell("vendor-data", given_vendor_data or b"")
+    tell_findings("user-data", given_user_data)
+    tell_findings("vendor-data", given_vendor_data or b"")
     write_seed(made, out)
     if as_json:
         sizes = {name: len(content) for name, content in made.files().items()}
@@ -105,15 +105,3 @@ def _public_keys(paths: list[Path]) -> dict[str, str]:
             name = path.stem if len(lines) == 1 else f"{path.stem}-{number}"
             found[f"{name}-{len(found)}" if name in found else name] = line
     return found
-
-
-def _tell(name: str, data: bytes) -> None:
-    """Tell what is wrong with user or vendor data; a seed may be larger than EC2's 16 KiB."""
-    from imgforge.cli.user_data import told_findings
-    from imgforge.user_data import examine_user_data
-
-    if not data.strip():
-        return
-    console = stderr_console()
-    for line in told_findings(examine_user_data(data), apart_from=_OF_EC2):
-        console.print(f"{name}: {line}", markup=False, soft_wrap=True)

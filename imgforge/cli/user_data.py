@@ -154,6 +154,16 @@ def told_findings(
     return [_line(name, found) for name, found in (*whole, *inner) if found.id not in apart_from]
 
 
+def tell_findings(name: str, data: bytes) -> None:
+    """Tell on stderr what is wrong with user or vendor data; its size is for others to judge."""
+    from imgforge.user_data import examine_user_data
+
+    if not data.strip():
+        return
+    for line in told_findings(examine_user_data(data), apart_from=frozenset({"too-large"})):
+        stderr_console().print(f"{name}: {line}", markup=False, soft_wrap=True)
+
+
 def _line(name: str, finding: "Finding") -> str:
     of_part = f"{name}: " if name else ""
     hint = f". {finding.hint}" if finding.hint else ""

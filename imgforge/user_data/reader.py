@@ -6,6 +6,7 @@ import email
 import re
 import zlib
 from dataclasses import dataclass, field, replace
+from email import errors
 from email.message import Message
 
 import yaml
@@ -42,6 +43,11 @@ _GZIP_TYPES = frozenset(
 )
 # Types of which cloud-init looks at the content to learn what it is.
 _LOOKED_INTO = frozenset({"", "text/plain", "text/x-not-multipart", SCRIPT.mime_type})
+_BASE64_DEFECTS = (
+    errors.InvalidBase64CharactersDefect,
+    errors.InvalidBase64PaddingDefect,
+    errors.InvalidBase64LengthDefect,
+)
 _MIME_MARK = b"mime-version:"
 _MIME_WITHIN_BYTES = 4096
 _MULTIPART_HEADER = re.compile(rb"\s*content-type:\s*multipart/", re.IGNORECASE)
@@ -126,11 +132,14 @@ class _Reader:
                 if not piece.is_multipart():
                     self.findings.append(_empty_multipart(piece))
                 continue
-            raw = piece.get_payload(decode=True)
-            content = raw if isinstance(raw, bytes) else b""
-            name = piece.get_filename() or f"part-{len(self.parts) + 1:03}"
-            mime_type = piece.get_content_type() if "content-type" in piece else ""
-            self._add(name, content, mime_type=mime_type, findings=_encoding_findings(piece))
+            try:
+                name, mime_type, content = _opened(piece)
+                findings = _encoding_findings(piece)
+            except Exception as problem:  # cloud-init calls the same library the same way
+                self.findings.append(_unreadable(problem))
+                continue
+            name = name or f"part-{len(self.parts) + 1:03}"
+            self._add(name, content, mime_type=mime_type, findings=findings)
 
     def _add(
         self, name: str, content: bytes, *, mime_type: str, findings: tuple[Finding, ...] = ()
@@ -196,6 +205,22 @@ def open_user_data(data: bytes) -> Opened:
     return Opened(tuple(reader.wrappings), tuple(reader.parts), tuple(reader.findings))
 
 
+def _opened(piece: Message) -> tuple[str, str, bytes]:
+    """Return the name, MIME type and content of a piece of a message; "" for what is not said."""
+    raw = piece.get_payload(decode=True)
+    mime_type = piece.get_content_type() if "content-type" in piece else ""
+    return piece.get_filename() or "", mime_type, raw if isinstance(raw, bytes) else b""
+
+
+def _unreadable(problem: Exception) -> Finding:
+    return error(
+        "part-unreadable",
+        " ".join(str(problem).split()),
+        "cloud-init stops there, and no part takes effect",
+        hint="imgforge user-data make writes parts that can be read.",
+    )
+
+
 def _archive_entry(archive: Part, entry: yaml.Node, *, number: int) -> Part:
     name = f"{archive.name}[{number}]"
     values = pairs(entry) or {"content": entry}
@@ -222,6 +247,9 @@ def _empty_multipart(piece: Message) -> Finding:
 
 def _encoding_findings(piece: Message) -> tuple[Finding, ...]:
     encoding = str(piece.get("content-transfer-encoding", "")).strip().lower()
+    if any(isinstance(defect, _BASE64_DEFECTS) for defect in piece.defects):
+        found = "a part whose base64 is damaged"
+        return (error("base64-damaged", found, "a guest gets something else, or nothing"),)
     raw = piece.get_payload()
     body = raw if isinstance(raw, str) else ""
     if encoding in {"base64", "quoted-printable"} or body.isascii():

@@ -6,6 +6,8 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from imgforge.errors import BadInputError
 from imgforge.metadata import Instance
@@ -128,6 +130,14 @@ def test_a_good_part_handler_takes_types_that_nobody_else_knows() -> None:
         (b"MIME-Version: 1.0\nContent-Type: text/html\n\nx", "type-unknown"),
         (b"MIME-Version: 1.0\n\n#!/bin/sh\n# \xc3\xbc\n", "letters-spoilt"),
         (b"MIME-Version: 1.0\n\n#!/bin/sh\n# \xff\n", "message-not-utf8"),
+        (
+            b"MIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\n\xc3\xbc\xff=\n",
+            "part-unreadable",
+        ),
+        (
+            b"MIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\nIyEvYmluL3No*\n",
+            "base64-damaged",
+        ),
         (b"", "empty"),
     ],
 )
@@ -181,6 +191,21 @@ def test_the_content_decides_what_a_shell_script_is() -> None:
 def test_a_part_comes_out_of_a_message_as_it_went_in(content: bytes) -> None:
     examined = examine_user_data(message(content, SCRIPT))
     assert [found.content for found in examined.parts] == [content, SCRIPT]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.text(max_size=20), st.binary(min_size=1, max_size=300)), min_size=1))
+def test_whatever_goes_into_a_message_comes_out_of_it(contents: list[tuple[str, bytes]]) -> None:
+    parts = [part("text/cloud-boothook", content, name) for name, content in contents]
+    examined = examine_user_data(make_user_data(parts, form=Form.MULTIPART, compressed=True))
+    assert [found.content for found in examined.parts] == [content for _, content in contents]
+    assert "same-name" not in ids(examined)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from([b"", b"#cloud-config\n", b"MIME-Version: 1.0\n"]))
+def test_whatever_is_given_is_told_never_raised(data: bytes, beginning: bytes) -> None:
+    examine_user_data(beginning + data)
 
 
 def test_parts_keep_their_order_by_name() -> None:
@@ -269,7 +294,7 @@ HOSTILE = (
     packed(message(SCRIPT, CONFIG)),
     message(SCRIPT, CONFIG),
     b"#cloud-config-archive\n- {type: text/x, content: [a]}\n- !!binary x\n- {a: b}\n",
-    b"#cloud-config\n" + b"[" * 1500,
+    b"#cloud-config\n" + b"[" * 400,
     b"#cloud-config\na: &a {b: c}\n"
     + b"".join(
         b"x%d: &x%d {<<: [%s]}\n" % (n, n, b",".join([b"*x%d" % (n - 1) if n else b"*a"] * 9))
