@@ -15,6 +15,7 @@ from imgforge import __version__
 from imgforge.accelerator import AcceleratorWish
 from imgforge.cli import show
 from imgforge.cli.cache import cache_app
+from imgforge.cli.metadata import metadata_app
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.replay import replay
 from imgforge.cli.seed import seed
@@ -37,6 +38,7 @@ recipe_app = typer.Typer(
 )
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(cache_app, name="cache")
+app.add_typer(metadata_app, name="metadata")
 app.add_typer(user_data_app, name="user-data")
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML).")]

@@ -34,7 +34,7 @@ from imgforge.metadata.instance_file import (
 )
 from imgforge.metadata.namespace import ADDRESS_IPV4, enter_network
 from imgforge.metadata.options import Access, HttpTokens, MetadataOptions
-from imgforge.metadata.order import ORDERS
+from imgforge.metadata.order import ORDERS, Ordered
 from imgforge.metadata.record import RequestRecord
 from imgforge.metadata.request import MetadataRequest
 from imgforge.metadata.service import MetadataService, Secrets
@@ -70,6 +70,7 @@ __all__ = [
     "MetadataOptions",
     "MetadataRequest",
     "MetadataService",
+    "Ordered",
     "Placement",
     "RequestRecord",
     "Schedule",

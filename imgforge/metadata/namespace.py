@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 import struct
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -29,6 +30,9 @@ _SIOCSIFFLAGS = 0x8914
 _SIOCSIFADDR = 0x8916
 _SIOCSIFNETMASK = 0x891C
 _IFF_UP = 0x1
+_ADDRESSES_IPV6 = Path("/proc/self/net/if_inet6")
+_USABLE_LIMIT_S = 2.0
+_USABLE_PAUSE_S = 0.002
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _HINT = (
     "This host keeps ordinary users from making them: see kernel.unprivileged_userns_clone, "
@@ -95,12 +99,29 @@ def _bind() -> tuple[socket.socket, ...]:
     with ExitStack() as undo:
         bound = [undo.enter_context(socket.socket(socket.AF_INET))]
         bound[0].bind((ADDRESS_IPV4, PORT))
-        try:
+        if _has_ipv6():
             bound.append(undo.enter_context(socket.socket(socket.AF_INET6)))
-            bound[1].bind((ADDRESS_IPV6, PORT))
-        except OSError as error:
-            if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-                raise
-            del bound[1:]
+            _bind_when_usable(bound[1])
         undo.pop_all()
     return tuple(bound)
+
+
+def _has_ipv6() -> bool:
+    """Tell whether lo was given the IPv6 address (proc_net_if_inet6: its digits without colons)."""
+    try:
+        shown = _ADDRESSES_IPV6.read_text(encoding="ascii")
+    except OSError:
+        return False
+    return socket.inet_pton(socket.AF_INET6, ADDRESS_IPV6).hex() in shown
+
+
+def _bind_when_usable(wire: socket.socket) -> None:
+    """Bind once the kernel's worker has let the address in: milliseconds, where it is busy."""
+    ends_s = time.monotonic() + _USABLE_LIMIT_S
+    while True:
+        try:
+            return wire.bind((ADDRESS_IPV6, PORT))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL or time.monotonic() > ends_s:
+                raise
+        time.sleep(_USABLE_PAUSE_S)

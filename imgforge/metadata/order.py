@@ -76,7 +76,7 @@ def obey(line: bytes | str, ordered: Ordered) -> dict[str, Any]:
 def _obey(name: str, arguments: dict[str, Any], ordered: Ordered) -> None:
     change = CHANGES.get(name)
     if change is not None:
-        ordered.service.instance = changed(ordered.service.instance, change, **arguments)
+        ordered.service.instance = changed(ordered.service.instance, change, arguments)
     elif name == "add-fault":
         fault = TypeAdapter(Fault).validate_python(_known(Fault, arguments))
         ordered.faults.add(fault, now_s=ordered.clock())
@@ -89,7 +89,9 @@ def _obey(name: str, arguments: dict[str, Any], ordered: Ordered) -> None:
         raise ValueError(f"{name!r}{takes}")
 
 
-def changed(instance: Instance, change: Callable[..., Instance], **arguments: Any) -> Instance:
+def changed(
+    instance: Instance, change: Callable[..., Instance], arguments: Mapping[str, Any]
+) -> Instance:
     """Return what a change makes of an instance now. Raises ValueError for its arguments."""
     now = {"now": datetime.now(UTC)} if "now" in inspect.signature(change).parameters else {}
     call = validate_call(change)
@@ -98,7 +100,7 @@ def changed(instance: Instance, change: Callable[..., Instance], **arguments: An
     return made
 
 
-def _known(taker: Callable[..., object], arguments: dict[str, Any]) -> dict[str, Any]:
+def _known(taker: Callable[..., object], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     allowed = [name for name in inspect.signature(taker).parameters if name not in _OWN]
     for name in arguments:
         if name not in allowed:

@@ -131,7 +131,7 @@ async def _keep(schedule: Schedule, ordered: Ordered, listeners: tuple[socket.so
             warn(str(error))
 
     async def change(function: Callable[..., Instance], **arguments: Any) -> None:
-        ordered.service.instance = changed(ordered.service.instance, function, **arguments)
+        ordered.service.instance = changed(ordered.service.instance, function, arguments)
 
     due: list[tuple[float | None, Callable[[], Any]]] = [
         (schedule.start_s or None, start),
