@@ -213,6 +213,9 @@ class ExpectPart(_Part):
     commands: tuple[str, ...] = Field(
         default=(), description="run over SSH after login; each must end with exit code 0"
     )
+    open_ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(
+        default=(), description="TCP and UDP ports that may listen, beside those of SSH and DHCP"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

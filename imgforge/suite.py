@@ -106,7 +106,7 @@ def pytest_arguments(run: SuiteRun, *, results: Path) -> list[str | Path]:
         *("-m", "pytest", "-p", "imgforge.testing.results"),
         *("-p", "no:cacheprovider", "-n", "auto", "-ra"),
         # In one word each: pytest takes other words that are paths for tests of ours.
-        *(f"--image={run.disk.path.absolute()}", f"--login-user={run.expect.login_user}"),
+        *(f"--image={run.disk.path.absolute()}", f"--expect={run.expect.model_dump_json()}"),
         f"--accel={run.accelerator.kind.value}",
         *(f"--evidence={run.tests_folder.absolute()}", f"--results={results}"),
     ]

@@ -28,6 +28,7 @@ from imgforge.machine.storage import (
     Drive,
     Storage,
     create_volume,
+    flatten,
     lay_over,
     plain_storage,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "choose_accelerator",
     "create_volume",
     "find_proof_kernel",
+    "flatten",
     "lay_over",
     "plain_storage",
     "start_machine",

@@ -1,5 +1,6 @@
 """The files of a machine's disks: chains of layers, of which only the top is written to."""
 
+import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from imgforge.command import run
 from imgforge.errors import BadInputError
 
 _CREATE_LIMIT_S = 60.0
+_FLATTEN_LIMIT_S = 600.0
 _QCOW2_MAGIC = b"QFI\xfb"
 _QCOW2_HEADER = struct.Struct(">4s20xQ")
 
@@ -58,6 +60,17 @@ def create_volume(path: Path, *, size_bytes: int) -> Drive:
     """Make a blank volume, which takes room only as it is written to. Raises CommandError."""
     _create(path, size_bytes=size_bytes)
     return Drive((DiskLayer(path.absolute(), "qcow2"),))
+
+
+def flatten(drive: Drive, path: Path) -> Path:
+    """Write what a guest would read of a drive to a new sparse raw file; return its path.
+
+    Nobody may write to the drive meanwhile. Raises CommandError.
+    """
+    source = f"json:{json.dumps(drive_node(drive, 'flattened'))}"
+    arguments: list[str | Path] = ["convert", "-q", "-O", "raw", source, path.absolute()]
+    run("qemu-img", arguments, timeout_s=_FLATTEN_LIMIT_S)
+    return path
 
 
 def virtual_bytes(layer: DiskLayer) -> int:

@@ -26,13 +26,15 @@ _LEAKS = 3  # qemu-img(1), check
 class ImageWish:
     """What was asked for on the command line; `layout` is for a recipe that has several.
 
-    `login_user` replaces the one that is known of the image. A recipe's disk is built in `out`.
+    `expect` replaces what is known of the image, `login_user` its login user. A recipe's disk is
+    built in `out`.
     """
 
     name: str
     out: Path
     layout: str = ""
     login_user: str = ""
+    expect: ExpectPart | None = None
 
 
 def find_image(wish: ImageWish) -> Image:
@@ -46,9 +48,9 @@ def find_image(wish: ImageWish) -> Image:
         image = _built(wish)
     else:
         image = _disk(Path(wish.name))
-    if not wish.login_user:
-        return image
-    expect = image.expect.model_copy(update={"login_user": wish.login_user})
+    expect = wish.expect or image.expect
+    if wish.login_user:
+        expect = expect.model_copy(update={"login_user": wish.login_user})
     return replace(image, expect=expect)
 
 

@@ -36,6 +36,7 @@ from imgforge.machine import (
     Storage,
     Suspended,
     create_volume,
+    flatten,
     lay_over,
     plain_storage,
     start_machine,
@@ -306,7 +307,14 @@ class LiveInstance:
         """Return how the disk is started. Raises ImageFailure for what nothing would start."""
         folder = self.place.scratch / "boot"
         folder.mkdir(exist_ok=True)
-        start = find_start(self.plan.image.disk, folder)
+        disk = self.plan.image.disk
+        layers = self.storage.root.layers
+        if self._method() is BootMethod.DIRECT and (self._witness or len(layers) > 2):
+            # As PV-GRUB would: what the guest has made of menu.lst and its kernels counts.
+            disk = replace(disk, path=flatten(self.storage.root, folder / "disk.raw"))
+        start = find_start(disk, folder)
+        if disk is not self.plan.image.disk:
+            disk.path.unlink()
         if start.failure is not None:
             record = record_unbootable(
                 start.failure.reason, accelerator=self.plan.accelerator, boot_method=start.method

@@ -189,15 +189,18 @@ def _evidence(config: pytest.Config) -> Path:
 
 def _wish(config: pytest.Config) -> Any:
     from imgforge.accelerator import AcceleratorWish
+    from imgforge.recipe import ExpectPart
     from imgforge.testing.image import ImageWish
     from imgforge.testing.session import SessionWish
 
+    expect = config.getoption("--expect", None)  # an option of imgforge/testing/results.py
     return SessionWish(
         image=ImageWish(
             name=str(config.getoption("--image")),
             out=_evidence(config).parent,
             layout=config.getoption("--layout"),
             login_user=config.getoption("--login-user"),
+            expect=ExpectPart.model_validate_json(expect) if expect else None,
         ),
         evidence=_evidence(config),
         accelerator=AcceleratorWish(config.getoption("--accel")),

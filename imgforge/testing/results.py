@@ -26,8 +26,9 @@ class _Concluding(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
+    """Add the options."""
     parser.addoption("--results", type=Path, help="imgforge's own: where the results go (JSON)")
+    parser.addoption("--expect", help="imgforge's own: what is expected of the image (JSON)")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -55,6 +55,7 @@ def write_faults(folder: Path, *, guest: Path) -> None:
         start = _replace(start, old, new)
     inittab = (minimal / "etc/inittab").read_text(encoding="utf-8")
     inittab = _replace(_replace(inittab, " -s ", " -B "), "/etc/dropbear", "/var/lib/dropbear")
+    inittab += "::respawn:/bin/busybox nc -l -p 4444\n"
     overlay = folder / "faults"
     _write(overlay / "usr/lib/imgforge/start", start, mode=0o755)
     _write(overlay / "usr/lib/imgforge/stop", "#!/bin/sh\necho going down\n", mode=0o755)

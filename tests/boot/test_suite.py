@@ -41,6 +41,7 @@ FAULTS = {
     "other-keys-are-refused": "admin is let in with a key nobody was told of",
     "no-password-is-asked-for": "admin is let in for nothing",
     "root-is-not-let-in-where-another-user-is": "the owner's key opens root's account, too",
+    "nothing-else-listens": "beside SSH there listens: tcp port 4444 (",
     "no-account-has-an-empty-password": "accounts with an empty password: admin, root",
     "no-account-has-a-key-but-the-owners": "the owner's key also opens root",
     "each-instance-has-host-keys-of-its-own": "two instances have the same host keys",
@@ -57,12 +58,19 @@ HANGS = {
 }
 
 
-def build(workshop: Workshop, room: Room, changes: dict[str, str], expect: str = "") -> Path:
+def build(
+    workshop: Workshop,
+    room: Room,
+    changes: dict[str, str],
+    *,
+    expect: str = "",
+    layout: str = "hvm-mbr",
+) -> Path:
     overlays = {f'"{workshop.folder}/overlay"': f'"{room.folder}/faults"'}
     recipe = workshop.write_recipe(room.folder, changes={**overlays, **changes}, expect=expect)
-    ended = room.run("build", recipe, "--locked", "--layout", "hvm-mbr", "--out", room.out)
+    ended = room.run("build", recipe, "--locked", "--layout", layout, "--out", room.out)
     assert ended.exit_code == 0, ended.stderr
-    return room.out / "minimal-hvm-mbr.raw"
+    return room.out / f"minimal-{layout}.raw"
 
 
 def run_suite(
@@ -107,8 +115,9 @@ def test_each_test_of_the_suite_finds_its_fault(
         assert_fails(entries[name], told)
 
 
+@pytest.mark.parametrize("layout", ["hvm-mbr", "pv"])
 def test_a_fallback_that_boots_is_found_to_boot(
-    workshop: Workshop, room: Room, monkeypatch: pytest.MonkeyPatch
+    workshop: Workshop, room: Room, monkeypatch: pytest.MonkeyPatch, layout: str
 ) -> None:
     found = evaluate_pv_boot(workshop.disk, room.folder)
     assert isinstance(found, PvBoot)
@@ -124,7 +133,8 @@ def test_a_fallback_that_boots_is_found_to_boot(
         "[expect]": f"{entry}\n[expect]",
     }
     name = "fallback-boots-when-the-first-entry-is-broken"
-    entries = run_suite(build(workshop, room, changes), name, room, monkeypatch)
+    disk = build(workshop, room, changes, layout=layout)
+    entries = run_suite(disk, name, room, monkeypatch)
     assert entries[name].outcome is TestOutcome.PASSED, entries[name]
 
 

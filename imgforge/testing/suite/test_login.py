@@ -7,6 +7,7 @@ import pytest
 from imgforge.testing import ImageFailure
 from imgforge.testing.machine import Machine
 from imgforge.testing.suite.life import Life, look
+from imgforge.testing.suite.listeners import find_unexpected
 from imgforge.testing.suite.ways_in import Stranger
 
 _KEY = re.compile(r"(?:ssh|ecdsa|sk)-[\w@.-]+ (AAAA[\w+/=]+)")
@@ -53,6 +54,12 @@ def test_root_is_not_let_in_where_another_user_is(shared_machine: Machine) -> No
     assert uid != "0", "the owner's key opens root's account, too"
     # Let in, but to be told whom to log in as, or refused: silence is neither.
     assert not said or "Permission denied" in said, f"root is not refused: {said}"
+
+
+def test_nothing_else_listens(shared_machine: Machine) -> None:
+    found = find_unexpected(shared_machine)
+    told = f"beside SSH there listens: {', '.join(found)}"
+    assert not found, f"{told}. If that is meant, name the ports in the recipe's expect.open_ports"
 
 
 def test_no_account_has_an_empty_password(shared_machine: Machine) -> None:
