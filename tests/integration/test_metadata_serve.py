@@ -381,3 +381,21 @@ def test_a_command_that_is_none_is_told() -> None:
     ended = run("exec", "--", "/nonexistent/program")
     assert ended.returncode == 2
     assert "Command /nonexistent/program: cannot be started: No such file" in ended.stderr
+
+
+def test_a_host_that_forbids_it_is_told_in_words() -> None:
+    """In a user namespace whose limit of networks is 0 (namespaces(7))."""
+    inner = 'echo 0 >/proc/sys/user/max_net_namespaces && exec "$@"'
+    command = [*_IMGFORGE, "exec", "--", "true"]
+    ended = subprocess.run(
+        ["unshare", "-Ur", "sh", "-c", inner, "sh", *command],
+        capture_output=True,
+        text=True,
+        timeout=_LIMIT_S,
+        check=False,
+    )
+    if "unshare" in ended.stderr:
+        pytest.skip("no user namespaces on this host")
+    assert ended.returncode == 3
+    assert _MISSING_NAMESPACE in ended.stderr
+    assert "AWS_EC2_METADATA_SERVICE_ENDPOINT" in ended.stderr
