@@ -251,7 +251,8 @@ def find_sign(lines: Iterable[tuple[float, str]]) -> SeenSign | None:
 
 def is_key_answer(request: MetadataRequest) -> bool:
     """Tell whether a request was for the served public key and was answered with it."""
-    return request.status == 200 and _KEY_PATH.search(request.path) is not None
+    whole = request.status == 200 and not request.cut
+    return whole and _KEY_PATH.search(request.path) is not None
 
 
 def _describe(sign: Sign, match: re.Match[str], at_s: float) -> SeenSign:
