@@ -29,7 +29,7 @@ from imgforge.testing.frozen import (
     plan_key,
     seal,
 )
-from imgforge.testing.live import LiveInstance, Place, fork, launch
+from imgforge.testing.live import LiveInstance, Place
 from imgforge.testing.machine_files import (
     BOOTS_FILE,
     FAILURE_FILE,
@@ -37,6 +37,7 @@ from imgforge.testing.machine_files import (
     new_facts,
     write_facts,
 )
+from imgforge.testing.origin import fork, launch
 from imgforge.testing.plan import Plan, Start
 from imgforge.testing.wake import prepare_script
 from imgforge.usage import FolderGoneError, in_use, touch_used

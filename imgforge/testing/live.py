@@ -1,11 +1,10 @@
-"""One instance through its power cycles: launched or forked, rebooted, stopped, started, ended."""
+"""One instance through its power cycles: booted, rebooted, stopped, started, ended."""
 
 import asyncio
 import secrets
-import shutil
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,6 @@ from imgforge.acceptance import (
     find_sign,
     host_failure,
     judge,
-    new_login,
     observe,
     record_unbootable,
     starvation,
@@ -37,16 +35,13 @@ from imgforge.machine import (
     Suspended,
     create_volume,
     flatten,
-    lay_over,
-    plain_storage,
     start_machine,
 )
-from imgforge.metadata import Access, Instance, MetadataOptions
+from imgforge.metadata import Instance
 from imgforge.report import SCREENSHOT
 from imgforge.seed import seed_of, write_seed
-from imgforge.start import find_start, new_instance
+from imgforge.start import find_start
 from imgforge.testing.failure import HarnessError, ImageFailure, StarvedError
-from imgforge.testing.frozen import LOGIN_FOLDER, Frozen, copy_evidence, shown_lines
 from imgforge.testing.machine_files import note_boot
 from imgforge.testing.plan import Image, Plan
 from imgforge.testing.shell import ChannelShell, Shell, SshShell
@@ -54,7 +49,6 @@ from imgforge.testing.wake import wake_script
 from imgforge.testing.witness import Witness
 
 _GIB = 2**30
-_SILENT = MetadataOptions(http_endpoint=Access.DISABLED)
 _WAKE_LIMIT_S = 60.0
 _HELLO_LIMIT_S = 2.0
 _SETTLE_LIMIT_S = 5.0
@@ -71,10 +65,11 @@ class Place:
 
 @dataclass(slots=True)
 class LiveInstance:
-    """An instance that can be used; made by `launch` or `fork`, within their block.
+    """An instance that can be used; made by `launch` or `fork` of origin.py, within their block.
 
     `witness` and `shell` are those of the current power cycle; `notes` are what a person should
-    know of it (a clone whose clock could not be set, say).
+    know of it (a clone whose clock could not be set, say); `earlier_lines` are the console's of the
+    boot that a clone goes on from.
     """
 
     plan: Plan
@@ -86,7 +81,7 @@ class LiveInstance:
     notes: list[str] = field(default_factory=list)
     boots: list[Verdict] = field(default_factory=list)
     has_agent: bool = False
-    _earlier: list[str] = field(default_factory=list)
+    earlier_lines: list[str] = field(default_factory=list)
     _witness: Witness | None = None
     _cycle: AsyncExitStack | None = None
 
@@ -146,10 +141,6 @@ class LiveInstance:
         service = None if self._witness is None else self._witness.machine.metadata
         if service is not None:
             service.instance = self.identity
-
-    def earlier_lines(self) -> list[str]:
-        """Return the console lines of the boot that a clone goes on from."""
-        return self._earlier
 
     def _told_end(self) -> str:
         sign = find_sign(self.witness.lines)
@@ -283,7 +274,7 @@ class LiveInstance:
 
     async def _begin_again(self) -> None:
         await self.power_cut()
-        self._earlier = []
+        self.earlier_lines = []
         await self.power_on()
         await self.boot()
 
@@ -346,89 +337,3 @@ def judged(record: BootRecord, image: Image) -> Verdict:
         lock_sha256=disk.lock_sha256,
         created=datetime.now(UTC),
     )
-
-
-@asynccontextmanager
-async def launch(
-    plan: Plan, place: Place, *, memory_file: Path | None = None
-) -> AsyncIterator[LiveInstance]:
-    """Power on a new instance; it has not booted yet. It is cut off at the end of the block."""
-    login = await asyncio.to_thread(
-        new_login, place.scratch / LOGIN_FOLDER, user=plan.image.expect.login_user
-    )
-    identity = instance_of(plan, new_instance(login, image_id=plan.image.ami_id))
-    storage = await asyncio.to_thread(_new_storage, plan, place.scratch)
-    live = LiveInstance(plan, place, login, identity, storage)
-    try:
-        await live.power_on(memory_file=memory_file)
-        yield live
-    finally:
-        await live.power_cut()
-
-
-@asynccontextmanager
-async def fork(plan: Plan, place: Place, *, frozen: Frozen) -> AsyncIterator[LiveInstance]:
-    """Let a clone of a frozen machine go on. It is cut off at the end of the block."""
-    suspended = frozen.suspended(plan)
-    place.evidence.mkdir(parents=True, exist_ok=True)
-    await asyncio.to_thread(copy_evidence, frozen, place.evidence)
-    facts = frozen.facts
-    login_folder = place.scratch / LOGIN_FOLDER
-    await asyncio.to_thread(shutil.copytree, frozen.folder / LOGIN_FOLDER, login_folder)
-    login = Login(facts.login_user, login_folder, facts.public_key)
-    base = new_instance(login, image_id=facts.image_id)
-    if not plan.is_new_instance:
-        base = replace(base, instance_id=facts.instance_id)
-    live = LiveInstance(
-        plan,
-        place,
-        login,
-        instance_of(plan, base),
-        await asyncio.to_thread(lay_over, suspended.storage, place.scratch),
-        host_keys=facts.host_keys,
-        notes=list(facts.notes),
-        has_agent=facts.has_agent,
-        _earlier=await asyncio.to_thread(shown_lines, place.evidence),
-    )
-    try:
-        await live.power_on(resume=suspended)
-        live.witness.dismiss_observer()
-        await live.wake()
-        yield live
-    finally:
-        await live.power_cut()
-
-
-def instance_of(plan: Plan, base: Instance) -> Instance:
-    """Return what the metadata service tells of a plan's instance."""
-    letters = "bcdefghijklmnopqrstuvwxy"
-    ephemeral = {
-        f"ephemeral{number}": f"sd{letters[number]}"
-        for number in range(len(plan.profile.instance_store_gib))
-    }
-    first = len(ephemeral)
-    ebs = {
-        f"ebs{number + 1}": f"sd{letters[first + number]}"
-        for number in range(len(plan.volumes_gib))
-    }
-    return replace(
-        base,
-        instance_type=plan.profile.name,
-        user_data=plan.user_data,
-        options=_SILENT if plan.is_seeded else plan.metadata_options,
-        tags=dict(plan.tags),
-        block_devices={**base.block_devices, **ephemeral, **ebs},
-    )
-
-
-def _new_storage(plan: Plan, folder: Path) -> Storage:
-    image = plan.image
-    below = plain_storage(image.disk.path, disk_format=image.format)
-    root_bytes = None if plan.root_gib is None else plan.root_gib * _GIB
-    root = lay_over(below, folder, root_bytes=root_bytes).root
-    sizes = (*plan.profile.instance_store_gib, *plan.volumes_gib)
-    volumes = tuple(
-        create_volume(folder / f"volume{number}.qcow2", size_bytes=size * _GIB)
-        for number, size in enumerate(sizes)
-    )
-    return Storage(root, volumes)

@@ -235,7 +235,7 @@ class Console:
         """The lines, without control characters; the last may have no end yet."""
         witness = self._live.witness
         pending = [witness.pending] if witness.pending else []
-        return [*self._live.earlier_lines(), *(text for _, text in witness.lines), *pending]
+        return [*self._live.earlier_lines, *(text for _, text in witness.lines), *pending]
 
     @property
     def text(self) -> str:
@@ -253,7 +253,7 @@ class Console:
 
     async def _wait_for(self, pattern: re.Pattern[str], timeout_s: float) -> str:
         witness = self._live.witness
-        for line in self._live.earlier_lines():
+        for line in self._live.earlier_lines:
             if pattern.search(line):
                 return line
         if not await witness.wait_until(lambda: witness.find(pattern) is not None, timeout_s):

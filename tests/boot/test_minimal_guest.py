@@ -9,7 +9,8 @@ from imgforge.machine import INSTANCE_TYPES, AcceleratorWish
 from imgforge.metadata import HttpTokens, MetadataOptions
 from imgforge.start import pick_accelerator
 from imgforge.testing.image import ImageWish, find_image
-from imgforge.testing.live import LiveInstance, Place, launch
+from imgforge.testing.live import LiveInstance, Place
+from imgforge.testing.origin import launch
 from imgforge.testing.plan import Plan
 
 pytestmark = pytest.mark.boot

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from imgforge.testing.live import Place, launch
+from imgforge.testing.live import Place
+from imgforge.testing.origin import launch
 from imgforge.testing.plan import Image, Plan
 from tests.boot.conftest import TCG
 

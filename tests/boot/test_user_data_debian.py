@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from imgforge.metadata import Access, MetadataOptions
-from imgforge.testing.live import LiveInstance, Place, launch
+from imgforge.testing.live import LiveInstance, Place
+from imgforge.testing.origin import launch
 from imgforge.testing.plan import Image, Plan
 from imgforge.user_data import (
     KINDS,
