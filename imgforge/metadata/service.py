@@ -312,7 +312,7 @@ def _record(
         version=path.lstrip("/").partition("/")[0],
         token=reply.token,
         status=0 if cut in _UNANSWERED else int(reply.status),
-        user_agent="".join(character for character in agent if character.isprintable()),
+        user_agent=agent if agent.isprintable() else "".join(filter(str.isprintable, agent)),
         guest_address=address,
         fault=fault.words if fault else "",
         cut=cut.value if cut else "",

@@ -12,6 +12,7 @@ from benchmarks.boots import measure_harness, measure_test_boot
 from benchmarks.build import measure_build
 from benchmarks.figure import Figure
 from benchmarks.forks import measure_fork, measure_forty
+from benchmarks.metadata import measure_metadata
 from benchmarks.sparse import measure_sparse
 from imgforge.progress import LOG
 
@@ -29,6 +30,7 @@ _FIGURES: dict[str, Work] = {
         _MINIMAL, times=15, scratch=scratch, runs=runs
     ),
     "forty": lambda scratch, runs: measure_forty(_DEBIAN, scratch=scratch, runs=runs),
+    "metadata": lambda _, runs: measure_metadata(runs=runs),
     "sparse": lambda scratch, runs: measure_sparse(scratch=scratch, runs=runs),
 }
 
