@@ -34,8 +34,9 @@ def _answers(instance: Instance, interface: Interface) -> Iterator[tuple[str, st
     yield "subnet-id", interface.subnet_id or "subnet-0123456789abcdef0"
     yield "vpc-id", interface.vpc_id or "vpc-0123456789abcdef0"
     yield "subnet-ipv4-cidr-block", interface.subnet_ipv4_cidr_block
-    yield "vpc-ipv4-cidr-block", "".join(interface.vpc_ipv4_cidr_blocks[:1])
-    yield "vpc-ipv4-cidr-blocks", "\n".join(interface.vpc_ipv4_cidr_blocks)
+    if interface.vpc_ipv4_cidr_blocks:
+        yield "vpc-ipv4-cidr-block", interface.vpc_ipv4_cidr_blocks[0]
+        yield "vpc-ipv4-cidr-blocks", "\n".join(interface.vpc_ipv4_cidr_blocks)
     if interface.local_ipv4s:
         yield "local-hostname", instance.private_name(interface.local_ipv4s[0])
         yield "local-ipv4s", "\n".join(interface.local_ipv4s)
