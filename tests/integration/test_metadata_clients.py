@@ -22,7 +22,7 @@ from tests.metadata_instances import FULL, PLAIN
 from tests.metadata_serving import served
 
 NAMESPACE = Path(__file__).with_name("metadata_namespace.py")
-EITHER = pytest.mark.parametrize("tokens", HttpTokens)
+EITHER = pytest.mark.parametrize("tokens", [HttpTokens.OPTIONAL, HttpTokens.REQUIRED])
 # The JavaScript SDK's two ways to the service, with their versions.
 NPM_PACKAGES = ("@aws-sdk/credential-provider-imds@3.374.0", "@aws-sdk/ec2-metadata-service@3")
 
