@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from imgforge import command, host
-from imgforge.errors import CommandError, HostError, MissingProgramError
+from imgforge.errors import BadInputError, CommandError, HostError, MissingProgramError
 from imgforge.machine import (
     Accelerator,
     AcceleratorWish,
+    MetadataWay,
     choose_accelerator,
+    choose_way,
     find_proof_kernel,
 )
 from imgforge.programs import PROGRAMS, Program
@@ -144,13 +146,7 @@ def examine_host(
         *_examine_packages(),
         _examine_kvm_device(),
         acceleration,
-        Finding(
-            name="metadata",
-            good=True,
-            required=False,
-            found="169.254.169.254 through QEMU's guestfwd and a relay, restrict=on: needs neither "
-            "root nor user namespaces, and does not reach the host's network",
-        ),
+        _examine_way(),
     )
     return HostReport(_read_distribution(), programs, findings, accelerator)
 
@@ -315,6 +311,29 @@ def _examine_acceleration(wish: AcceleratorWish) -> tuple[Accelerator | None, Fi
         good=True,
         required=True,
         found=f"{chosen.kind}, -cpu {chosen.cpu_model}: {chosen.reason}",
+    )
+
+
+_WAYS = {
+    MetadataWay.NAMESPACE: "QEMU runs in a network namespace with nothing but 169.254.169.254",
+    MetadataWay.GUESTFWD: "169.254.169.254 through QEMU's guestfwd and a relay, restrict=on: DHCP "
+    "hands out no router and no DNS server",
+}
+
+
+def _examine_way() -> Finding:
+    """Tell how guests come to their metadata service; none of the ways leads to the host."""
+    try:
+        choice = choose_way()
+    except (BadInputError, HostError) as error:
+        return Finding(
+            name="metadata", good=False, required=True, found=str(error), needed=error.hint
+        )
+    return Finding(
+        name="metadata",
+        good=True,
+        required=True,
+        found=f"{choice.way}: {choice.reason}; {_WAYS[choice.way]}",
     )
 
 

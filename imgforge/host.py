@@ -29,6 +29,7 @@ _PASSED_ON = (
 _OWN = (
     "IMGFORGE_CACHE",
     "IMGFORGE_FROZEN_LIMIT",
+    "IMGFORGE_METADATA_WAY",
     "PYTHONPATH",
     "VIRTUAL_ENV",
     "XDG_CACHE_HOME",
@@ -104,6 +105,11 @@ def wants_color() -> bool:
 def frozen_limit() -> str:
     """Return how much frozen machines may take (IMGFORGE_FROZEN_LIMIT, such as "8G"), or ""."""
     return os.environ.get("IMGFORGE_FROZEN_LIMIT", "")
+
+
+def metadata_way() -> str:
+    """Return the way to the metadata service that is asked for (IMGFORGE_METADATA_WAY), or ""."""
+    return os.environ.get("IMGFORGE_METADATA_WAY", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from imgforge.disk import Disk
 from imgforge.errors import BadInputError
 from imgforge.interruption import run_async
 from imgforge.launch import Launched, LaunchWish, launch
-from imgforge.machine import Accelerator
+from imgforge.machine import Accelerator, choose_way
 from imgforge.places import machines_at_a_time
 from imgforge.progress import about, report
 from imgforge.recipe import ExpectPart, ImagePart, Layout, RecipeFile
@@ -86,6 +86,8 @@ def test(trials: Sequence[Trial]) -> list[Tested]:
     """
     accelerator = pick_accelerator(trials[0].surroundings.accelerator)
     report(f"accelerator: {accelerator.kind}, {accelerator.reason}")
+    way = choose_way(network=trials[0].surroundings.network)
+    report(f"metadata: by {way.way}, {way.reason}")
     results = run_async(_test_all(trials, accelerator))
     summarize([tested.report for tested in results])
     return results

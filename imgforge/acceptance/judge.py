@@ -21,6 +21,7 @@ from imgforge.acceptance.verdict import (
     SkippedCheck,
     StageReport,
     Verdict,
+    WayReport,
 )
 from imgforge.acceptance.watch import is_key_answer
 from imgforge.errors import HostError
@@ -99,6 +100,7 @@ def judge(
         failed_stage=failed_stage,
         sign=None if sign is None else _report_sign(sign),
         created=created,
+        metadata_way=_way(record),
     )
 
 
@@ -285,3 +287,8 @@ def _reason_of_checks(failed: list[Check], *, where: str) -> str:
 
 def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0][:300]
+
+
+def _way(record: BootRecord) -> WayReport | None:
+    way = record.metadata_way
+    return None if way is None else WayReport(way=way.way.value, reason=way.reason)

@@ -27,7 +27,7 @@ from imgforge.acceptance.record import (
 )
 from imgforge.acceptance.watch import Watch
 from imgforge.errors import HostError
-from imgforge.machine import Accelerator, MachineEnded, MachineEvent
+from imgforge.machine import Accelerator, MachineEnded, MachineEvent, WayChoice
 from imgforge.progress import report
 from imgforge.recipe import ExpectPart
 
@@ -68,6 +68,10 @@ class ObservedMachine(Protocol):
     @property
     def qemu_version(self) -> str:
         """The version of the QEMU that runs it."""
+
+    @property
+    def way(self) -> WayChoice:
+        """How its guest comes to the metadata service."""
 
     def events(self) -> AsyncIterator[MachineEvent]:
         """Return what happens to it, in order."""
@@ -134,6 +138,7 @@ def _record(visit: "_Visit", *, boot_method: BootMethod) -> BootRecord:
         qemu_version=machine.qemu_version,
         boot_method=boot_method,
         seconds=machine.elapsed_s,
+        metadata_way=machine.way,
     )
 
 

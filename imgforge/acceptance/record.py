@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from imgforge.machine import Accelerator, MachineEnded
+from imgforge.machine import Accelerator, MachineEnded, WayChoice
 from imgforge.metadata import MetadataRequest
 
 
@@ -125,6 +125,7 @@ class BootRecord:
     `sign` is the fatal sign that ended it, if any; `ended` is set where the machine stopped by
     itself. Stages that the way of booting does not have are not listed. `console_lines` is the
     end of the console, stripped of control characters; `host_keys` are the lines learned from it.
+    `metadata_way` is how the guest came to its metadata service; None where nothing was started.
     """
 
     stages: tuple[Stage, ...]
@@ -141,3 +142,4 @@ class BootRecord:
     qemu_version: str
     boot_method: BootMethod
     seconds: float
+    metadata_way: WayChoice | None = None

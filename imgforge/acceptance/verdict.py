@@ -60,6 +60,13 @@ class AcceleratorReport(_Part):
     reason: str
 
 
+class WayReport(_Part):
+    """How the guest came to its metadata service ("namespace" or "guestfwd"), and why so."""
+
+    way: str
+    reason: str
+
+
 class SignReport(_Part):
     """The fatal sign that ended the boot: its id, what it means, its text, when, what to do."""
 
@@ -97,6 +104,7 @@ class Verdict(_Part):
     notes: tuple[str, ...] = ()
     skipped: tuple[SkippedCheck, ...] = ()
     created: datetime
+    metadata_way: WayReport | None = None
 
 
 def write_verdict(folder: Path, verdict: Verdict) -> Path:

@@ -32,6 +32,7 @@ from imgforge.machine.storage import (
     lay_over,
     plain_storage,
 )
+from imgforge.machine.way import MetadataWay, WayChoice, choose_way
 
 __all__ = [
     "COMMAND_LIMIT_BYTES",
@@ -60,11 +61,14 @@ __all__ = [
     "MachineEvent",
     "MachineSpec",
     "MetadataAsked",
+    "MetadataWay",
     "NoAnswerError",
     "StartError",
     "Storage",
     "Suspended",
+    "WayChoice",
     "choose_accelerator",
+    "choose_way",
     "create_volume",
     "find_proof_kernel",
     "flatten",

@@ -9,11 +9,11 @@ from imgforge.accelerator import Accelerator, AcceleratorKind
 from imgforge.machine.instance_type import DiskBus
 from imgforge.machine.spec import BootSource, MachineSpec
 from imgforge.machine.storage import Drive, Storage, drive_node
+from imgforge.machine.subnet import subnet_of
 
-_NETWORK = "169.0.0.0/8"
-_HOST_ADDRESS = "169.254.169.1"
-_DNS_ADDRESS = "169.254.169.253"
 _METADATA_ADDRESS = "169.254.169.254"
+# A port of the metadata address that nobody asks for.
+_DISCARD_PORT = 9
 CHANNEL_NAME = "org.imgforge.agent"
 """The virtio-serial port on which the guest's agent takes commands."""
 _FIRST_VOLUME_SLOT = 0x10
@@ -27,11 +27,12 @@ class Wiring:
     """What connects QEMU to us: descriptors it inherits, its disks, and the relay's launcher.
 
     `relay` is a shell script; its path has no spaces, commas or quotes, since slirp splits the
-    command on spaces (QEMU's `guestfwd=…-cmd:`) and knows no quoting.
+    command on spaces (QEMU's `guestfwd=…-cmd:`) and knows no quoting. Without one QEMU runs in a
+    namespace where 169.254.169.254 is.
     """
 
     storage: Storage
-    relay: Path
+    relay: Path | None
     console_fd: int
     monitor_fd: int
     channel_fd: int | None = None
@@ -186,22 +187,32 @@ def _volume_serial(spec: MachineSpec, name: str) -> str:
     return "vol" + uuid.uuid5(_UUID_NAMESPACE, seed).hex[:17]
 
 
-def _network(spec: MachineSpec, relay: Path) -> list[str]:
+def _network(spec: MachineSpec, relay: Path | None) -> list[str]:
+    subnet = subnet_of(spec.instance.local_ipv4)
     options = [
         "user",
         "id=net",
-        f"net={_NETWORK}",
-        f"host={_HOST_ADDRESS}",
-        f"dns={_DNS_ADDRESS}",
+        f"net={subnet.network}",
+        f"host={subnet.router}",
+        f"dns={subnet.dns}",
         f"dhcpstart={spec.instance.local_ipv4}",
-        *([] if spec.network else ["restrict=on"]),
         "ipv6=off",
-        f"guestfwd=tcp:{_METADATA_ADDRESS}:80-cmd:/bin/sh {relay}",
+        *_metadata_way(spec, relay),
         "hostfwd=tcp:127.0.0.1:0-:22",
     ]
     # Without romfile= SeaBIOS also runs the card's PXE firmware.
     device = f"virtio-net-pci,netdev=net,mac={spec.instance.mac_address},romfile="
     return ["-netdev", ",".join(options), "-device", device]
+
+
+def _metadata_way(spec: MachineSpec, relay: Path | None) -> list[str]:
+    if relay is None:
+        # Only for slirp to answer who has the address (ARP): a guest may think it is on its link.
+        return [f"guestfwd=tcp:{_METADATA_ADDRESS}:{_DISCARD_PORT}-null"]
+    return [
+        *([] if spec.network else ["restrict=on"]),
+        f"guestfwd=tcp:{_METADATA_ADDRESS}:80-cmd:/bin/sh {relay}",
+    ]
 
 
 def _boot_source(source: BootSource) -> list[str]:

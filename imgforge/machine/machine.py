@@ -3,16 +3,17 @@
 import asyncio
 import json
 import re
+import shlex
 import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TextIO
 
 from imgforge import host
-from imgforge.command import Process, Setting, spawn
+from imgforge.command import Process, Setting, find_program, spawn
 from imgforge.errors import BadInputError, HostError
 from imgforge.files import scratch_folder
 from imgforge.machine.argv import Wiring, qemu_argv, volume_device, volume_name
@@ -20,9 +21,12 @@ from imgforge.machine.channel import Channel
 from imgforge.machine.console import Console
 from imgforge.machine.event import EndReason, MachineEnded, MachineEvent, MetadataAsked
 from imgforge.machine.event_stream import EventStream
+from imgforge.machine.gate import Gate
 from imgforge.machine.monitor import Monitor
 from imgforge.machine.spec import MachineSpec, Suspended
 from imgforge.machine.storage import Drive, Storage, drive_node, lay_over, plain_storage
+from imgforge.machine.subnet import OPEN_ADDRESS
+from imgforge.machine.way import MetadataWay, WayChoice, choose_way, enter_command
 from imgforge.metadata import Faults, MetadataRequest, MetadataService, Secrets, Tokens
 
 PROGRAM = "qemu-system-x86_64"
@@ -41,11 +45,12 @@ class Machine:
 
     `ssh_port` is on 127.0.0.1; `qemu_version` is as "7.2.22"; `storage` is what it writes to,
     `metadata` the service that its guest asks (None before `start_machine` has made it), `faults`
-    what that gets wrong. Its events are for one reader.
+    what that gets wrong, `way` how its guest comes to it. Its events are for one reader.
     """
 
-    def __init__(self, spec: MachineSpec, storage: Storage) -> None:
+    def __init__(self, spec: MachineSpec, storage: Storage, way: WayChoice) -> None:
         self.spec = spec
+        self.way = way
         self.storage = storage
         self.faults = Faults(spec.faults)
         self.tokens = Tokens(spec.resume.token_secret) if spec.resume else Tokens()
@@ -56,6 +61,7 @@ class Machine:
         self._monitor = Monitor(self._end)
         self._console: Console | None = None
         self._channel: Channel | None = None
+        self._gate: Gate | None = None
         self._process: Process | None = None
         self._watching: asyncio.Task[None] | None = None
         self._stopping = False
@@ -86,15 +92,19 @@ class Machine:
             raise HostError("This machine was started without a command channel.")
         return self._channel
 
-    async def power_on(self, *, relay: Path) -> None:
+    async def power_on(self, service: MetadataService) -> None:
         """Start QEMU, attach to it, and let it run. Raises StartError where it does not start."""
-        monitor_wire = self._start(relay)
+        monitor_wire = self._start(service.launcher)
         assert self._process is not None
         resume = self.spec.resume
         try:
+            if self._gate is not None:
+                await service.listen(await self._gate.take_listener())
             await self._monitor.connect(monitor_wire)
             self.qemu_version = await self._monitor.version()
             self.ssh_port = await self._monitor.ssh_port()
+            if self._gate is not None:
+                self.ssh_port = await self._gate.open_port(self.ssh_port)
             if resume is not None:
                 with resume.state.open("rb") as state:
                     await self._monitor.resume(state, apart_from_memory=bool(resume.memory))
@@ -131,11 +141,17 @@ class Machine:
                 fail=self._stream.fail,
                 goes_on=spec.resume is not None,
             )
-            wiring = Wiring(self.storage, relay, *ends)
-            self._process = spawn(
-                PROGRAM, qemu_argv(spec, wiring), setting=Setting(pass_fds=tuple(ends))
-            )
-        (spec.folder / "qemu.argv").write_text(self._process.line + "\n", encoding="utf-8")
+            is_inside = self.way.way is MetadataWay.NAMESPACE
+            wiring = Wiring(self.storage, None if is_inside else relay, *ends)
+            arguments = qemu_argv(spec, wiring)
+            words = [PROGRAM, *arguments]
+            (spec.folder / "qemu.argv").write_text(shlex.join(words) + "\n", encoding="utf-8")
+            if is_inside:
+                gate_wire, gate_end = _socket_pair(theirs)
+                ends.append(gate_end)
+                self._gate = Gate(gate_wire)
+                words = [*enter_command(), str(gate_end), str(find_program(PROGRAM)), *arguments]
+            self._process = spawn(words[0], words[1:], setting=Setting(pass_fds=tuple(ends)))
         return monitor_wire
 
     async def suspend(self, state: Path, *, memory: Path | None = None) -> Suspended:
@@ -214,6 +230,8 @@ class Machine:
             self._console.close()
         if self._channel is not None:
             self._channel.close()
+        if self._gate is not None:
+            self._gate.close()
         await self._monitor.close()
 
     def _end(self, reason: EndReason, detail: str) -> None:
@@ -248,6 +266,9 @@ async def start_machine(
     """
     if not spec.disk.is_file():
         raise BadInputError(f"Disk {spec.disk}: not a file.")
+    way = await asyncio.to_thread(choose_way, network=spec.network)
+    if spec.network:
+        spec = replace(spec, instance=replace(spec.instance, local_ipv4=OPEN_ADDRESS))
     spec.folder.mkdir(parents=True, exist_ok=True)
     with (
         scratch_folder(spec.folder) as scratch,
@@ -256,7 +277,7 @@ async def start_machine(
     ):
         if storage is None:
             storage = await asyncio.to_thread(_lay_over, spec, scratch)
-        machine = Machine(spec, storage)
+        machine = Machine(spec, storage, way)
         async with MetadataService(
             spec.instance,
             folder=runtime,
@@ -267,7 +288,7 @@ async def start_machine(
         ) as service:
             machine.metadata = service
             try:
-                await machine.power_on(relay=service.launcher)
+                await machine.power_on(service)
                 yield machine
             finally:
                 await machine.quit()

@@ -14,8 +14,9 @@ from imgforge.metadata.event import (
 from imgforge.metadata.options import Access, MetadataOptions
 from imgforge.user_data_limit import excess
 
-# What DHCP hands out: EC2's own subnets are smaller, a false mask would be worse.
-_SUBNET = "169.0.0.0/8"
+# What DHCP hands out (imgforge/machine/subnet.py): EC2's own subnets are smaller, a false mask
+# would be worse.
+_SUBNET = "168.0.0.0/5"
 # What stands in a listing of its own line and in a path: neither a slash nor a line's end.
 _NAME = re.compile(r"[^/\x00-\x1f\x7f]+")
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
@@ -79,7 +80,7 @@ class Instance:
     public_keys: dict[str, str] = field(default_factory=dict)
     user_data: bytes | None = None
     mac_address: str = "02:00:00:00:00:01"
-    local_ipv4: str = "169.0.2.15"
+    local_ipv4: str = "172.31.16.15"
     region: str = "us-east-1"
     availability_zone: str = "us-east-1a"
     account_id: str = "123456789012"

@@ -19,6 +19,7 @@ from imgforge.metadata.answer import TTL_HEADER, Answer, HttpRequest, answer, re
 from imgforge.metadata.delivery import Message, Receive, Send, Wire, cut_off, deliver
 from imgforge.metadata.fault import Cut, Fault, Faults
 from imgforge.metadata.instance import Instance
+from imgforge.metadata.namespace import ADDRESS_IPV4
 from imgforge.metadata.one_piece import OnePiece
 from imgforge.metadata.request import MetadataRequest
 from imgforge.metadata.signer import Signer
@@ -287,9 +288,14 @@ class _Application:
         return replace(reply, body=token.encode())
 
     def _address(self, scope: Message) -> str:
-        """Return the guest's address: QEMU's user network does not carry it over."""
+        """Return the guest's address: QEMU's user network does not carry it over.
+
+        It comes by a relay on the socket, or in a namespace from the address itself.
+        """
         client = scope.get("client")
-        return str(client[0]) if client else self.trees.instance.local_ipv4
+        if not client or client[0] == ADDRESS_IPV4:
+            return self.trees.instance.local_ipv4
+        return str(client[0])
 
 
 def _record(

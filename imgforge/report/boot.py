@@ -96,12 +96,14 @@ def _sign(verdict: Verdict) -> SignEntry | None:
 
 
 def _facts(verdict: Verdict, instance_type: str) -> tuple[tuple[str, str], ...]:
+    way = verdict.metadata_way
     facts = (
         ("layout", verdict.disk.layout.value if verdict.disk.layout else "not recognised"),
         ("started by", verdict.boot_method.value),
         ("instance type", instance_type),
         ("accelerator", f"{verdict.accelerator.kind}: {verdict.accelerator.reason}"),
         ("QEMU", verdict.qemu_version),
+        ("metadata by", f"{way.way}: {way.reason}" if way else ""),
         ("disk SHA-256", verdict.disk.sha256_before),
         ("recipe SHA-256", verdict.recipe_sha256),
     )

@@ -21,7 +21,7 @@ from imgforge import host
 from imgforge.accelerator import AcceleratorKind
 from imgforge.command import find_program
 from imgforge.files import scratch_folder
-from imgforge.machine import DiskLayer, Drive, Storage, Suspended, plain_storage
+from imgforge.machine import DiskLayer, Drive, Storage, Suspended, choose_way, plain_storage
 from imgforge.testing.plan import Plan
 
 FORMAT = 2
@@ -102,6 +102,7 @@ def plan_key(plan: Plan) -> str:
         "volumes_gib": plan.volumes_gib,
         "root_gib": plan.root_gib,
         "network": plan.network,
+        "metadata_way": choose_way(network=plan.network).way,
         "ami_id": plan.image.ami_id,
         "expect": plan.image.expect.model_dump(mode="json"),
     }

@@ -17,6 +17,7 @@ from imgforge.machine import (
     MachineEvent,
     MachineSpec,
     MetadataAsked,
+    WayChoice,
 )
 from imgforge.metadata import MetadataRequest
 from imgforge.testing.failure import HarnessError
@@ -72,6 +73,11 @@ class Witness:
     def full_disk(self) -> MachineEnded | None:
         """Return the end that a host without space for its writes is, if it has none."""
         return self.machine.full_disk()
+
+    @property
+    def way(self) -> WayChoice:
+        """How its guest comes to the metadata service."""
+        return self.machine.way
 
     async def events(self) -> AsyncIterator[MachineEvent]:
         """Pass the machine's events on, from the first; for one observer."""

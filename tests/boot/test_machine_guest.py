@@ -30,6 +30,7 @@ from imgforge.machine import (
     MachineEvent,
     MachineSpec,
     MetadataAsked,
+    MetadataWay,
     start_machine,
 )
 from imgforge.metadata import HttpTokens, Instance, MetadataOptions
@@ -169,7 +170,7 @@ def test_a_guest_gets_its_address_metadata_and_dmi_and_powers_off(guest: Guest, 
     spec = machine_spec(guest, disk, script)
     events = asyncio.run(asyncio.wait_for(boot(spec), 120))
     shown = lines(events)
-    assert "dhcp 169.0.2.15 ." in shown
+    assert any(line.startswith("dhcp 172.31.16.15 ") for line in shown)
     assert "i-0123456789abcdef0" in shown
     assert "Amazon EC2" in shown
     assert "nvme0n1" in shown
@@ -200,11 +201,11 @@ def test_a_guest_reaches_neither_the_hosts_loopback_nor_any_other_port(
         server = await asyncio.start_server(note, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         script = (
-            f"reach 169.254.169.1 {port} host\n"
-            f"reach 169.254.169.253 {port} dns\n"
+            f"reach 172.31.0.1 {port} host\n"
+            f"reach 172.31.0.2 {port} dns\n"
             f"reach 169.254.169.254 {port} metadata-port\n"
             f"reach 169.254.169.254 22 metadata-ssh\n"
-            "ip route add default via 169.254.169.1\n"
+            "ip route add default via 172.31.0.1\n"
             f"reach 127.0.0.1 {port} itself\nreach 10.0.2.2 {port} other\nreach 1.1.1.1 53 world\n"
         )
         events = await boot(machine_spec(guest, disk, script + _END))
@@ -285,10 +286,12 @@ def processes_naming(text: str) -> list[int]:
     return found
 
 
+@pytest.mark.parametrize("way", MetadataWay)
 @pytest.mark.parametrize("victim", ["imgforge", "qemu"])
-def test_after_a_kill_neither_qemu_nor_a_relay_is_left(
-    guest: Guest, disk: Path, victim: str
+def test_after_a_kill_neither_qemu_nor_its_helpers_are_left(
+    guest: Guest, disk: Path, monkeypatch: pytest.MonkeyPatch, *, victim: str, way: MetadataWay
 ) -> None:
+    monkeypatch.setenv("IMGFORGE_METADATA_WAY", way)
     script = "(printf 'GET /latest'; sleep 100) | nc 169.254.169.254 80 &\necho holding; sleep 100"
     spec = machine_spec(guest, disk, script)
     with subprocess.Popen(
@@ -302,13 +305,15 @@ def test_after_a_kill_neither_qemu_nor_a_relay_is_left(
         process.stdin.write(pickle.dumps(spec))
         process.stdin.close()
         qemu = int(process.stdout.readline())
-        words = (spec.folder / "qemu.argv").read_text()
-        runtime = words.partition("-cmd:/bin/sh ")[2].partition("/relay,")[0]
-        relays = [pid for pid in processes_naming(runtime + "/metadata") if pid != qemu]
-        assert relays
+        mark = str(spec.folder)
+        if way is MetadataWay.GUESTFWD:
+            words = (spec.folder / "qemu.argv").read_text()
+            mark = words.partition("-cmd:/bin/sh ")[2].partition("/relay,")[0]
+        helpers = [pid for pid in processes_naming(mark) if pid != qemu]
+        assert helpers
         os.kill(process.pid if victim == "imgforge" else qemu, signal.SIGKILL)
         deadline = time.monotonic() + 2
-        while (left := processes_naming(runtime)) and time.monotonic() < deadline:
+        while (left := processes_naming(mark)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert left == []
         process.wait(20)

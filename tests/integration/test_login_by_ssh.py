@@ -31,6 +31,8 @@ from imgforge.machine import (
     MachineEnded,
     MachineEvent,
     MetadataAsked,
+    MetadataWay,
+    WayChoice,
 )
 from imgforge.metadata import MetadataRequest
 from imgforge.recipe import ExpectPart
@@ -54,6 +56,9 @@ SERVES_OWNER = f"""case "$*" in
 esac"""
 
 
+WAY = WayChoice(MetadataWay.GUESTFWD, "for the test")
+
+
 @dataclass(frozen=True)
 class Spec:
     accelerator: Accelerator = Accelerator(AcceleratorKind.TCG, "max", "asked for")  # noqa: RUF009
@@ -68,6 +73,7 @@ class BootedMachine:
     spec: Spec = Spec()
     ssh_port: int = 2222
     qemu_version: str = "7.2.22"
+    way: WayChoice = WAY
     started: float = field(default_factory=time.monotonic)
 
     def full_disk(self) -> MachineEnded | None:

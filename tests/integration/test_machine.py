@@ -121,7 +121,11 @@ def test_the_disk_is_never_written_and_nothing_is_left_beside_it(spec: MachineSp
     ]
 
 
-def test_the_argv_file_is_one_line_that_a_shell_reads_back(spec: MachineSpec) -> None:
+def test_the_argv_file_is_one_line_that_a_shell_reads_back(
+    spec: MachineSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMGFORGE_METADATA_WAY", "guestfwd")
+
     async def scenario() -> None:
         async with start_machine(spec):
             pass

@@ -80,6 +80,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
             )
         )
         program.chmod(0o755)
+        monkeypatch.setenv("IMGFORGE_METADATA_WAY", "guestfwd")  # QEMU's port is the one told
         monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
         disk = tmp_path / "disk.raw"
         disk.touch()

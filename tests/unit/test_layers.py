@@ -105,8 +105,8 @@ DOORS = {
 }
 # Programs of their own. QEMU starts the relay for one connection: its streams are the connection;
 # the guard takes its argument and outlives the build that started it.
-STAND_ALONE = {"metadata/relay.py", "rootfs/guard.py"}
-STAND_ALONE_MAY = {"sys.exit", "sys.stdout", "sys.stderr", "os._exit"}
+STAND_ALONE = {"metadata/relay.py", "machine/entrance.py", "rootfs/guard.py"}
+STAND_ALONE_MAY = {"sys.exit", "sys.stdout", "sys.stderr", "os._exit", "os.fork", "os.exec*"}
 
 
 def parts_of(path: Path) -> Iterator[tuple[str, ast.Module]]:

@@ -37,7 +37,7 @@ def options(argv: list[str], name: str) -> list[str]:
 def test_a_guest_is_kept_from_the_network_unless_asked() -> None:
     (netdev,) = options(qemu_argv(SPEC, WIRING), "-netdev")
     assert ",restrict=on," in netdev
-    assert netdev.startswith("user,id=net,net=169.0.0.0/8,host=169.254.169.1,")
+    assert netdev.startswith("user,id=net,net=168.0.0.0/5,host=172.31.0.1,")
     (asked,) = options(qemu_argv(replace(SPEC, network=True), WIRING), "-netdev")
     assert "restrict" not in asked
 

@@ -77,7 +77,7 @@ def test_the_network_of_the_machine_is_found_by_its_mac() -> None:
     mac = text("/latest/meta-data/mac")
     interfaces = text("/latest/meta-data/network/interfaces/macs/")
     assert interfaces == mac + "/"
-    assert text(f"/latest/meta-data/network/interfaces/macs/{mac}/local-ipv4s") == "169.0.2.15"
+    assert text(f"/latest/meta-data/network/interfaces/macs/{mac}/local-ipv4s") == "172.31.16.15"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ def request(
     path: str, *, method: str = "GET", token: bool = True, status: int = 200, agent: str = "curl"
 ) -> MetadataRequest:
     version = path.removeprefix("/").partition("/")[0]
-    return MetadataRequest(1.0, method, path, version, token, status, agent, "169.0.2.15")
+    return MetadataRequest(1.0, method, path, version, token, status, agent, "172.31.16.15")
 
 
 TOKEN = request("/latest/api/token", method="PUT")

@@ -136,7 +136,7 @@ def test_names_follow_the_region() -> None:
     meta_data = "/latest/meta-data"
     public = "ec2-198-51-100-7.eu-central-1.compute.amazonaws.com"
     assert text(f"{meta_data}/public-hostname") == public
-    assert text(f"{meta_data}/hostname") == "ip-169-0-2-15.eu-central-1.compute.internal"
+    assert text(f"{meta_data}/hostname") == "ip-172-31-16-15.eu-central-1.compute.internal"
     assert text(f"{meta_data}/placement/availability-zone-id") == "euc1-az2"
     assert text(f"{meta_data}/system") == "xen"
 

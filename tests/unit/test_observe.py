@@ -19,11 +19,16 @@ from imgforge.machine import (
     MachineEnded,
     MachineEvent,
     MetadataAsked,
+    MetadataWay,
+    WayChoice,
 )
 from imgforge.metadata import MetadataRequest
 from imgforge.recipe import ExpectPart
 
 TCG = Accelerator(kind=AcceleratorKind.TCG, cpu_model="max", reason="asked for")
+
+
+WAY = WayChoice(MetadataWay.GUESTFWD, "for the test")
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class ScriptedMachine:
     spec: Spec = Spec()
     ssh_port: int = 1
     qemu_version: str = "7.2.22"
+    way: WayChoice = WAY
     started: float = field(default_factory=time.monotonic)
     full: MachineEnded | None = None
 
