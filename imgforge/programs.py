@@ -59,7 +59,7 @@ _ALL = (
     ),
     Program(
         name="unshare",
-        purpose="packages are installed in namespaces of their own",
+        purpose="packages are installed, and machines run, in namespaces of their own",
         debian="util-linux",
         fedora="util-linux",
         arch="util-linux",
