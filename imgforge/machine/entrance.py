@@ -7,12 +7,13 @@ stays for as long as the other end of the socket is open: for each byte that com
 TCP socket of this namespace, since a socket stays in the namespace that it was made in, whoever
 uses it. Without arguments it only tries whether all of that is allowed.
 
-It stands alone: standard library only, and few modules, since every machine waits for it.
+It stands alone: standard library only, and few modules, since every machine waits for it. The
+module socket alone would take 20 of its 36 ms (measured): it does with what that is made of.
 """
 
+import _socket as socket
 import fcntl
 import os
-import socket
 import struct
 import sys
 
@@ -30,9 +31,8 @@ def main() -> None:
     if len(sys.argv) < 3:
         return
     wire = socket.socket(fileno=int(sys.argv[1]))
-    wire.set_inheritable(False)
-    socket.send_fds(wire, [b"."], [listener.fileno()])
-    listener.close()
+    os.set_inheritable(wire.fileno(), False)  # noqa: FBT003 (it takes no keywords)
+    _send(wire, listener)
     if os.fork():
         os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 (no shell is wanted)
     _hand_out(wire)
@@ -60,6 +60,13 @@ def _set_address(wire: socket.socket, name: str) -> None:
         fcntl.ioctl(wire, command, struct.pack("16s16s", name.encode(), place))
 
 
+def _send(wire: socket.socket, made: socket.socket) -> None:
+    """Send a socket (unix(7)), and close it here."""
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", made.fileno()))
+    wire.sendmsg([b"."], [rights])
+    made.close()
+
+
 def _hand_out(wire: socket.socket) -> None:
     """Send a socket for each byte, until nobody is there to ask."""
     kept = wire.fileno()
@@ -71,8 +78,7 @@ def _hand_out(wire: socket.socket) -> None:
     os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
     try:
         while wire.recv(1):
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
-                socket.send_fds(wire, [b"."], [made.fileno()])
+            _send(wire, socket.socket(socket.AF_INET, socket.SOCK_STREAM))
     except OSError:  # the other end is gone
         pass
     os._exit(0)
