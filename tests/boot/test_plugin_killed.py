@@ -55,13 +55,13 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 
 def names(room: Room, word: str) -> list[int]:
-    """Return the ids of the room's processes whose command line has a word in it."""
+    """Return the ids of the room's processes whose program has a word in its name."""
     mark = f"HOME={room.home}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if mark in (folder / "environ").read_bytes().split(b"\0") and (
-                word.encode() in (folder / "cmdline").read_bytes()
+                word.encode() in (folder / "cmdline").read_bytes().partition(b"\0")[0]
             ):
                 found.append(int(folder.name))
         except OSError:
