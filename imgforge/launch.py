@@ -18,7 +18,7 @@ from imgforge.metadata import Access, MetadataOptions
 from imgforge.progress import report
 from imgforge.recipe import ExpectPart
 from imgforge.seed import seed_of, write_seed
-from imgforge.start import Surroundings, find_start, new_instance
+from imgforge.start import Surroundings, find_start, new_instance, why_service_off
 
 # Whoever launches an image wants in; what else it should show, its verdict has told.
 _ONLY_LOGIN = {"commands": (), "console_must_show": (), "console_must_not_show": ()}
@@ -88,6 +88,7 @@ async def _launch(wish: LaunchWish, *, folder: Path, announce: Callable[[Launche
             expect=expect.model_copy(update=_ONLY_LOGIN),
             login=login,
             boot_method=start.method,
+            service_off=why_service_off(instance, is_seeded=wish.is_seeded),
         )
         _require_login(wish.image, record)
         announce(

@@ -16,7 +16,7 @@ from imgforge.machine import (
     choose_accelerator,
     find_proof_kernel,
 )
-from imgforge.metadata import Instance
+from imgforge.metadata import Access, Instance
 from imgforge.progress import warn
 from imgforge.usage import in_use
 
@@ -56,6 +56,15 @@ def new_instance(login: Login, *, image_id: str = "") -> Instance:
         reservation_id=f"r-{secrets.token_hex(9)[:17]}",
         pending_time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
+
+
+def why_service_off(instance: Instance, *, is_seeded: bool = False) -> str:
+    """Return why an instance's metadata service tells it nothing; "" where it does."""
+    if is_seeded:
+        return "a NoCloud seed tells the machine its key: its metadata service is off"
+    if instance.options.http_endpoint is Access.DISABLED:
+        return "the machine's metadata service is off (http_endpoint disabled)"
+    return ""
 
 
 def find_start(disk: Disk, folder: Path) -> Start:

@@ -32,10 +32,11 @@ _PASSWORD_METHODS = frozenset({"password", "keyboard-interactive"})
 _SUPER_USER = "root"
 _HOST_HINT = "Run it again, or with --accel tcg; `imgforge doctor` looks at the host."
 _DISK_FULL_HINT = "Free some there, or give another folder."
+_KEY_FETCHED = "key-fetched"
 _STAGE_OF_CHECK = {
     "booted": StageName.SSH,
     "host-key-on-console": StageName.SSH,
-    "key-fetched": StageName.METADATA,
+    _KEY_FETCHED: StageName.METADATA,
     "other-key-refused": StageName.SSH,
     "password-refused": StageName.SSH,
     "root-password-refused": StageName.SSH,
@@ -75,7 +76,10 @@ def judge(
             f"The boot was ended by the host, not by the image: {failure}.",
             hint=_DISK_FULL_HINT if _ended_by_full_disk(record) else _HOST_HINT,
         )
-    checks = tuple(_checks(record, expect=expect, disk=disk))
+    skipped = tuple(_skipped(record))
+    left_out = {check.id for check in skipped}
+    every = _checks(record, expect=expect, disk=disk)
+    checks = tuple(check for check in every if check.id not in left_out)
     failed = [check for check in checks if not check.passed]
     accepted = not failed and record.sign is None
     failed_stage = None if accepted else _failed_stage(record, failed)
@@ -99,6 +103,7 @@ def judge(
         checks=checks,
         failed_stage=failed_stage,
         sign=None if sign is None else _report_sign(sign),
+        skipped=skipped,
         created=created,
         metadata_way=_way(record),
     )
@@ -154,7 +159,7 @@ def _report_sign(sign: SeenSign) -> SignReport:
 
 
 def _checks(record: BootRecord, *, expect: ExpectPart, disk: DiskReport) -> Iterator[Check]:
-    """Yield every check, made or not: what was not looked at does not hold."""
+    """Yield every check, made or not: what was not looked at does not hold (see `_skipped`)."""
     logins = {attempt.id: attempt for attempt in record.logins}
     user = expect.login_user
     root = LoginId.OTHER_KEY if user == _SUPER_USER else LoginId.OTHER_KEY_ROOT
@@ -178,6 +183,12 @@ def _checks(record: BootRecord, *, expect: ExpectPart, disk: DiskReport) -> Iter
     for number, line in enumerate(expect.commands):
         result = record.commands[number] if number < len(record.commands) else None
         yield _command(number + 1, line, result)
+
+
+def _skipped(record: BootRecord) -> Iterator[SkippedCheck]:
+    """Yield the checks that do not apply to a boot."""
+    if record.service_off:
+        yield SkippedCheck(id=_KEY_FETCHED, reason=record.service_off)
 
 
 def _booted(record: BootRecord, attempt: LoginAttempt | None) -> Check:
@@ -208,7 +219,7 @@ def _key_fetched(record: BootRecord) -> Check:
         if fetched
         else f"{len(record.requests)} metadata requests, none of them for the public key"
     )
-    return Check(id="key-fetched", passed=fetched is not None, evidence=evidence)
+    return Check(id=_KEY_FETCHED, passed=fetched is not None, evidence=evidence)
 
 
 def _other_key_refused(attempts: list[LoginAttempt | None]) -> Check:

@@ -10,6 +10,7 @@ from imgforge.acceptance.login import Login, Visitor, trust_host, unanswered
 from imgforge.acceptance.outside_signs import (
     OUTSIDE_SIGNS,
     Heard,
+    KeyWay,
     sign_of_end,
     sign_of_limit,
     sign_of_login,
@@ -42,6 +43,7 @@ COMMAND_LIMIT_S = 60.0
 KNOCK_AFTER_S = 15.0
 _SUPER_USER = "root"
 _EVENTS_AT_ONCE = 500
+_ANSWERED = frozenset({LoginOutcome.WRONG_ANSWER, LoginOutcome.REFUSED})
 _NOTHING_DUE_S = 3600.0  # a sign that comes meanwhile is looked at when it comes
 
 
@@ -87,6 +89,7 @@ async def observe(
     login: Login,
     boot_method: BootMethod,
     known_host_keys: tuple[str, ...] = (),
+    service_off: str = "",
 ) -> BootRecord:
     """Watch `machine` until all that is expected was seen, a fatal sign, or a limit.
 
@@ -95,17 +98,19 @@ async def observe(
     after the login has limits of its own. A machine started without its BIOS has no firmware
     and bootloader stages. Keys and known_hosts are in the folder of `login`.
     `known_host_keys` are those that an earlier boot of the instance showed: cloud-init prints them
-    once in its life.
+    once in its life. `service_off` is why its metadata service tells nothing, "" where it does:
+    then no stage, and no key, is waited for from there.
 
     Raises HostError where ssh is not there or the machine can no longer be heard; cancelled, it
     leaves no ssh behind.
     """
     watch = Watch(
         by_bios=boot_method is BootMethod.BIOS,
+        has_metadata=not service_off,
         must_show=expect.console_must_show,
         must_not_show=expect.console_must_not_show,
     )
-    visit = _Visit(machine, watch, expect, login, known_host_keys)
+    visit = _Visit(machine, watch, expect, login, known_host_keys, service_off)
     tasks = [asyncio.create_task(part) for part in (visit.read(), visit.guard(), visit.pay())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -139,6 +144,7 @@ def _record(visit: "_Visit", *, boot_method: BootMethod) -> BootRecord:
         boot_method=boot_method,
         seconds=machine.elapsed_s,
         metadata_way=machine.way,
+        service_off=visit.service_off,
     )
 
 
@@ -161,6 +167,7 @@ class _Visit:
     expect: ExpectPart
     login: Login
     known_host_keys: tuple[str, ...] = ()
+    service_off: str = ""
     sign: SeenSign | None = None
     logins: dict[LoginId, LoginAttempt] = field(default_factory=dict)
     commands: list[CommandResult] = field(default_factory=list)
@@ -234,9 +241,8 @@ class _Visit:
         if self.is_in or now < self._deadline():
             return False
         owner = self.logins.get(LoginId.OWNER)
-        if owner is not None and owner.outcome is LoginOutcome.WRONG_ANSWER:
-            fetched = self.watch.key_fetched_at_s is not None
-            self.sign = sign_of_login(owner, fetched=fetched)
+        if owner is not None and owner.outcome in _ANSWERED:
+            self.sign = sign_of_login(owner, way=self._key_way)
             return True
         limited = now >= self.expect.boot_limit_s
         make, limit_s = (
@@ -252,6 +258,13 @@ class _Visit:
         )
         self.sign = make(heard, at_s=now, limit_s=limit_s)
         return True
+
+    @property
+    def _key_way(self) -> KeyWay:
+        if self.service_off:
+            return KeyWay.NOT_SERVED
+        fetched = self.watch.key_fetched_at_s is not None
+        return KeyWay.FETCHED if fetched else KeyWay.NOT_ASKED
 
     def _deadline(self) -> float:
         """Return when, in seconds from power-on, something is next to be looked at."""
@@ -293,7 +306,7 @@ class _Visit:
                 return True
             fetched = self.watch.key_fetched_at_s is not None
             if refusals.are_final(attempt, now=now, fetched=fetched):
-                self.sign = sign_of_login(attempt, fetched=fetched)
+                self.sign = sign_of_login(attempt, way=self._key_way)
                 return False
             refused = attempt.outcome is not LoginOutcome.UNREACHABLE
             await asyncio.sleep(REFUSED_RETRY_S if refused else retry_s)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 
 from imgforge.acceptance.record import LoginAttempt, LoginOutcome, SeenSign, StageName
@@ -100,6 +101,13 @@ _ROWS = (
         "the machine never asked the metadata service for the key, and refuses it",
         "Fetch http://169.254.169.254/latest/meta-data/public-keys/0/openssh-key when booting "
         "(cloud-init does), and look for the network in the lines above.",
+    ),
+    OutsideSign(
+        "key-not-served",
+        _SSH,
+        "the metadata service is off, and the SSH server refused the key",
+        "A NoCloud seed tells the key then: does the image read one, from a disk labelled cidata? "
+        "Without a seed only what the image and its user data hold can let the owner in.",
     ),
     OutsideSign(
         "ssh-refused-key",
@@ -201,10 +209,18 @@ def sign_of_empty_host_keys(*, at_s: float, last: str) -> SeenSign:
     return OUTSIDE_SIGNS["no-host-keys"].seen(text=last, at_s=at_s)
 
 
-def sign_of_login(attempt: LoginAttempt, *, fetched: bool) -> SeenSign:
+class KeyWay(StrEnum):
+    """What became of the owner's key on its way from the metadata service into the machine."""
+
+    FETCHED = "fetched"
+    NOT_ASKED = "not-asked"
+    NOT_SERVED = "not-served"
+
+
+def sign_of_login(attempt: LoginAttempt, *, way: KeyWay) -> SeenSign:
     """Return the sign that an SSH server is that will not let the owner of the key in.
 
-    `fetched` tells whether the guest was given the key at all.
+    `way` tells whether the guest was given the key at all.
     """
     more = ""
     match attempt.outcome:
@@ -214,8 +230,10 @@ def sign_of_login(attempt: LoginAttempt, *, fetched: bool) -> SeenSign:
             sign_id = "ssh-no-agreement"
         case LoginOutcome.WRONG_ANSWER:
             sign_id, more = "ssh-wrong-answer", f" for {attempt.user}"
-        case _ if not fetched:
+        case _ if way is KeyWay.NOT_ASKED:
             sign_id = "key-not-fetched"
+        case _ if way is KeyWay.NOT_SERVED:
+            sign_id, more = "key-not-served", f" for user {attempt.user}"
         case _:
             sign_id, more = "ssh-refused-key", f" for user {attempt.user}"
     text = attempt.evidence.rpartition("\n")[2]

@@ -126,6 +126,7 @@ class BootRecord:
     itself. Stages that the way of booting does not have are not listed. `console_lines` is the
     end of the console, stripped of control characters; `host_keys` are the lines learned from it.
     `metadata_way` is how the guest came to its metadata service; None where nothing was started.
+    `service_off` is why that service tells nothing; "" where it does.
     """
 
     stages: tuple[Stage, ...]
@@ -143,3 +144,4 @@ class BootRecord:
     boot_method: BootMethod
     seconds: float
     metadata_way: WayChoice | None = None
+    service_off: str = ""

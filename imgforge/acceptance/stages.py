@@ -57,14 +57,19 @@ class StageClock:
 
     A later stage implies those before it: they are then reached, and where they showed nothing
     themselves (a quiet kernel) their seconds are None. A machine started without its BIOS has
-    neither firmware nor bootloader: those two are not counted and not listed. Nor is cloud-init
-    before it said a word: most machines without it never had it. Since it also runs where there is
-    no network or no metadata, it implies neither of them.
+    neither firmware nor bootloader: those two are not counted and not listed; nor is the metadata
+    of one that has none to ask for. Nor is cloud-init before it said a word: most machines without
+    it never had it. Since it also runs where there is no network or no metadata, it implies neither
+    of them.
     """
 
-    def __init__(self, *, by_bios: bool) -> None:
+    def __init__(self, *, by_bios: bool, has_metadata: bool = True) -> None:
         first = StageName.FIRMWARE if by_bios else StageName.KERNEL
-        self._expected = ORDER[ORDER.index(first) :]
+        self._expected = tuple(
+            name
+            for name in ORDER[ORDER.index(first) :]
+            if has_metadata or name is not StageName.METADATA
+        )
         self._marks = tuple(mark for mark in _MARKS if mark.stage in self._expected)
         self._seen: dict[StageName, float] = {}
         self._furthest = -1

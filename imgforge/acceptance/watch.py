@@ -54,9 +54,14 @@ class Watch:
     """Takes a machine's events in their order and keeps what matters, in bounded memory."""
 
     def __init__(
-        self, *, by_bios: bool, must_show: Sequence[str] = (), must_not_show: Sequence[str] = ()
+        self,
+        *,
+        by_bios: bool,
+        has_metadata: bool = True,
+        must_show: Sequence[str] = (),
+        must_not_show: Sequence[str] = (),
     ) -> None:
-        self.stages = StageClock(by_bios=by_bios)
+        self.stages = StageClock(by_bios=by_bios, has_metadata=has_metadata)
         self.sign: SeenSign | None = None
         self.ended: MachineEnded | None = None
         self.key_fetched_at_s: float | None = None

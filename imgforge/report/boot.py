@@ -71,6 +71,7 @@ def _judged(seen: BootEntry, verdict: Verdict) -> BootEntry:
         notes=(
             *((f"An earlier boot was ended by the host: {repeated}",) if repeated else ()),
             *verdict.notes,
+            *(f"{check.id} does not apply: {check.reason}." for check in verdict.skipped),
         ),
         created=verdict.created,
         seconds=verdict.seconds,

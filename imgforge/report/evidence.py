@@ -131,6 +131,8 @@ def _request(line: bytes) -> RequestEntry | None:
                 status=status,
                 token=values.get("token") is True,
                 user_agent=str(values.get("user_agent") or "")[:200],
+                fault=str(values.get("fault") or "")[:200],
+                cut=str(values.get("cut") or "")[:200],
             )
     return None
 

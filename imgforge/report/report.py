@@ -97,7 +97,11 @@ class CheckEntry:
 
 @dataclass(frozen=True, slots=True)
 class RequestEntry:
-    """One request to the metadata service; `token`: it carried a valid IMDSv2 token."""
+    """One request to the metadata service; `token`: it carried a valid IMDSv2 token.
+
+    `fault` is what was wrong with the answer, `cut` how its connection ended too early; "" where
+    all was right.
+    """
 
     at_s: float | None
     method: str
@@ -105,6 +109,16 @@ class RequestEntry:
     status: int
     token: bool = False
     user_agent: str = ""
+    fault: str = ""
+    cut: str = ""
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """What was wrong with the answer, in words: nothing, the fault, the cut, or both."""
+        fault = (f"fault: {self.fault}",) if self.fault else ()
+        # A fault that cuts the connection has said so.
+        cut = (f"cut off: {self.cut}",) if self.cut and self.cut not in self.fault else ()
+        return (*fault, *cut)
 
 
 @dataclass(frozen=True, slots=True)

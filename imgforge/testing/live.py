@@ -40,7 +40,7 @@ from imgforge.machine import (
 from imgforge.metadata import Instance
 from imgforge.report import SCREENSHOT
 from imgforge.seed import seed_of, write_seed
-from imgforge.start import find_start
+from imgforge.start import find_start, why_service_off
 from imgforge.testing.failure import HarnessError, ImageFailure, StarvedError
 from imgforge.testing.machine_files import note_boot
 from imgforge.testing.plan import Image, Plan
@@ -203,6 +203,7 @@ class LiveInstance:
                 login=self.login,
                 boot_method=self._method(),
                 known_host_keys=self.host_keys,
+                service_off=why_service_off(self.identity, is_seeded=self.plan.is_seeded),
             )
         except HostError as error:
             raise HarnessError(str(error), hint=error.hint) from error

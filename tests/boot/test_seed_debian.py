@@ -23,6 +23,9 @@ def test_a_seed_alone_lets_its_owner_in(debian_image: Image, tmp_path: Path) -> 
         async with launch(plan, Place(tmp_path / "evidence", tmp_path / "scratch")) as live:
             record = await live.boot()
             assert any(attempt.let_in for attempt in record.logins)
+            (verdict,) = live.boots
+            assert verdict.accepted, verdict.reason
+            assert [check.id for check in verdict.skipped] == ["key-fetched"]
             ssh = live.ssh_shell()
             status = await ssh.run("cloud-init status --wait --long", timeout_s=300)
             assert status.exit_code == 0, status

@@ -134,13 +134,20 @@ def login(tmp_path: Path) -> Login:
     return new_login(tmp_path / "login", user="root")
 
 
-def see(machine: BootedMachine, login: Login, expect: ExpectPart | None = None) -> BootRecord:
+def see(
+    machine: BootedMachine,
+    login: Login,
+    expect: ExpectPart | None = None,
+    *,
+    service_off: str = "",
+) -> BootRecord:
     async def run() -> BootRecord:
         return await observe(
             machine,
             expect=expect or ExpectPart(boot_limit_s=30, silence_limit_s=30),
             login=login,
             boot_method=BootMethod.BIOS,
+            service_off=service_off,
         )
 
     return asyncio.run(run())
@@ -221,6 +228,23 @@ def test_a_key_that_was_never_fetched_ends_the_boot_though_the_server_logs_our_k
     assert (record.sign.id, record.sign.stage) == ("key-not-fetched", StageName.METADATA)
     assert record.seconds < 8
     assert not accepted(record)
+
+
+def test_a_machine_without_a_metadata_service_is_not_blamed_for_asking_it_nothing(
+    ssh: FakeSsh, login: Login
+) -> None:
+    ssh.behave(SERVES_OWNER)
+    record = see(BootedMachine(fetches=False), login, service_off="it is off")
+    assert accepted(record)
+    assert StageName.METADATA not in [stage.name for stage in record.stages]
+
+
+def test_a_seed_that_nobody_reads_is_told_as_such(ssh: FakeSsh, login: Login) -> None:
+    ssh.behave(DENIED)
+    expect = ExpectPart(boot_limit_s=30, silence_limit_s=2)
+    record = see(BootedMachine(fetches=False), login, expect, service_off="it is off")
+    assert record.sign is not None
+    assert (record.sign.id, record.sign.stage) == ("key-not-served", StageName.SSH)
 
 
 def test_another_host_key_than_the_consoles_ends_the_boot_at_once(

@@ -195,7 +195,9 @@ def whole_report(folder: Path) -> Report:
             StageEntry("kernel", False),
         ),
         checks=(CheckEntry("booted", False, HOSTILE), CheckEntry("disk-unchanged", True, "a" * 64)),
-        requests=RequestLog((RequestEntry(1.0, "GET", f"/latest/{HOSTILE}", 404, False, HOSTILE),)),
+        requests=RequestLog(
+            (RequestEntry(1.0, "GET", f"/latest/{HOSTILE}", 404, False, HOSTILE, HOSTILE),)
+        ),
         commands=(CommandEntry("hostname", 0, HOSTILE, 0.1), CommandEntry("sleep 9", None)),
         screenshot=png(64, 40),
         facts=(("QEMU", "7.2.22"),),

@@ -27,6 +27,7 @@ from imgforge.errors import BadInputError, HostError
 from imgforge.machine import Accelerator, AcceleratorKind, EndReason, MachineEnded
 from imgforge.metadata import MetadataRequest
 from imgforge.recipe import ExpectPart, Layout
+from imgforge.report import read_boot
 
 DISK = DiskReport(sha256_before="a" * 64, sha256_after="a" * 64, layout=Layout.HVM_MBR)
 EXPECT = ExpectPart()
@@ -103,6 +104,21 @@ def test_accepts_a_boot_in_which_everything_holds() -> None:
         "root-password-refused",
         "disk-unchanged",
     ]
+
+
+def test_a_key_that_no_service_tells_is_not_looked_for() -> None:
+    why = "a NoCloud seed tells the machine its key: its metadata service is off"
+    verdict = verdict_on(replace(GOOD, requests=(), service_off=why))
+    assert verdict.accepted
+    assert "key-fetched" not in [check.id for check in verdict.checks]
+    assert [(check.id, check.reason) for check in verdict.skipped] == [("key-fetched", why)]
+    assert verdict.reason.endswith("and all 6 checks hold.")
+
+
+def test_the_report_says_what_was_not_looked_for(tmp_path: Path) -> None:
+    verdict = verdict_on(replace(GOOD, requests=(), service_off="its metadata service is off"))
+    boot = read_boot(tmp_path, name="gate", verdict=verdict)
+    assert "key-fetched does not apply: its metadata service is off." in boot.notes
 
 
 def test_rejects_a_boot_in_which_nothing_was_looked_at() -> None:

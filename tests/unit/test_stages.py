@@ -53,6 +53,14 @@ def test_any_text_shows_that_the_firmware_runs() -> None:
     assert clock.stages()[0].seconds == 0.5
 
 
+def test_a_machine_without_a_metadata_service_has_no_stage_of_it() -> None:
+    clock = StageClock(by_bios=True, has_metadata=False)
+    clock.reach(StageName.METADATA, 3.0)
+    clock.reach(StageName.SSH, 4.0)
+    assert StageName.METADATA not in [stage.name for stage in clock.stages()]
+    assert clock.furthest is StageName.SSH
+
+
 def test_a_later_stage_implies_the_earlier_ones_without_a_time() -> None:
     clock = StageClock(by_bios=True)
     clock.read("GRUB loading", 1.0)

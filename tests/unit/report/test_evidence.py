@@ -114,6 +114,25 @@ def test_requests_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fault", "cut", "told"),
+    [
+        ("", "", ()),
+        ("delay 2 s, status 503", "", ("fault: delay 2 s, status 503",)),
+        ("delay 2 s, closed", "closed", ("fault: delay 2 s, closed",)),
+        ("", "the machine ended", ("cut off: the machine ended",)),
+    ],
+)
+def test_a_request_tells_the_fault_that_it_met(
+    fault: str, cut: str, told: tuple[str, ...], tmp_path: Path
+) -> None:
+    line = json.dumps({**REQUEST, "fault": fault, "cut": cut})
+    (tmp_path / "metadata.jsonl").write_text(line + "\n")
+    log = read_requests(tmp_path)
+    assert log is not None
+    assert [entry.wrong for entry in log.entries] == [told]
+
+
+@pytest.mark.parametrize(
     "line",
     [
         b'{"method": "GET", "pa',

@@ -52,7 +52,9 @@ def evil_boot() -> BootEntry:
         sign=SignEntry(EVIL, EVIL, EVIL, EVIL, EVIL, 1.0),
         stages=(StageEntry(EVIL, True, 1.0), StageEntry("kernel", False)),
         checks=(CheckEntry(EVIL, False, EVIL), CheckEntry("b", True)),
-        requests=RequestLog((RequestEntry(None, EVIL, EVIL, 200, True, EVIL),), 3),
+        requests=RequestLog(
+            (RequestEntry(None, EVIL, EVIL, 200, True, EVIL, EVIL, "x" + EVIL),), 3
+        ),
         commands=(CommandEntry(EVIL, None, EVIL), CommandEntry("true", 0)),
         console=ConsoleExcerpt(
             (ConsoleLine(1.0, EVIL),), (ConsoleLine(None, EVIL),), left_out_bytes=5_000_000
