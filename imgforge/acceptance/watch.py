@@ -124,8 +124,9 @@ class Watch:
     def explain(self, symptom: SeenSign) -> SeenSign:
         """Return `symptom` named by a cause that was seen before it, or as it is without one.
 
-        A cause of a stage explains what fails at that stage or later, until a later stage shows
-        itself. Of several causes the one that stands first in the table names the symptom.
+        A cause of a stage explains what fails at that stage, or later until a later stage shows
+        itself: units start side by side, so one may ask for metadata while another fails at init.
+        Of several causes the one that stands first in the table names the symptom.
         """
         found = [cause for cause in self._causes.values() if self._is_cause_of(cause, symptom)]
         if not found:
@@ -146,7 +147,7 @@ class Watch:
             return False
         if sign.effect is Effect.WEAK_CAUSE:
             return symptom.stage is None
-        if sign.stage is None:
+        if sign.stage is None or sign.stage is symptom.stage:
             return True
         furthest = self.stages.furthest
         place = ORDER.index(sign.stage)

@@ -11,7 +11,8 @@ from imgforge.acceptance.record import SeenSign, StageName
 from imgforge.acceptance.sign import Sign
 from imgforge.acceptance.signs import SIGNS
 from imgforge.acceptance.watch import Watch
-from imgforge.machine import ConsoleBytes, ConsoleLine
+from imgforge.machine import ConsoleBytes, ConsoleLine, MetadataAsked
+from imgforge.metadata import MetadataRequest
 
 INIT = Path(__file__).parents[2] / "guest/initrd/init"
 
@@ -433,6 +434,17 @@ def test_a_cause_names_the_symptom_that_follows_it() -> None:
     assert (found.id, found.stage, found.at_s) == ("fstab-device-missing", StageName.INIT, 2.2)
     assert "then systemd stopped in emergency mode" in found.meaning
     assert "nofail" in found.hint
+
+
+def test_a_later_stage_beside_it_does_not_clear_what_a_stage_itself_failed_of() -> None:
+    watch = _watch("[ TIME ] Timed out waiting for device dev-vdz.device - /dev/vdz.")
+    watch.take(
+        MetadataAsked(2.1, MetadataRequest(2.1, "GET", "/latest/", "latest", False, 200, ""))
+    )
+    watch.take(ConsoleLine(2.2, "You are in emergency mode. After logging in, type"))
+    found = watch.settle()
+    assert found is not None
+    assert found.id == "fstab-device-missing"
 
 
 def test_what_explains_a_symptom_may_follow_it() -> None:
