@@ -28,6 +28,17 @@ class ImgforgeError(Exception):
         self.hint = hint
 
 
+class FieldError(ValueError):
+    """A field's value is none, told by its owner; `place` are the keys and indexes that lead there.
+
+    A file's reader finds its line by them.
+    """
+
+    def __init__(self, message: str, *place: str | int) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 class BadInputError(ImgforgeError):
     """A recipe, a disk or an argument cannot be what it is."""
 

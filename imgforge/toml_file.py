@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from imgforge.errors import BadInputError
+from imgforge.errors import BadInputError, FieldError
 from imgforge.toml_position import line_of
 
 _LARGEST_BYTES = 2**20
@@ -62,6 +62,10 @@ class TomlForm(Generic[T]):
     def _describe(self, path: Path, text: str, problem: dict[str, Any]) -> str:
         # A discriminated union adds its tag to the place: it is no key of the file.
         place = tuple(step for step in problem["loc"] if step not in self.tags)
+        cause = problem.get("ctx", {}).get("error")
+        if isinstance(cause, FieldError):  # a rule between fields, which knows whose value it is
+            place += cause.place
+            problem = {**problem, "input": _value_at(problem["input"], cause.place)}
         line = line_of(text, place)
         key = "".join(
             f"[{step}]" if isinstance(step, int) else f".{step}" for step in place
@@ -74,8 +78,9 @@ class TomlForm(Generic[T]):
             case "missing":
                 return f"{path}:{line}: {key!r} is missing"
             case "value_error":
-                what, found = key or self.noun.lower(), _show(problem["input"])
-                return f"{path}:{line}: {what}: {message}; found {found}"
+                what, value = key or self.noun.lower(), problem["input"]
+                found = "" if _tells(message, value) else f"; found {_show(value)}"
+                return f"{path}:{line}: {what}: {message}{found}"
             case _:
                 found = _show(problem["input"])
                 return f"{path}:{line}: {key}: {message[0].lower()}{message[1:]}; found {found}"
@@ -135,6 +140,17 @@ def _holds_nul(value: object) -> bool:
             return any(map(_holds_nul, value))
         case _:
             return False
+
+
+def _value_at(value: Any, place: tuple[str | int, ...]) -> Any:
+    for step in place:
+        value = value[step]
+    return value
+
+
+def _tells(message: str, value: object) -> bool:
+    """Tell whether a message ends with the value that it is about."""
+    return isinstance(value, str | int) and message.endswith((repr(value), f"found {value}"))
 
 
 def _show(value: object) -> str:

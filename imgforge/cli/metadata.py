@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from imgforge.cli.instance import read_instance
 from imgforge.cli.terminal import print_json, stderr_console
 from imgforge.errors import BadInputError, ExitCode, HostError
 
@@ -115,11 +116,9 @@ class _Wish:
         )
 
     def _instance(self) -> "Instance":
-        from imgforge.metadata import HttpTokens, default_instance, load_instance
+        from imgforge.metadata import HttpTokens
 
-        instance = load_instance(self.instance) if self.instance else default_instance()
-        if self.user_data is not None:
-            instance = replace(instance, user_data=_read(self.user_data))
+        instance = read_instance(self.instance, user_data=self.user_data)
         if self.imdsv2 is not None:
             options = replace(instance.options, http_tokens=HttpTokens(self.imdsv2.value))
             instance = replace(instance, options=options)
@@ -361,13 +360,6 @@ def _line(request: "MetadataRequest") -> str:
         request.user_agent,
     ]
     return " ".join(word for word in words if word)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadInputError(f"User data {path}: cannot be read: {error.strerror}.") from None
 
 
 def _argument(text: str) -> tuple[str, object]:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from imgforge.errors import FieldError
 from imgforge.metadata.event import (
     IamRole,
     LifeCycle,
@@ -19,6 +20,7 @@ from imgforge.user_data_limit import excess
 _SUBNET = "168.0.0.0/5"
 # What stands in a listing of its own line and in a path: neither a slash nor a line's end.
 _NAME = re.compile(r"[^/\x00-\x1f\x7f]+")
+_NOT_SHOWN = "a name in the metadata has no slash and one line: {!r}"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
 _TAG_KEY = re.compile(r"(?!(?:\.|\.\.|_index)$)[A-Za-z0-9+\-=.,_:@]{1,128}")
 _BLOCK_DEVICE = re.compile(r"ami|root|swap|(?:ebs|ephemeral)[0-9]+")
@@ -117,26 +119,45 @@ class Instance:
     def __post_init__(self) -> None:
         _ = self.launched
         if wrong := excess(self.user_data or b""):
-            raise ValueError(wrong)
-        role = [self.iam_role.name] if self.iam_role else []
-        for name in (*self.public_keys, *self.elastic_gpus, *self.elastic_inference, *role):
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"a name in the metadata has no slash and one line: {name!r}")
+            raise FieldError(wrong, "user_data")
+        self._require_names()
         for name in self.block_devices:
             if not _BLOCK_DEVICE.fullmatch(name):
-                raise ValueError(f"no virtual device of a block device mapping: {name!r}")
+                message = f"no virtual device of a block device mapping: {name!r}"
+                raise FieldError(message, "block_devices", name)
         if self.options.instance_metadata_tags is Access.ENABLED:
             for key in self.tags:
                 if not _TAG_KEY.fullmatch(key):
-                    raise ValueError(f"a tag that the metadata cannot show: {key!r}")
-        macs = [interface.mac_address.lower() for interface in self.interfaces]
-        if len(set(macs)) < len(macs):
-            raise ValueError(f"two network interfaces have one MAC address: {', '.join(macs)}")
+                    raise FieldError(f"a tag that the metadata cannot show: {key!r}", "tags", key)
+        macs = {self.mac_address.lower()}
+        for number, interface in enumerate(self.further_interfaces):
+            if (mac := interface.mac_address.lower()) in macs:
+                message = f"two network interfaces have one MAC address: {mac}"
+                raise FieldError(message, "further_interfaces", number, "mac_address")
+            macs.add(mac)
+
+    def _require_names(self) -> None:
+        """Raise FieldError for a name that no line of a listing could show."""
+        places: list[tuple[str, str]] = [
+            *(("public_keys", name) for name in self.public_keys),
+            *(("elastic_gpus", name) for name in self.elastic_gpus),
+            *(("elastic_inference", name) for name in self.elastic_inference),
+        ]
+        for field_name, name in places:
+            if not _NAME.fullmatch(name):
+                raise FieldError(_NOT_SHOWN.format(name), field_name, name)
+        if self.iam_role and not _NAME.fullmatch(self.iam_role.name):
+            raise FieldError(_NOT_SHOWN.format(self.iam_role.name), "iam_role", "name")
 
     @property
     def launched(self) -> datetime:
         """When it was launched, in UTC. Raises ValueError where `pending_time` is no such time."""
-        return datetime.strptime(self.pending_time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        try:
+            return datetime.strptime(self.pending_time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        except ValueError:
+            raise FieldError(
+                f"a time is as in 2024-01-01T00:00:00Z: {self.pending_time!r}", "pending_time"
+            ) from None
 
     @property
     def hostname(self) -> str:

@@ -30,8 +30,9 @@ class _Faults(BaseModel):
 
 
 @cache
-def _instance_form() -> TomlForm[_FiledInstance]:
-    return TomlForm("Instance", TypeAdapter(_FiledInstance), hint=_HINT, defaults=_DEFAULTS)
+def _instance_form(instance_id: str = _DEFAULTS["instance_id"]) -> TomlForm[_FiledInstance]:
+    defaults = {**_DEFAULTS, "instance_id": instance_id}
+    return TomlForm("Instance", TypeAdapter(_FiledInstance), hint=_HINT, defaults=defaults)
 
 
 @cache
@@ -40,12 +41,14 @@ def _faults_form() -> TomlForm[_Faults]:
     return TomlForm("Faults", TypeAdapter(_Faults), hint=hint)
 
 
-def load_instance(path: Path) -> Instance:
+def load_instance(path: Path, *, instance_id: str | None = None) -> Instance:
     """Read an instance; each of its fields is a key, and none has to be there.
 
-    Raises BadInputError with file and line of each rule that is broken.
+    `instance_id` stands for one that the file does not have, None for an id that is always the
+    same. Raises BadInputError with file and line of each rule that is broken.
     """
-    return _plain(_instance_form().load(path))
+    form = _instance_form() if instance_id is None else _instance_form(instance_id)
+    return _plain(form.load(path))
 
 
 def default_instance() -> Instance:

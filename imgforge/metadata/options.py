@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from imgforge.errors import FieldError
+
 MIN_HOPS = 1
 MAX_HOPS = 64
 
@@ -45,4 +47,7 @@ class MetadataOptions:
     def __post_init__(self) -> None:
         hops = self.http_put_response_hop_limit
         if not MIN_HOPS <= hops <= MAX_HOPS:
-            raise ValueError(f"the hop limit is {MIN_HOPS} to {MAX_HOPS}, found {hops}")
+            raise FieldError(
+                f"the hop limit is {MIN_HOPS} to {MAX_HOPS}, found {hops}",
+                "http_put_response_hop_limit",
+            )

@@ -10,9 +10,9 @@ class MetadataRequest:
     `at_s` counts from the start of the machine on the host's monotonic clock; `version` is the
     first part of the path; `token` tells whether it carried a valid IMDSv2 token, or got one.
     `guest_address` is the guest's IPv4 address: that of its connection, or, where it came through
-    QEMU's user network, the one that its DHCP server hands out. `fault` says in words what was
-    wrong with the answer, "" where nothing was; `cut` how the connection was cut off before its
-    end ("" where it was not), and `status` is 0 where that was before the answer.
+    QEMU's user network or from the service's own address, the instance's. `fault` says in words
+    what was wrong with the answer, "" where nothing was; `cut` how the connection was cut off
+    before its end ("" where it was not), and `status` is 0 where that was before the answer.
     """
 
     at_s: float

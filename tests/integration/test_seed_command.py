@@ -1,6 +1,7 @@
 """imgforge seed, as it is typed, and its ISO as other programs read it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,37 @@ def test_a_seed_is_written_the_same_each_time_and_read_by_others(files: Path) ->
     label = subprocess.run(["blkid", "-p", files / "a.iso"], capture_output=True, text=True)
     assert 'LABEL="cidata"' in label.stdout
     assert 'TYPE="iso9660"' in label.stdout
+
+
+def test_a_seed_of_an_instance_tells_what_its_metadata_service_would(files: Path) -> None:
+    (files / "web.toml").write_text(
+        'local_ipv4 = "172.31.0.9"\nuser_data = "#!/bin/sh"\n[public_keys]\nme = "ssh-rsa AAAA"\n'
+    )
+    made = {}
+    for name, words in {"a": (), "b": (), "c": ("--user-data", files / "user-data")}.items():
+        ended = imgforge("--instance", files / "web.toml", *words, "-o", files / f"{name}.iso")
+        assert ended.returncode == 0, ended.stderr
+        made[name] = (files / f"{name}.iso").read_bytes()
+    assert made["a"] == made["b"]
+    for text in (b"me: ssh-rsa AAAA", b"local-hostname: ip-172-31-0-9.ec2.internal", b"#!/bin/sh"):
+        assert text in made["a"]
+    assert b"#cloud-config" in made["c"]
+    ids = {re.search(rb"instance-id: (i-[0-9a-f]{17})\n", iso) for iso in made.values()}
+    assert len({found[1] for found in ids if found}) == 2
+    (files / "user-data").write_bytes(b"#!" + b"x" * 17_000)
+    (files / "web.toml").write_text("launch_index = 'x'")
+    for words, said in (
+        (("--instance", files / "web.toml"), "web.toml:1: launch_index: "),
+        (("--instance", files / "web.toml", "--hostname", "x"), "--instance says it all"),
+    ):
+        ended = imgforge(*words, "-o", files / "d.iso")
+        assert ended.returncode == 2
+        assert said in ended.stderr
+    (files / "web.toml").write_text("")
+    words = ("--instance", files / "web.toml", "--user-data", files / "user-data")
+    ended = imgforge(*words, "-o", files / "d.iso")
+    assert ended.returncode == 2
+    assert "where EC2 takes at most 16384" in ended.stderr
 
 
 @pytest.mark.skipif(not shutil.which("isoinfo"), reason="isoinfo (genisoimage) is not installed")
