@@ -158,12 +158,13 @@ def test_setup_that_may_not_install_prints_the_command_to_run(
     assert not (tmp_path / "ran").exists()
 
 
-def test_setup_wants_a_browser_only_for_the_tests(tmp_path: Path) -> None:
+def test_setup_wants_a_browser_and_a_reader_of_isos_only_for_the_tests(tmp_path: Path) -> None:
     machine = bare_machine(tmp_path, sudo=None)
-    assert "chromium-driver" not in run_setup(*machine, "--check").stderr
+    wanted = {"chromium-driver", "libarchive-tools"}
+    assert not wanted & set(run_setup(*machine, "--check").stderr.split())
     done = run_setup(*machine, "--check", "--tests")
     assert done.returncode == 3
-    assert {"chromium-driver", "qemu-system-x86"} <= set(done.stderr.split())
+    assert wanted | {"qemu-system-x86"} <= set(done.stderr.split())
 
 
 @pytest.mark.skipif(not Path("/etc/debian_version").exists(), reason="this is not Debian or Ubuntu")
@@ -178,6 +179,6 @@ def test_tests_go_on_without_a_browser_that_may_not_be_installed(tmp_path: Path)
     setup.write_text(text.replace(table, "").replace(python, "true\n"))
     done = run_setup(setup, programs, "--tests")
     assert done.returncode == 0
-    assert "Tests in a browser are skipped: installing" in done.stderr
+    assert "Some tests are skipped: installing" in done.stderr
     assert f"  sudo {setup} --tests" in done.stderr.splitlines()
     assert not (tmp_path / "ran").exists()
