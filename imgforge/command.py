@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import sh
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_ORPHANS_LIMIT_S = 5.0
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _STDERR_TAIL_LINES = 12
 
@@ -226,14 +228,37 @@ def spawn(
 def attach(arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
     """Start a person's own command: it has our terminal, streams, environment and process group.
 
-    It dies with us. Raises BadInputError where it cannot be started.
+    It dies with us, and what it leaves behind becomes ours, for `end_orphans` to end. Raises
+    BadInputError where it cannot be started.
     """
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
         return subprocess.Popen(arguments, preexec_fn=_die_with(os.getpid()))  # noqa: S603
     except OSError as error:
         raise BadInputError(
             f"Command {shlex.join(arguments)}: cannot be started: {error.strerror}."
         ) from None
+
+
+def end_orphans() -> None:
+    """End all children of this process, and theirs, which become ours as their parents end."""
+    ends_s = time.monotonic() + _ORPHANS_LIMIT_S
+    while (children := _children()) and time.monotonic() < ends_s:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGKILL)
+        for child in children:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(child, 0)
+
+
+def _children() -> list[int]:
+    """Return this process's children, of all its threads (proc_pid_task_children(5))."""
+    found: list[int] = []
+    for path in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, path.read_text(encoding="ascii").split())
+    return found
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ class RunWish:
     surroundings: Surroundings = field(default_factory=Surroundings)
     locked: bool = False
     tests: SuiteWish = NO_TESTS
+    user_data: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,10 @@ def run(recipe_file: RecipeFile, *, wish: RunWish) -> list[RunResult]:
     A rejected layout is neither converted nor registered; the others go on.
     """
     disks = build(recipe_file, layouts=wish.layouts, out=wish.out, locked=wish.locked)
-    trials = [plan_trial(disk, surroundings=wish.surroundings, tests=wish.tests) for disk in disks]
+    trials = [
+        plan_trial(disk, surroundings=wish.surroundings, tests=wish.tests, user_data=wish.user_data)
+        for disk in disks
+    ]
     return [_finish(tested, formats=wish.formats) for tested in test(trials)]
 
 
@@ -64,6 +68,7 @@ def plan_trial(
     folder: Path | None = None,
     expect: ExpectPart | None = None,
     tests: SuiteWish = NO_TESTS,
+    user_data: bytes | None = None,
 ) -> Trial:
     """Return the trial of a disk: in NAME.test beside it, expecting what its recipe does.
 
@@ -76,6 +81,7 @@ def plan_trial(
         expect=expect or known,
         surroundings=surroundings,
         tests=tests,
+        user_data=user_data,
     )
 
 

@@ -82,6 +82,7 @@ class SuiteRun:
     expect: ExpectPart
     accelerator: Accelerator
     network: bool = False
+    user_data: Path | None = None
 
     @property
     def tests_folder(self) -> Path:
@@ -112,6 +113,8 @@ def pytest_arguments(run: SuiteRun, *, results: Path) -> list[str | Path]:
     ]
     if run.network:
         options.append("--guest-network")
+    if run.user_data is not None:
+        options.append(f"--user-data={run.user_data.absolute()}")
     if not own:
         options += ["-c", os.devnull, f"--rootdir={SUITE_FOLDER}"]
     return [*options, *own, "--pyargs", *(known[name] for name in run.wish.names)]

@@ -1,7 +1,8 @@
 """One disk's trial: it is booted the way EC2 would boot it, watched, and judged."""
 
 import asyncio
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from imgforge.start import Start, Surroundings, find_start, new_instance
 from imgforge.suite import NO_TESTS, SuiteRun, SuiteWish, discard_tests, judge_further, run_tests
 from imgforge.trial_report import REPORT_FILE, discard_report, report_trial
 
+USER_DATA_FILE = "user-data"
 _INSTANCE_TYPE = T3_NANO
 MACHINE_BYTES = 768 * 2**20
 """A machine of 512 MiB, and what QEMU itself takes for it on TCG."""
@@ -53,7 +55,8 @@ _PLACE_LIMIT_S = 7200.0
 class Trial:
     """A disk to be tried, where the evidence goes, and what is expected of the boot.
 
-    `tests` come after a boot that was accepted.
+    `tests` come after a boot that was accepted. `user_data` is what all its machines are launched
+    with, the tests' too.
     """
 
     disk: Disk
@@ -61,6 +64,21 @@ class Trial:
     expect: ExpectPart
     surroundings: Surroundings
     tests: SuiteWish = NO_TESTS
+    user_data: bytes | None = None
+
+    @property
+    def user_data_path(self) -> Path | None:
+        """Where the evidence has its user data; None where there is none."""
+        return None if self.user_data is None else self.folder / USER_DATA_FILE
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a verdict has to say beside the boot: it is on the image with this user data."""
+        if self.user_data is None:
+            return ()
+        digest = hashlib.sha256(self.user_data).hexdigest()
+        size = f"{len(self.user_data)} bytes, SHA-256 {digest}"
+        return (f"The machines had user data ({size}): the verdict is on the image with it.",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +108,8 @@ async def try_disk(
     """Boot a disk on a throw-away overlay, judge it, and leave the evidence in its folder.
 
     The folder gets console.raw, console.log, metadata.jsonl, qemu.argv, report.html, junit.xml
-    and, last, verdict.json; of a trial with tests also pytest.log and the folder `tests`.
+    and, last, verdict.json; of a trial with tests also pytest.log and the folder `tests`, of one
+    with user data that.
     A boot that the host itself ended is repeated once on TCG, unless KVM was asked for by name;
     the verdict says so. A test that another run has going in the folder is waited for. The tests
     of trials that share a `turn` run one after the other: each takes all the host gives. Raises
@@ -114,6 +133,7 @@ def _suite_run(trial: Trial, record: BootRecord) -> SuiteRun:
         expect=trial.expect,
         accelerator=record.accelerator,
         network=trial.surroundings.network,
+        user_data=trial.user_data_path,
     )
 
 
@@ -123,6 +143,9 @@ async def _try_boot(
     (trial.folder / VERDICT_FILE).unlink(missing_ok=True)
     discard_report(trial.folder)
     discard_tests(trial.folder)
+    (trial.folder / USER_DATA_FILE).unlink(missing_ok=True)
+    if trial.user_data is not None:
+        (trial.folder / USER_DATA_FILE).write_bytes(trial.user_data)
     start = await asyncio.to_thread(find_start, trial.disk, scratch)
     async with reserve(memory_bytes=MACHINE_BYTES, limit_s=_PLACE_LIMIT_S):
         record, failure = await _boot_twice(trial, start, accelerator=accelerator, scratch=scratch)
@@ -136,7 +159,7 @@ async def _try_boot(
         recipe_sha256=trial.disk.recipe_sha256,
         lock_sha256=trial.disk.lock_sha256,
         created=datetime.now(UTC),
-    ).model_copy(update={"host_failure": failure, "notes": start.notes})
+    ).model_copy(update={"host_failure": failure, "notes": (*start.notes, *trial.notes)})
     report(verdict.reason)
     return record, verdict
 
@@ -216,7 +239,7 @@ async def _boot(
         spec = MachineSpec(
             disk=trial.disk.path,
             accelerator=accelerator,
-            instance=new_instance(login),
+            instance=replace(new_instance(login), user_data=trial.user_data),
             folder=trial.folder,
             profile=_INSTANCE_TYPE,
             source=start.source,

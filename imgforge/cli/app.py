@@ -15,6 +15,7 @@ from imgforge import __version__
 from imgforge.accelerator import AcceleratorWish
 from imgforge.cli import show
 from imgforge.cli.cache import cache_app
+from imgforge.cli.instance import read_user_data
 from imgforge.cli.metadata import metadata_app
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.replay import replay
@@ -65,6 +66,10 @@ SuiteOption = Annotated[
         metavar="full|none|NAME,…",
         help="Which built-in tests follow an accepted boot: all, none, or by name or group.",
     ),
+]
+UserDataOption = Annotated[
+    Path | None,
+    typer.Option("--user-data", metavar="FILE", help="User data of all machines, 16 KiB."),
 ]
 DEFAULT_OUT = Path("out")
 
@@ -162,6 +167,7 @@ def boot_and_judge(
     ] = None,
     accel: AccelOption = AcceleratorWish.AUTO,
     network: NetworkOption = False,
+    user_data: UserDataOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Boot a disk the way EC2 would, log in, test it, and judge it.
@@ -178,6 +184,7 @@ def boot_and_judge(
 
     expect = load_recipe(recipe).recipe.expect if recipe else None
     wanted = choose_tests(suite, tests or ())
+    told = _user_data(user_data)
     with shown_progress(stderr_console()):
         trial = pipeline.plan_trial(
             open_disk(disk),
@@ -185,6 +192,7 @@ def boot_and_judge(
             folder=out,
             expect=expect,
             tests=wanted,
+            user_data=told,
         )
         [tested] = pipeline.test([trial])
     if as_json:
@@ -295,7 +303,6 @@ def launch(
     from imgforge import pipeline
     from imgforge.launch import Launched
     from imgforge.start import Surroundings
-    from imgforge.user_data import read_source
 
     def announce(launched: Launched) -> None:
         if as_json:
@@ -303,9 +310,7 @@ def launch(
         else:
             show.launched(stdout_console(), launched)
 
-    told = read_source(user_data) if user_data else None
-    if told is not None:
-        tell_findings("user-data", told)
+    told = _user_data(user_data)
     with shown_progress(stderr_console()):
         pipeline.launch_image(
             image_id,
@@ -329,6 +334,7 @@ def run(
     network: NetworkOption = False,
     locked: LockedOption = False,
     suite: SuiteOption = "none",
+    user_data: UserDataOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Build, boot, judge, convert and register each layout.
@@ -341,6 +347,7 @@ def run(
 
     loaded = load_recipe(recipe)
     tests = choose_tests(suite)
+    told = _user_data(user_data)
     with shown_progress(stderr_console()):
         results = pipeline.run(
             loaded,
@@ -351,6 +358,7 @@ def run(
                 surroundings=Surroundings(accelerator=accel, network=network),
                 locked=locked,
                 tests=tests,
+                user_data=told,
             ),
         )
     if as_json:
@@ -385,6 +393,15 @@ def verify_reproducible(
         show.comparisons(stdout_console(), found)
     same = all(comparison.difference is None for comparison in found)
     return ExitCode.DONE if same else ExitCode.IMAGE_REJECTED
+
+
+def _user_data(path: Path | None) -> bytes | None:
+    """Return the user data of a file, and tell what a guest would not do with it."""
+    if path is None:
+        return None
+    data = read_user_data(path)
+    tell_findings("user-data", data)
+    return data
 
 
 def _layouts(loaded: RecipeFile, wanted: list[Layout] | None) -> tuple[Layout, ...]:

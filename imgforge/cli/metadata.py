@@ -190,7 +190,8 @@ def execute(
 
     It runs as the same user in a network of its own (a user namespace, without root), with this
     one's streams and environment, and gets its signals; its exit code is passed on, 128 and the
-    signal's number where one ended it. The service is gone with it, and it with the service.
+    signal's number where one ended it. The service is gone with it, and it with the service; what
+    it left running in the background ends with it, too.
     IPv6 clients find it at [fd00:ec2::254].
     """
     from imgforge.metadata import enter_network
@@ -298,7 +299,7 @@ async def _execute(
     command: list[str],
     tell: "Callable[[MetadataRequest], None]",
 ) -> int:
-    from imgforge.command import attach
+    from imgforge.command import attach, end_orphans
     from imgforge.metadata import stand_alone
 
     async with stand_alone(wanted, listeners, tell=tell):
@@ -314,10 +315,13 @@ async def _execute(
 
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, pass_on, number)
-        await ended.wait()
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-        code = child.wait()
+        try:
+            await ended.wait()
+            code = child.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            end_orphans()
     return code if code >= 0 else 128 - code
 
 

@@ -44,6 +44,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--guest-network", action="store_true", help="let the machines out to the network"
     )
     group.addoption(
+        "--user-data",
+        metavar="FILE",
+        default="",
+        help="user data of the machines of tests without a mark of their own for it",
+    )
+    group.addoption(
         "--evidence",
         metavar="DIR",
         default="out/tests",
@@ -205,6 +211,7 @@ def _wish(config: pytest.Config) -> Any:
         evidence=_evidence(config),
         accelerator=AcceleratorWish(config.getoption("--accel")),
         network=config.getoption("--guest-network"),
+        user_data=str(config.getoption("--user-data")),
     )
 
 

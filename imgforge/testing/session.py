@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from imgforge.accelerator import AcceleratorWish
-from imgforge.errors import ImgforgeError
+from imgforge.errors import BadInputError, ImgforgeError
 from imgforge.report import SCREENSHOT
 from imgforge.start import pick_accelerator
 from imgforge.testing.failure import HarnessError
@@ -20,18 +20,24 @@ from imgforge.testing.marked_plan import apply_marks
 from imgforge.testing.marks import Mark
 from imgforge.testing.plan import Plan
 from imgforge.testing.replay import keep
+from imgforge.user_data import read_source
+from imgforge.user_data_limit import excess
 
 FIRST_BOOTS = "first-boots"
 
 
 @dataclass(frozen=True, slots=True)
 class SessionWish:
-    """What the command line asks of all machines; `evidence` is the folder of the whole run."""
+    """What the command line asks of all machines; `evidence` is the folder of the whole run.
+
+    `user_data` is the path of a file, "" for none.
+    """
 
     image: ImageWish
     evidence: Path
     accelerator: AcceleratorWish = AcceleratorWish.AUTO
     network: bool = False
+    user_data: str = ""
 
 
 class TestSession:
@@ -67,6 +73,7 @@ class TestSession:
                     image=find_image(self.wish.image),
                     accelerator=pick_accelerator(self.wish.accelerator),
                     network=self.wish.network,
+                    user_data=_user_data(self.wish.user_data),
                 )
             except ImgforgeError as error:
                 hint = f"\n{error.hint}" if error.hint else ""
@@ -83,6 +90,15 @@ class TestSession:
             yield lent
         finally:
             self._loop.call(stack.aclose())
+
+
+def _user_data(name: str) -> bytes | None:
+    if not name:
+        return None
+    data = read_source(Path(name))
+    if wrong := excess(data):
+        raise BadInputError(f"File {name}: {wrong}.")
+    return data
 
 
 @dataclass(frozen=True, slots=True)

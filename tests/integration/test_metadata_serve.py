@@ -398,6 +398,17 @@ def test_a_command_is_gone_with_its_service() -> None:
 
 
 @pytest.mark.usefixtures("namespace")
+def test_what_a_command_leaves_in_the_background_ends_with_it() -> None:
+    script = "(setsid sh -c 'sleep 600 & sleep 600' & ); sleep 600 & echo made; exit 3"
+    words = [*_IMGFORGE, "exec", "--", "sh", "-c", script]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout
+        # Read to its end: each process of the family holds the pipe open.
+        assert running.stdout.read() == "made\n"
+        assert running.wait(_LIMIT_S) == 3
+
+
+@pytest.mark.usefixtures("namespace")
 def test_a_command_that_is_none_is_told() -> None:
     ended = run("exec", "--", "/nonexistent/program")
     assert ended.returncode == 2

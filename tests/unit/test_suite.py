@@ -1,6 +1,8 @@
 """The suite without a machine: which tests are chosen, how they are run, and judged."""
 
+import hashlib
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,8 +22,10 @@ from imgforge.acceptance.record import BootMethod
 from imgforge.acceptance.verdict import AcceleratorReport, Check
 from imgforge.disk import Disk
 from imgforge.errors import BadInputError, HostError
+from imgforge.pipeline import plan_trial
 from imgforge.recipe import ExpectPart
 from imgforge.report import TestEntry, TestOutcome
+from imgforge.start import Surroundings
 from imgforge.suite import (
     NO_TESTS,
     SuiteRun,
@@ -124,6 +128,22 @@ def test_only_own_tests_bring_a_pytest_configuration() -> None:
         assert found == ExpectPart(login_user="debian")
         assert "--guest-network" not in words
         assert words[-1] == suite_tests()[choose_tests("login").names[-1]]
+
+
+def test_user_data_reaches_the_machines_of_the_tests(tmp_path: Path) -> None:
+    run = replace(run_of(choose_tests("login")), user_data=tmp_path / "user-data")
+    assert f"--user-data={tmp_path}/user-data" in pytest_arguments(run, results=Path("r.json"))
+    plain = pytest_arguments(run_of(choose_tests("login")), results=Path("r.json"))
+    assert not [word for word in plain if str(word).startswith("--user-data")]
+
+
+def test_a_verdict_on_an_image_with_user_data_says_so(tmp_path: Path) -> None:
+    disk = Disk(path=tmp_path / "a.raw", sha256="a" * 64, size_bytes=1)
+    trial = plan_trial(disk, surroundings=Surroundings(), user_data=b"#!/bin/sh\n")
+    (note,) = trial.notes
+    assert "10 bytes, SHA-256 " + hashlib.sha256(b"#!/bin/sh\n").hexdigest() in note
+    assert trial.user_data_path == tmp_path / "a.test" / "user-data"
+    assert plan_trial(disk, surroundings=Surroundings()).notes == ()
 
 
 def test_the_tests_of_one_machine_are_those_that_use_it() -> None:
