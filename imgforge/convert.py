@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from imgforge import command, host
+from imgforge.artifact_format import ArtifactFormat as ArtifactFormat
 from imgforge.disk import Disk
 from imgforge.errors import BadInputError, CommandError, HostError
 from imgforge.files import appearing
@@ -26,36 +27,6 @@ _FULL_BELOW_BYTES = 2**20
 # Above what terabytes of data take, on a slow disk.
 _TIME_LIMIT_S = 24 * 3600.0
 _DIFFERENT = 1
-
-
-class ArtifactFormat(StrEnum):
-    """What a disk can be converted to."""
-
-    RAW = "raw"
-    QCOW2 = "qcow2"
-    VMDK = "vmdk"
-    VHD = "vhd"
-
-    @property
-    def qemu_name(self) -> str:
-        """What qemu-img calls it."""
-        return "vpc" if self is ArtifactFormat.VHD else self.value
-
-    @property
-    def qemu_options(self) -> str:
-        """The options of qemu-img convert's -o.
-
-        vmdk: streamOptimized, compressed, is the one kind that EC2's VM import, ESX's import and
-        OVA files take (docs.aws.amazon.com/vm-import/latest/userguide/prerequisites.html).
-        vhd: dynamic, and exactly as large as the disk rather than rounded to a disk geometry.
-        """
-        match self:
-            case ArtifactFormat.VMDK:
-                return "subformat=streamOptimized"
-            case ArtifactFormat.VHD:
-                return "subformat=dynamic,force_size=on"
-            case _:
-                return ""
 
 
 class Existing(StrEnum):

@@ -9,28 +9,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from imgforge.layout import Layout as Layout
+
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SECTOR_BYTES = 512
 _LARGEST_BYTES = 2 * 2**40
-
-
-class Layout(StrEnum):
-    """How a disk is arranged; what EC2 calls virtualization type follows from it."""
-
-    HVM_MBR = "hvm-mbr"
-    HVM_GPT = "hvm-gpt"
-    PV = "pv"
-    PV_PART = "pv-part"
-
-    @property
-    def is_pv(self) -> bool:
-        """Whether PV-GRUB, not a BIOS, reads this disk."""
-        return self in {Layout.PV, Layout.PV_PART}
-
-    @property
-    def is_partitioned(self) -> bool:
-        """Whether the file system stands in a partition rather than on the whole disk."""
-        return self is not Layout.PV
 
 
 class FilesystemType(StrEnum):

@@ -7,12 +7,13 @@ takes less time than the import of all that boots and judges (0.2 s).
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imgforge import __version__
 from imgforge.accelerator import AcceleratorWish
+from imgforge.artifact_format import ArtifactFormat
 from imgforge.cli import show
 from imgforge.cli.cache import cache_app
 from imgforge.cli.instance import read_user_data
@@ -22,10 +23,11 @@ from imgforge.cli.replay import replay
 from imgforge.cli.seed import seed
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.cli.user_data import tell_findings, user_data_app
-from imgforge.convert import ArtifactFormat
 from imgforge.errors import BadInputError, ExitCode
-from imgforge.recipe import Layout, RecipeFile
-from imgforge.recipe_file import load_recipe, recipe_schema
+from imgforge.layout import Layout
+
+if TYPE_CHECKING:
+    from imgforge.recipe import RecipeFile
 
 app = typer.Typer(
     help="EC2's machine-image life on one laptop: build, boot, judge, convert, register.",
@@ -111,12 +113,16 @@ def doctor(*, accel: AccelOption = AcceleratorWish.AUTO, as_json: JsonOption = F
 @recipe_app.command()
 def schema() -> None:
     """Print the JSON Schema of recipes."""
+    from imgforge.recipe_file import recipe_schema
+
     sys.stdout.write(json.dumps(recipe_schema(), indent=2) + "\n")
 
 
 @recipe_app.command()
 def check(recipe: RecipeArgument) -> None:
     """Check a recipe without building it."""
+    from imgforge.recipe_file import load_recipe
+
     loaded = load_recipe(recipe)
     layouts = ", ".join(loaded.recipe.disk.layouts)
     stdout_console().print(f"{recipe}: a good recipe for {layouts}", markup=False)
@@ -137,6 +143,7 @@ def build_disks(
     is left as it is.
     """
     from imgforge.build import build
+    from imgforge.recipe_file import load_recipe
 
     loaded = load_recipe(recipe)
     with shown_progress(stderr_console()):
@@ -179,6 +186,7 @@ def boot_and_judge(
     """
     from imgforge import pipeline
     from imgforge.disk import open_disk
+    from imgforge.recipe_file import load_recipe
     from imgforge.start import Surroundings
     from imgforge.suite import choose_tests
 
@@ -342,6 +350,7 @@ def run(
     An image that has the name already is deregistered in favour of the new one.
     """
     from imgforge import pipeline
+    from imgforge.recipe_file import load_recipe
     from imgforge.start import Surroundings
     from imgforge.suite import choose_tests
 
@@ -382,6 +391,7 @@ def verify_reproducible(
     The second time in another folder and cache, later, under another umask, time zone and
     language; downloaded packages are shared. Exit code 1 where a disk differs.
     """
+    from imgforge.recipe_file import load_recipe
     from imgforge.reproducibility import verify_recipe
 
     loaded = load_recipe(recipe)
@@ -404,6 +414,6 @@ def _user_data(path: Path | None) -> bytes | None:
     return data
 
 
-def _layouts(loaded: RecipeFile, wanted: list[Layout] | None) -> tuple[Layout, ...]:
+def _layouts(loaded: "RecipeFile", wanted: list[Layout] | None) -> tuple[Layout, ...]:
     """Return the layouts asked for, or the recipe's own; a recipe need not name the former."""
     return tuple(dict.fromkeys(wanted)) if wanted else loaded.recipe.disk.layouts

@@ -13,7 +13,6 @@ from imgforge.cli.tables import human_size, print_rows
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.errors import BadInputError, ExitCode
 from imgforge.inventory import CacheItem, CacheKind, take_inventory
-from imgforge.recipe import parse_size
 
 if TYPE_CHECKING:
     from imgforge.cache import Pruned
@@ -73,6 +72,7 @@ def prune(
     also do beyond IMGFORGE_FROZEN_LIMIT (8G). Exit code 3 where something could not be removed.
     """
     from imgforge import cache
+    from imgforge.recipe import parse_size
 
     if everything and (older_than or max_size):
         raise BadInputError("Pruning: --all takes neither --older-than nor --max-size beside it.")

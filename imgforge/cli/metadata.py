@@ -1,6 +1,5 @@
 """`imgforge metadata`: a metadata service without a machine, for who writes what asks it."""
 
-import asyncio
 import json
 import os
 import re
@@ -21,6 +20,8 @@ from imgforge.cli.terminal import print_json, stderr_console
 from imgforge.errors import BadInputError, ExitCode, HostError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from imgforge.metadata import Instance, MetadataRequest, Ordered, StandAlone
 
 metadata_app = typer.Typer(
@@ -66,6 +67,7 @@ ImdsV2Option = Annotated[
     ImdsV2 | None,
     typer.Option(
         "--imdsv2",
+        metavar="CHOICE",
         help="Tokens: required, optional (the default), or off as before there were any.",
         show_default=False,
     ),
@@ -87,7 +89,8 @@ SpotOption = Annotated[
     float | None, _seconds("--spot-interruption-after", "Give notice of a Spot interruption.")
 ]
 SpotActionOption = Annotated[
-    str, typer.Option("--spot-action", help="hibernate, stop or terminate.")
+    str,
+    typer.Option("--spot-action", metavar="ACTION", help="hibernate, stop or terminate."),
 ]
 RebalanceOption = Annotated[float | None, _seconds("--rebalance-after", "Recommend to rebalance.")]
 MaintenanceOption = Annotated[
@@ -128,7 +131,9 @@ class _Wish:
 @metadata_app.command()
 def serve(
     *,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 is a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="0 is a free one.")
+    ] = 0,
     instance: InstanceOption = None,
     user_data: UserDataOption = None,
     imdsv2: ImdsV2Option = None,
@@ -194,6 +199,8 @@ def execute(
     it left running in the background ends with it, too.
     IPv6 clients find it at [fd00:ec2::254].
     """
+    import asyncio  # it takes 30 ms, and every command begins by loading this module
+
     from imgforge.metadata import enter_network
 
     wanted = _Wish(instance, user_data, imdsv2, faults, control).service()
@@ -273,6 +280,8 @@ def _scheduled(
 async def _serve(
     wanted: "StandAlone", listener: socket.socket, tell: "Callable[[MetadataRequest], None]"
 ) -> None:
+    import asyncio
+
     from imgforge.metadata import piped_lines, stand_alone
 
     host, port = listener.getsockname()
@@ -285,7 +294,7 @@ async def _serve(
                 await _obey(lines, ordered)
 
 
-async def _obey(lines: asyncio.StreamReader, ordered: "Ordered") -> None:
+async def _obey(lines: "asyncio.StreamReader", ordered: "Ordered") -> None:
     from imgforge.metadata import replies
 
     async for reply in replies(lines, ordered):
@@ -299,6 +308,8 @@ async def _execute(
     command: list[str],
     tell: "Callable[[MetadataRequest], None]",
 ) -> int:
+    import asyncio
+
     from imgforge.command import attach, end_orphans
     from imgforge.metadata import stand_alone
 

@@ -43,6 +43,8 @@ FLOW = (
 )
 GROUND = {
     "accelerator",
+    "artifact_format",
+    "layout",
     "claim",
     "interruption",
     "control_group",

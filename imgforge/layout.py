@@ -1,0 +1,22 @@
+"""How a disk is arranged."""
+
+from enum import StrEnum
+
+
+class Layout(StrEnum):
+    """How a disk is arranged; what EC2 calls virtualization type follows from it."""
+
+    HVM_MBR = "hvm-mbr"
+    HVM_GPT = "hvm-gpt"
+    PV = "pv"
+    PV_PART = "pv-part"
+
+    @property
+    def is_pv(self) -> bool:
+        """Whether PV-GRUB, not a BIOS, reads this disk."""
+        return self in {Layout.PV, Layout.PV_PART}
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether the file system stands in a partition rather than on the whole disk."""
+        return self is not Layout.PV
