@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,6 +161,18 @@ def memory_of_children(processes: Collection[int]) -> dict[int, int]:
         if above:
             sums[above] += size_bytes
     return sums
+
+
+def waited_s(process: int, *, proc: Path = Path("/proc")) -> float:
+    """Return the seconds for which a process's neediest thread waited for a processor.
+
+    0 where the process has ended or the kernel keeps no such account (proc(5), schedstat).
+    """
+    waits = [0]
+    for path in (proc / str(process) / "task").glob("*/schedstat"):
+        with suppress(OSError, ValueError, IndexError):
+            waits.append(int(path.read_text(encoding="ascii").split()[1]))
+    return max(waits) / 1e9
 
 
 def free_disk_bytes(folder: Path) -> int:

@@ -19,6 +19,7 @@ from imgforge.acceptance import (
     observe,
     record_unbootable,
     starvation,
+    was_kept_waiting,
     write_verdict,
 )
 from imgforge.claim import claimed
@@ -203,9 +204,9 @@ async def _boot_twice(
         return first, failure
     warn(f"{failure}; once more")
     second = await _boot(trial, start, accelerator=accelerator, scratch=scratch / "second")
-    if never_ticked(second):
+    if never_ticked(second) or was_kept_waiting(second):
         raise HostError(
-            f"The machine was started twice, and {failure}.",
+            f"The machine was started twice, and {starvation(second)}.",
             hint="Run it again with less going on beside it, or with --accel kvm.",
         )
     return second, failure

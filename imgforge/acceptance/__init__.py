@@ -20,7 +20,7 @@ from imgforge.acceptance.record import (
     StageName,
 )
 from imgforge.acceptance.report import explain, explain_end
-from imgforge.acceptance.starvation import never_ticked, starvation
+from imgforge.acceptance.starvation import never_ticked, starvation, was_kept_waiting
 from imgforge.acceptance.unbootable import record_unbootable
 from imgforge.acceptance.verdict import (
     VERDICT_FILE,
@@ -64,5 +64,6 @@ __all__ = [
     "ssh_line",
     "starvation",
     "trust_host",
+    "was_kept_waiting",
     "write_verdict",
 ]

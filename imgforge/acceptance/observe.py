@@ -78,6 +78,10 @@ class ObservedMachine(Protocol):
     def events(self) -> AsyncIterator[MachineEvent]:
         """Return what happens to it, in order."""
 
+    @property
+    def waited_s(self) -> float:
+        """Seconds for which it waited for one of the host's processors."""
+
     def full_disk(self) -> MachineEnded | None:
         """Return the end that a host without space for its writes is, if it has none."""
 
@@ -143,6 +147,7 @@ def _record(visit: "_Visit", *, boot_method: BootMethod) -> BootRecord:
         qemu_version=machine.qemu_version,
         boot_method=boot_method,
         seconds=machine.elapsed_s,
+        waited_s=machine.waited_s,
         metadata_way=machine.way,
         service_off=visit.service_off,
     )

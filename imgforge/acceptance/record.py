@@ -126,6 +126,7 @@ class BootRecord:
     itself. Stages that the way of booting does not have are not listed. `console_lines` is the
     end of the console, stripped of control characters; `host_keys` are the lines learned from it.
     `metadata_way` is how the guest came to its metadata service; None where nothing was started.
+    `waited_s` is for how long it waited for one of the host's processors.
     `service_off` is why that service tells nothing; "" where it does.
     """
 
@@ -145,3 +146,4 @@ class BootRecord:
     seconds: float
     metadata_way: WayChoice | None = None
     service_off: str = ""
+    waited_s: float = 0.0

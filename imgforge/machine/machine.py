@@ -176,6 +176,11 @@ class Machine:
         await self._monitor.execute("device_add", volume_device(self.spec, number))
         self.storage = Storage(self.storage.root, (*self.storage.volumes, drive))
 
+    @property
+    def waited_s(self) -> float:
+        """Seconds for which it waited for one of the host's processors; 0 once it has ended."""
+        return host.waited_s(self.pid)
+
     def full_disk(self) -> MachineEnded | None:
         """Return the end that a host without space for the machine's writes is, if it has none.
 

@@ -70,6 +70,11 @@ class Witness:
         """The version of the QEMU that runs it."""
         return self.machine.qemu_version
 
+    @property
+    def waited_s(self) -> float:
+        """Seconds for which it waited for one of the host's processors; 0 once it has ended."""
+        return self.machine.waited_s
+
     def full_disk(self) -> MachineEnded | None:
         """Return the end that a host without space for its writes is, if it has none."""
         return self.machine.full_disk()

@@ -74,6 +74,7 @@ class BootedMachine:
     ssh_port: int = 2222
     qemu_version: str = "7.2.22"
     way: WayChoice = WAY
+    waited_s: float = 0.0
     started: float = field(default_factory=time.monotonic)
 
     def full_disk(self) -> MachineEnded | None:

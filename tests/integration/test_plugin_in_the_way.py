@@ -119,7 +119,8 @@ def test_marks_that_cannot_be_meant_are_refused_once(
         "test_it.py::test_b: Mark instance_type('x9.huge') is none of",
         "test_it.py::test_c: shared_machine is as it is for all tests, so user_data would do",
     ):
-        found = [line for line in ended.stdout.splitlines() if line.startswith(told)]
+        errors = ended.stdout.partition("short test summary")[0]
+        found = [line for line in errors.splitlines() if line.startswith(told)]
         assert len(found) == 1, ended.stdout
     assert "test_d" not in ended.stdout
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from imgforge.command import run
+
 
 def imgforge(*words: str | Path, zone: str = "UTC") -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "imgforge", "seed", *map(str, words)]
@@ -33,9 +35,9 @@ def test_a_seed_is_written_the_same_each_time_and_read_by_others(files: Path) ->
     assert "user-data: warning: part-001: key-unknown" in first.stderr
     assert imgforge(*words, "-o", files / "b.iso", zone="Asia/Kathmandu").returncode == 0
     assert (files / "a.iso").read_bytes() == (files / "b.iso").read_bytes()
-    label = subprocess.run(["blkid", "-p", files / "a.iso"], capture_output=True, text=True)
-    assert 'LABEL="cidata"' in label.stdout
-    assert 'TYPE="iso9660"' in label.stdout
+    label = run("blkid", ["-p", files / "a.iso"]).stdout
+    assert b'LABEL="cidata"' in label
+    assert b'TYPE="iso9660"' in label
 
 
 def test_a_seed_of_an_instance_tells_what_its_metadata_service_would(files: Path) -> None:

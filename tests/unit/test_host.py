@@ -116,3 +116,17 @@ def test_a_step_summary_is_wanted_where_github_names_its_file(
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", value)
     assert host.step_summary() == path
+
+
+def test_the_wait_for_a_processor_is_that_of_the_neediest_thread(tmp_path: Path) -> None:
+    for thread, account in {
+        "7": "5000000000 250000000 3",
+        "8": "1 1500000000 2",
+        "9": "odd",
+    }.items():
+        folder = tmp_path / "7/task" / thread
+        folder.mkdir(parents=True)
+        (folder / "schedstat").write_text(account)
+    assert host.waited_s(7, proc=tmp_path) == 1.5
+    assert host.waited_s(8, proc=tmp_path) == 0
+    assert host.waited_s(os.getpid()) >= 0

@@ -46,6 +46,7 @@ class ScriptedMachine:
     ssh_port: int = 1
     qemu_version: str = "7.2.22"
     way: WayChoice = WAY
+    waited_s: float = 0.0
     started: float = field(default_factory=time.monotonic)
     full: MachineEnded | None = None
 

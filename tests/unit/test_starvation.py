@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from imgforge.acceptance import BootMethod, BootRecord, SeenSign, never_ticked, starvation
+from imgforge.acceptance import (
+    BootMethod,
+    BootRecord,
+    SeenSign,
+    never_ticked,
+    starvation,
+    was_kept_waiting,
+)
 from imgforge.machine import Accelerator, AcceleratorKind
 
 NO_TICK = "[    0.024000] ..MP-BIOS bug: 8254 timer not connected to IO-APIC"
@@ -34,6 +41,22 @@ def test_a_timer_that_never_ticked_is_the_hosts() -> None:
     starved = record("silence", "Booting", NO_TICK)
     assert never_ticked(starved)
     assert starvation(starved) == "the host was too busy for the machine's timer"
+
+
+def test_a_panic_for_want_of_a_timer_is_the_hosts_however_long_it_is() -> None:
+    trace = [f"[    0.032000]  frame_{number}" for number in range(30)]
+    panic = "[    0.032000] Kernel panic - not syncing: IO-APIC + timer doesn't work!"
+    assert never_ticked(record("kernel-panic", NO_TICK, panic, *trace))
+
+
+@pytest.mark.parametrize("sign", ["silence", "silent-kernel", "boot-limit"])
+def test_a_silence_without_a_processor_is_the_hosts(sign: str) -> None:
+    kept_waiting = replace(record(sign, "Booting"), waited_s=121.0)
+    assert was_kept_waiting(kept_waiting)
+    told = "the host was busy: for 121 of 240 s the machine waited for a processor"
+    assert starvation(kept_waiting) == told
+    assert starvation(replace(kept_waiting, waited_s=119.0)) is None
+    assert not was_kept_waiting(replace(record("kernel-panic"), waited_s=200.0))
 
 
 def test_a_timer_that_ticked_after_all_is_no_excuse() -> None:
