@@ -126,7 +126,7 @@ def test_a_fallback_that_boots_is_found_to_boot(
     shutil.copy(found.kernel, spare)
     entry = (
         '[[boot.entries]]\ntitle = "spare"\nkernel = "/boot/spare"\ninitrd = "/boot/initrd.img"\n'
-        'command_line = "root=LABEL=root ro console=ttyS0 quiet panic=-1"\n'
+        'command_line = "root=LABEL=root ro console=ttyS0 quiet panic=-1 no_timer_check"\n'
     )
     changes = {
         "[[boot.entries]]": "[boot]\nfallback = 1\n\n[[boot.entries]]",
