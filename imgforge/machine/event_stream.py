@@ -5,7 +5,13 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from imgforge.errors import HostError
-from imgforge.machine.event import ConsoleBytes, ConsoleLine, MachineEnded, MachineEvent
+from imgforge.machine.event import (
+    ConsoleBytes,
+    ConsoleLine,
+    MachineEnded,
+    MachineEvent,
+    MetadataAsked,
+)
 
 _LIMIT_BYTES = 64 * 1024 * 1024
 _EVENT_BYTES = 300
@@ -69,5 +75,7 @@ def _size_bytes(event: MachineEvent) -> int:
     match event:
         case ConsoleLine(text=text) | ConsoleBytes(pending=text):
             return _EVENT_BYTES + len(text)
+        case MetadataAsked(request=request):
+            return 4 * _EVENT_BYTES + len(request.path) + len(request.user_agent)
         case _:
             return 4 * _EVENT_BYTES

@@ -33,6 +33,7 @@ PROGRAM = "qemu-system-x86_64"
 _STDERR_TAIL_LINES = 12
 _REAP_LIMIT_S = 5.0
 _LAST_WORDS_S = 1.0
+_LOGGED_REQUESTS = 100_000  # in metadata.jsonl: some 30 MB, 300 MB at most
 _ROOM_BYTES = 256 * 1024  # some clusters of a qcow2 layer
 
 
@@ -65,6 +66,7 @@ class Machine:
         self._process: Process | None = None
         self._watching: asyncio.Task[None] | None = None
         self._stopping = False
+        self._noted = 0
         self._powered_on_at: float | None = None
         self._over = asyncio.Event()
 
@@ -84,6 +86,11 @@ class Machine:
         Raises HostError where the console can no longer be kept (a full disk).
         """
         return self._stream.read()
+
+    @property
+    def gate(self) -> Gate | None:
+        """What reaches into its network namespace, None where it runs in none."""
+        return self._gate
 
     @property
     def channel(self) -> Channel:
@@ -201,10 +208,12 @@ class Machine:
         await self._monitor.execute("screendump", {"filename": str(path), "format": "png"})
 
     def note_request(self, request: MetadataRequest, log: TextIO) -> None:
-        """Keep a request of the guest in metadata.jsonl and tell it."""
+        """Keep a request of the guest in metadata.jsonl, which has the first, and tell it."""
+        self._noted += 1
         try:
-            log.write(json.dumps(asdict(request), sort_keys=True) + "\n")
-            log.flush()
+            if self._noted <= _LOGGED_REQUESTS:
+                log.write(json.dumps(asdict(request), sort_keys=True) + "\n")
+                log.flush()
         except OSError as error:
             self._stream.fail(HostError(f"Metadata log {log.name}: cannot be written: {error}."))
         self._stream.put(MetadataAsked(request.at_s, request))

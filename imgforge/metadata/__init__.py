@@ -35,9 +35,10 @@ from imgforge.metadata.instance_file import (
 from imgforge.metadata.namespace import ADDRESS_IPV4, enter_network
 from imgforge.metadata.options import Access, HttpTokens, MetadataOptions
 from imgforge.metadata.order import ORDERS, Ordered
-from imgforge.metadata.record import RequestRecord
+from imgforge.metadata.record import KEPT_REQUESTS, RequestLog, RequestRecord
 from imgforge.metadata.request import MetadataRequest
-from imgforge.metadata.service import MetadataService, Secrets
+from imgforge.metadata.responder import Secrets
+from imgforge.metadata.service import MetadataService
 from imgforge.metadata.signer import Signer
 from imgforge.metadata.stand_alone import (
     Schedule,
@@ -52,6 +53,7 @@ from imgforge.metadata.tokens import Tokens
 __all__ = [
     "ADDRESS_IPV4",
     "CREDENTIALS_LAST_S",
+    "KEPT_REQUESTS",
     "ORDERS",
     "SPOT_WARNING_S",
     "Access",
@@ -72,6 +74,7 @@ __all__ = [
     "MetadataService",
     "Ordered",
     "Placement",
+    "RequestLog",
     "RequestRecord",
     "Schedule",
     "Secrets",

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from http.client import responses
 
 from imgforge.metadata.instance import Instance
 from imgforge.metadata.options import Access, HttpTokens
@@ -22,11 +23,15 @@ _TOKEN_METHODS = "OPTIONS, PUT"  # noqa: S105
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request: `path` is decoded and without its query, header names are in small letters."""
+    """A request: `path` is decoded and without its query, header names are in small letters.
+
+    `target` is the path as it came over the wire, where it did.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +122,11 @@ def _found(content: str | bytes, trees: Trees) -> Answer:
     return Answer(HTTPStatus.OK, headers, body)
 
 
-def refusal(status: HTTPStatus, *, allow: str = "") -> Answer:
+def refusal(status: int, *, allow: str = "") -> Answer:
     """Return what EC2's service answers with where it does not give what was asked."""
     if allow:  # seen on EC2: a 405 has no page
         return Answer(status, {"content-type": "text/plain", "allow": allow}, b"")
-    title = f"{status.value} - {status.phrase}"
+    title = f"{int(status)} - {responses.get(status, 'Unknown')}"
     body = (
         '<?xml version="1.0" encoding="iso-8859-1"?>\n'
         '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN"\n'

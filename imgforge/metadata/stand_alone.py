@@ -20,7 +20,8 @@ from imgforge.metadata.fault import Fault, Faults
 from imgforge.metadata.instance import Instance
 from imgforge.metadata.order import Ordered, changed, obey
 from imgforge.metadata.request import MetadataRequest
-from imgforge.metadata.service import MetadataService, Secrets
+from imgforge.metadata.responder import Secrets
+from imgforge.metadata.service import MetadataService
 from imgforge.metadata.signer import Signer
 from imgforge.metadata.tokens import Tokens
 from imgforge.progress import warn

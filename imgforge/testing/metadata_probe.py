@@ -43,13 +43,16 @@ class Metadata:
 
     @property
     def requests(self) -> list[MetadataRequest]:
-        """The requests since the machine's power-on, or since it was forked, in order."""
-        return list(self._live.witness.requests)
+        """The requests since the machine's power-on, or since it was forked, in order.
+
+        Where there were more than 10 000, the newest; `fetched` and `used_only_imdsv2` know all.
+        """
+        return list(self.record.requests)
 
     @property
     def record(self) -> RequestRecord:
         """The requests so far, as questions can be asked of them."""
-        return RequestRecord.of(self.requests)
+        return self._live.witness.requests.record
 
     def fetched(self, path: str) -> bool:
         """Tell whether a path was fetched with success, under whatever version.
@@ -170,19 +173,22 @@ class Metadata:
         self._loop.call(made())
 
     async def _wait_for(self, pattern: re.Pattern[str], timeout_s: float) -> MetadataRequest:
-        witness = self._live.witness
+        witness, seen = self._live.witness, 0
+        found: list[MetadataRequest] = []
 
-        def found() -> MetadataRequest | None:
-            return next((item for item in witness.requests if pattern.search(item.path)), None)
+        def is_found() -> bool:
+            nonlocal seen
+            new = witness.requests.since(seen)
+            found.extend([item for item in new if not found and pattern.search(item.path)])
+            seen = witness.requests.count
+            return bool(found)
 
-        await witness.wait_until(lambda: found() is not None, timeout_s)
-        request = found()
-        if request is None:
+        if not await witness.wait_until(is_found, timeout_s):
             self._live.require_running()
             raise ImageFailure(
                 f"Metadata: nobody asked for {pattern.pattern!r} within {timeout_s:g} s."
             )
-        return request
+        return found[0]
 
 
 def _now() -> datetime:

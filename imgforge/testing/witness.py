@@ -19,11 +19,10 @@ from imgforge.machine import (
     MetadataAsked,
     WayChoice,
 )
-from imgforge.metadata import MetadataRequest
+from imgforge.metadata import RequestLog
 from imgforge.testing.failure import HarnessError
 
 KEPT_LINES = 100_000
-KEPT_REQUESTS = 100_000
 
 
 class Witness:
@@ -38,7 +37,7 @@ class Witness:
         self.machine = machine
         self.lines: deque[tuple[float, str]] = deque(maxlen=KEPT_LINES)
         self.pending = ""
-        self.requests: deque[MetadataRequest] = deque(maxlen=KEPT_REQUESTS)
+        self.requests = RequestLog()
         self.ended: MachineEnded | None = None
         self._failure: HostError | None = None
         self._changed = asyncio.Event()
@@ -137,7 +136,7 @@ class Witness:
             case ConsoleBytes(pending=pending):
                 self.pending = pending
             case MetadataAsked(request=request):
-                self.requests.append(request)
+                self.requests.add(request)
             case MachineEnded():
                 self.ended = event
         if self._for_observer is not None:

@@ -28,7 +28,7 @@ def measure_fork(recipe: Path, *, times: int, scratch: Path, runs: int) -> Itera
 
     The cold boot goes to the point at which machines are frozen. A clone is to be `times` faster.
     """
-    disk = _build(recipe, scratch)
+    disk = build_disk(recipe, scratch)
     machines = _Machines(disk, scratch)
     with machines.loop:
         machines.first_command(Start.FORK)  # makes the frozen machine
@@ -44,7 +44,7 @@ def measure_fork(recipe: Path, *, times: int, scratch: Path, runs: int) -> Itera
 
 def measure_forty(recipe: Path, *, scratch: Path, runs: int) -> Iterator[Figure]:
     """Measure forty tests by two workers, freezing included, against two cold boots in a row."""
-    disk = _build(recipe, scratch)
+    disk = build_disk(recipe, scratch)
     machines = _Machines(disk, scratch)
     file = scratch / "test_forty.py"
     file.write_text(
@@ -105,7 +105,8 @@ class _Machines:
         assert done.stdout == "here\n"
 
 
-def _build(recipe: Path, scratch: Path) -> Disk:
+def build_disk(recipe: Path, scratch: Path) -> Disk:
+    """Build the first layout of a recipe, and return its disk."""
     layout = load_recipe(recipe).recipe.disk.layouts[0]
     imgforge("build", recipe, "--layout", layout, "--out", scratch / "disks", scratch=scratch)
     return open_disk(scratch / "disks" / f"{load_recipe(recipe).recipe.name}-{layout}.raw")

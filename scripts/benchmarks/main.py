@@ -11,8 +11,9 @@ from pathlib import Path
 from benchmarks.boots import measure_harness, measure_test_boot
 from benchmarks.build import measure_build
 from benchmarks.figure import Figure
-from benchmarks.forks import measure_fork, measure_forty
+from benchmarks.forks import build_disk, measure_fork, measure_forty
 from benchmarks.metadata import measure_metadata
+from benchmarks.metadata_crawl import measure_crawl
 from benchmarks.sparse import measure_sparse
 from imgforge.progress import LOG
 
@@ -31,6 +32,9 @@ _FIGURES: dict[str, Work] = {
     ),
     "forty": lambda scratch, runs: measure_forty(_DEBIAN, scratch=scratch, runs=runs),
     "metadata": lambda _, runs: measure_metadata(runs=runs),
+    "metadata-crawl": lambda scratch, runs: measure_crawl(
+        build_disk(_DEBIAN, scratch), scratch=scratch, runs=runs
+    ),
     "sparse": lambda scratch, runs: measure_sparse(scratch=scratch, runs=runs),
 }
 

@@ -173,6 +173,26 @@ def test_a_delay_comes_before_the_first_byte() -> None:
     serving([Fault("/", delay_s=0.5)], scenario)
 
 
+def test_a_request_whose_client_gave_up_over_a_delay_is_told() -> None:
+    def scenario(served: Served) -> None:
+        with socket.create_connection(("127.0.0.1", served.port)) as wire:
+            wire.sendall(b"GET /latest/user-data HTTP/1.1\r\nHost: x\r\n\r\n")
+        ends = time.monotonic() + 20
+        while not served.requests and time.monotonic() < ends:
+            time.sleep(0.02)
+
+    (asked,) = serving([Fault("/", delay_s=0.3)], scenario)
+    assert (asked.status, asked.fault) == (200, "delay 0.3 s")
+
+
+def test_a_status_that_http_has_no_words_for_is_sent() -> None:
+    def scenario(served: Served) -> None:
+        status, body = served.ask()
+        assert (status, b"499 - Unknown" in body) == (499, True)
+
+    serving([Fault("/", status=499)], scenario)
+
+
 def test_a_token_dies_sooner_than_its_answer_told() -> None:
     def scenario(served: Served) -> None:
         _, header = served.token(21600)

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import gc
 import json
+import os
+import resource
 import signal
 import socket
 import subprocess
@@ -23,6 +25,7 @@ from imgforge.metadata import (
     MetadataRequest,
     MetadataService,
 )
+from imgforge.metadata.wire import Wire
 
 INSTANCE = Instance(
     "i-0123456789abcdef0",
@@ -219,9 +222,147 @@ def test_whoever_holds_connections_open_keeps_nobody_out(short_folder: Path) -> 
                 assert reply.endswith(b"ami-0123456789abcdef0")
         for reader, _ in held[:200]:
             assert await asyncio.wait_for(reader.read(), 5) == b""
-        assert len(service._server.server_state.connections) <= 64
+        assert len(service.connections) <= 64
         for _, writer in held:
             writer.close()
+
+    serving(short_folder, scenario)
+
+
+OLD = b"GET /latest/meta-data/ami-id HTTP/1.0\r\n"
+ASKED = b"GET /latest/meta-data/ami-id HTTP/1.1\r\nHost: x\r\n"
+ANSWERED = (
+    pytest.param(OLD + b"\r\n", id="HTTP/1.0"),
+    pytest.param(OLD + b"Connection: keep-alive\r\n\r\n", id="HTTP/1.0, keep-alive"),
+    pytest.param(ASKED + b"Connection: keep-alive\r\n\r\n", id="keep-alive"),
+    pytest.param((ASKED + b"\r\n") * 3, id="pipelined"),
+    pytest.param(ASKED + b"Content-Length: 3\r\n\r\nabc", id="a body"),
+    pytest.param(ASKED + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", id="chunks"),
+    pytest.param(ASKED + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", id="chunks that are none"),
+    pytest.param(ASKED + b"Content-Length: 1\r\nExpect: 100-continue\r\n\r\n", id="Expect"),
+    pytest.param(
+        b"GET http://169.254.169.254/latest/meta-data/ami-id HTTP/1.1\r\nHost: x\r\n\r\n",
+        id="an absolute form",
+    ),
+)
+
+
+@pytest.mark.parametrize("data", ANSWERED)
+def test_a_request_in_any_form_gets_one_answer_and_its_end(short_folder: Path, data: bytes) -> None:
+    async def scenario(service: MetadataService) -> None:
+        reply = await ask(service, data)
+        assert reply.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert reply.count(b"HTTP/1.1") == 1
+        assert b"\r\nConnection: close\r\n" in reply
+        assert reply.endswith(b"\r\n\r\nami-0123456789abcdef0")
+
+    (asked,) = serving(short_folder, scenario)
+    assert (asked.path, asked.version) == ("/latest/meta-data/ami-id", "latest")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 1\r\nContent-Length: 2\r\n",
+        b"Content-Length: 1, 2\r\n",
+        b"Content-Length: -1\r\n",
+        b"Transfer-Encoding: gzip\r\n",
+        b"Host: y\r\n",
+        b"X-Folded: a\r\nb\r\n",
+    ],
+)
+def test_a_request_that_could_be_read_in_two_ways_is_refused(
+    short_folder: Path, headers: bytes
+) -> None:
+    async def scenario(service: MetadataService) -> None:
+        reply = await ask(service, ASKED + headers + b"\r\nab")
+        assert reply.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+    assert serving(short_folder, scenario) == []
+
+
+def test_the_answer_is_not_lost_over_the_body_that_is_still_coming(short_folder: Path) -> None:
+    async def scenario(service: MetadataService) -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        await service.listen(listener)
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(
+            b"PUT /latest/user-data HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        for _ in range(10):
+            writer.write(b"x" * 1000)
+            await writer.drain()
+        assert head.startswith(b"HTTP/1.1 405 ")
+        assert await reader.read() == b""
+        assert len(service.connections) == 1
+        writer.close()
+
+    serving(short_folder, scenario)
+
+
+def test_a_request_comes_byte_by_byte(short_folder: Path) -> None:
+    async def scenario(service: MetadataService) -> None:
+        reader, writer = await asyncio.open_unix_connection(str(service.socket_path))
+        for byte in ASKED + b"\r\n":
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0)
+        assert (await reader.read()).endswith(b"ami-0123456789abcdef0")
+        writer.close()
+
+    serving(short_folder, scenario)
+
+
+def test_what_a_client_does_not_take_at_once_goes_out_in_the_background() -> None:
+    data = os.urandom(4_000_000)  # more than a socket holds
+
+    async def scenario() -> bytes:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(0)
+        wire = Wire(ours, Deaf())
+        wire.begin()
+        wire.write(data[:3_000_000])
+        wire.write(data[3_000_000:])
+        wire.close()
+        assert ours.fileno() >= 0
+        with theirs:
+            pieces = await asyncio.to_thread(lambda: list(iter(lambda: theirs.recv(65536), b"")))
+        return b"".join(pieces)
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 60)) == data
+
+
+class Deaf:
+    """Reads a wire, and keeps nothing."""
+
+    def received(self, data: bytes) -> None:
+        pass
+
+    def ended(self) -> None:
+        pass
+
+    def lost(self) -> None:
+        pass
+
+
+def test_where_there_is_no_room_for_a_connection_it_is_accepted_later(short_folder: Path) -> None:
+    async def scenario(service: MetadataService) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        client = socket.socket(socket.AF_UNIX)
+        held = [os.dup(0)]  # the lowest that is free: then none is, below the limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (held[0] + 1, hard))
+        try:
+            client.connect(str(service.socket_path))
+            client.sendall(request("/latest/meta-data/ami-id"))
+            await asyncio.sleep(0.1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for descriptor in held:
+                os.close(descriptor)
+        client.settimeout(20)
+        reply = await asyncio.to_thread(client.recv, 65536)
+        assert reply.endswith(b"ami-0123456789abcdef0")
+        client.close()
 
     serving(short_folder, scenario)
 
@@ -246,9 +387,8 @@ def test_a_token_goes_as_many_hops_as_the_options_say_and_other_answers_go_on(
     async def scenario(listener: socket.socket) -> None:
         class Look(Faults):
             def meet(self, path: str, *, method: str = "GET", at_s: float = 0.0) -> None:
-                (connection,) = service._server.server_state.connections
-                wire = connection.transport.get_extra_info("socket")
-                hops.append(wire.getsockopt(socket.IPPROTO_IP, socket.IP_TTL))
+                (connection,) = service.connections._open
+                hops.append(connection.wire.socket.getsockopt(socket.IPPROTO_IP, socket.IP_TTL))
 
         async with MetadataService(
             replace(INSTANCE, options=MetadataOptions(http_put_response_hop_limit=3)),
@@ -257,7 +397,7 @@ def test_a_token_goes_as_many_hops_as_the_options_say_and_other_answers_go_on(
             tell=requests.append,
             faults=Look(),
         ) as service:
-            await service._server.startup(sockets=[listener])
+            await service.listen(listener)
             for method in ("GET", "PUT"):
                 reader, writer = await asyncio.open_connection(*listener.getsockname())
                 writer.write(request("/latest/api/token", method=method))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imgforge.metadata import MetadataRequest, RequestRecord
+from imgforge.metadata import KEPT_REQUESTS, MetadataRequest, RequestLog, RequestRecord
 
 
 def request(
@@ -70,3 +70,47 @@ def test_it_tells_who_asked_for_which_versions() -> None:
     record = RequestRecord.of((request("/favicon.ico"), *BEGUN))
     assert record.versions == ("2021-03-23", "latest")
     assert record.user_agents == ("curl", "Cloud-Init/22.4.2")
+
+
+def test_of_very_many_requests_the_newest_are_kept_and_what_is_true_of_all() -> None:
+    log = RequestLog()
+    first = (
+        request("/2009-04-04/user-data/", agent="first"),
+        request("/latest/api/token", method="PUT", token=False, status=400),
+    )
+    for one in first:
+        log.add(one)
+    for number in range(KEPT_REQUESTS):
+        log.add(request(f"/latest/meta-data/{number}", status=404, agent=f"agent {number}"))
+    record = log.record
+    assert log.count == KEPT_REQUESTS + 2
+    assert len(record.requests) == KEPT_REQUESTS
+    assert record.earlier.count == 2
+    assert record.used_only_imdsv2()
+    assert record.fetched("user-data")
+    assert record.fetched("/2009-04-04/user-data")
+    assert not record.fetched("0")
+    assert record.versions == ("2009-04-04", "latest")
+    assert record.user_agents[0] == "first"
+    assert [item.path for item in log.since(log.count - 1)] == [record.requests[-1].path]
+    assert len(list(log.since(0))) == KEPT_REQUESTS
+
+
+def test_one_request_without_a_token_is_not_forgotten() -> None:
+    log = RequestLog()
+    log.add(request("/latest/user-data", token=False))
+    for _ in range(KEPT_REQUESTS):
+        log.add(TOKEN)
+    assert log.record.earlier.imdsv1_count == 1
+    assert not log.record.imdsv1_requests
+    assert not log.record.used_only_imdsv2()
+
+
+def test_what_was_learned_of_earlier_requests_stays_small() -> None:
+    log = RequestLog()
+    for number in range(2 * KEPT_REQUESTS):
+        log.add(request(f"/{number}/{number}", status=404, agent=str(number)))
+    earlier = log.record.earlier
+    assert len(earlier.user_agents) <= 100
+    assert not earlier.versions
+    assert not earlier.fetched
