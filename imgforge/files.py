@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from imgforge.errors import BadInputError
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _ASIDE = ".imgforge-aside-"
 _ALIVE = ".alive"
@@ -23,8 +25,16 @@ def appearing(destination: Path) -> Iterator[Path]:
 
     On a clean exit "new" (a file or a folder) is synced and renamed to `destination`, replacing a
     file that stands there; a folder that stands there already is kept, and the new one dropped.
-    After an error, or a kill, nothing appears; what a killed run left is swept by the next.
+    After an error, or a kill, nothing appears; what a killed run left is swept by the next. A
+    symbolic link is followed. Raises BadInputError for a device, a FIFO or a socket.
     """
+    if destination.is_symlink():
+        destination = destination.resolve()
+    if destination.exists() and not (destination.is_file() or destination.is_dir()):
+        raise BadInputError(
+            f"File {destination}: is a device, a FIFO or a socket, not a file.",
+            hint="Give the path of a file: it appears whole, or not at all.",
+        )
     destination.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(destination.parent) as aside:
         new = aside / "new"

@@ -58,7 +58,7 @@ def make(
     size = f"user data: {len(made)} of {USER_DATA_LIMIT_BYTES} bytes"
     console.print(size, markup=False, soft_wrap=True)
     written = base64.b64encode(made) + b"\n" if encoded else made
-    if out is None:
+    if out is None or str(out) == "-":
         sys.stdout.buffer.write(written)
         return
     with appearing(out) as new:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from imgforge.errors import BadInputError
 from imgforge.files import appearing, lock_within, locked_folder, scratch_folder, tidy
 
 
@@ -160,3 +161,24 @@ def test_a_lock_that_another_has_is_not_had_in_time(tmp_path: Path) -> None:
         assert lock_within(descriptor, fcntl.LOCK_EX, limit_s=0)
     finally:
         os.close(descriptor)
+
+
+def test_a_symbolic_link_is_followed_also_one_that_leads_nowhere_yet(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("sub/target")
+    for content in ("first", "second"):
+        with appearing(link) as new:
+            new.write_text(content)
+        assert link.is_symlink()
+        assert (tmp_path / "sub/target").read_text() == content
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for place in (fifo, Path("/dev/null")):
+        with pytest.raises(BadInputError, match="not a file"), appearing(place):
+            pass
+    assert fifo.is_fifo()
+    assert Path("/dev/null").is_char_device()
