@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.
 """
 
 from collections.abc import Iterator
+from functools import cache
 
 from imgforge.metadata.instance import Instance
 from imgforge.metadata.leaf import Leaf, json_text, same
@@ -16,15 +17,17 @@ _FOLDER = "dynamic/instance-identity"
 def dynamic_leaves(instance: Instance, signer: Signer | None) -> Iterator[Leaf]:
     """Yield what stands below `dynamic/`; signatures only with a signer.
 
-    They are made when they are asked for: few guests do, and each takes a millisecond.
+    They are made when they are first asked for: few guests do, and each takes a millisecond.
+    Then they stay as they are, with the time that they were signed at.
     """
     document = identity_document(instance)
     yield same("dynamic/fws/instance-monitoring", instance.detailed_monitoring.value)
     yield same(f"{_FOLDER}/document", document)
     if signer is not None:
-        yield same(f"{_FOLDER}/pkcs7", lambda: signer.sign_pkcs7(document))
-        yield same(f"{_FOLDER}/rsa2048", lambda: signer.sign_pkcs7(document))
-        yield same(f"{_FOLDER}/signature", lambda: signer.sign(document))
+        pkcs7 = cache(lambda: signer.sign_pkcs7(document))
+        yield same(f"{_FOLDER}/pkcs7", pkcs7)
+        yield same(f"{_FOLDER}/rsa2048", pkcs7)
+        yield same(f"{_FOLDER}/signature", cache(lambda: signer.sign(document)))
 
 
 def identity_document(instance: Instance) -> str:
