@@ -1,9 +1,12 @@
 """Results as a person reads them: tables that also fit a narrow terminal."""
 
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 
 from rich.console import Console
 from rich.markup import escape
+
+_LEAST_COLUMNS = 20
 
 
 def print_rows(console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -38,8 +41,17 @@ def _print_records(
         if number:
             console.print()
         for heading, cell in zip(headings, row, strict=True):
+            # Between words only: a path is to be copied whole.
+            first, *more = wrap(
+                cell,
+                max(console.width - width - 2, _LEAST_COLUMNS),
+                break_long_words=False,
+                break_on_hyphens=False,
+            ) or [""]
             label = heading.ljust(width)
-            console.print(f"[bold]{escape(label)}[/bold]  {escape(cell)}", soft_wrap=True)
+            console.print(f"[bold]{escape(label)}[/bold]  {escape(first)}", soft_wrap=True)
+            for line in more:
+                console.print(" " * (width + 2) + line, markup=False, soft_wrap=True)
 
 
 def human_size(size_bytes: int) -> str:
