@@ -6,6 +6,7 @@ cloud-init's documentation ("NoCloud") has the files and the label; the ISO foll
 
 import hashlib
 import io
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ _VOLUME_DATES = 813
 _VOLUME_DATE = b"1980010100000000\0"
 _NO_VOLUME_DATE = b"0" * 16 + b"\0"
 _RECORD_DATE = bytes((80, 1, 1, 0, 0, 0, 0))
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+_LONGEST_NAME = 253
 _DSMODES = frozenset({"local", "net", "pass", "disabled"})
 
 
@@ -56,13 +59,28 @@ class Seed:
 def write_meta_data(
     instance_id: str, *, hostname: str = "", public_keys: Mapping[str, str] | None = None
 ) -> bytes:
-    """Return a meta-data file; `public_keys` are lines as in authorized_keys(5), by their name."""
+    """Return a meta-data file; `public_keys` are lines as in authorized_keys(5), by their name.
+
+    "" is for no host name. Raises BadInputError for one that is none by RFC 1123.
+    """
     values: dict[str, object] = {"instance-id": instance_id}
     if hostname:
+        _require_hostname(hostname)
         values["local-hostname"] = hostname
     if public_keys:
         values["public-keys"] = dict(public_keys)
     return yaml.safe_dump(values, allow_unicode=True, width=10_000).encode()
+
+
+def _require_hostname(name: str) -> None:
+    """Raise BadInputError for no host name (RFC 1123, 2.1; 253 characters as in RFC 1035, 3.1)."""
+    if len(name) > _LONGEST_NAME or not all(map(_LABEL.fullmatch, name.split("."))):
+        shown = repr(name) if len(name) <= 80 else f"one of {len(name)} characters"
+        raise BadInputError(
+            f"Host name: {shown} is none.",
+            hint="It is letters, digits and hyphens, with dots between at most 63 of them, "
+            f"{_LONGEST_NAME} in all.",
+        )
 
 
 def seed_of(instance: Instance) -> Seed:

@@ -7,7 +7,7 @@ from itertools import islice
 import yaml
 
 from imgforge.user_data.finding import Finding, error, warning
-from imgforge.user_data.yaml_text import NotYamlError, compose
+from imgforge.user_data.yaml_text import MERGE_TAG, NotYamlError, compose
 
 # What cloud-init 22.4's schema knows at the top. Others need not be wrong (vendors have their
 # own): only what is one slip away from one of these is told.
@@ -53,6 +53,8 @@ def examine_cloud_config(text: str) -> Iterator[Finding]:
 def _of_keys(root: yaml.MappingNode) -> Iterator[Finding]:
     seen: set[str] = set()
     for key, _ in root.value:
+        if key.tag == MERGE_TAG:
+            continue
         name = str(key.value)
         line = key.start_mark.line + 1
         if name in seen:

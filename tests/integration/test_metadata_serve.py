@@ -195,10 +195,21 @@ def test_a_bad_file_is_told_with_its_line(
     code, said = command("serve", "--faults", path)
     assert code == 2
     assert 'bad.toml:1: fault[0]: a path starts with "/"' in said
-    path.write_bytes(b"x" * 17_000)
-    code, said = command("serve", "--user-data", path)
+
+
+@pytest.mark.parametrize("words", [("serve",), ("exec", "true")])
+def test_more_user_data_than_ec2_takes_is_refused(
+    command: Callable[..., tuple[int, str]], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    first, *rest = words
+    path = tmp_path / "large"
+    path.write_bytes(b"x" * 16_385)
+    code, said = command(first, "--user-data", path, *rest)
     assert code == 2
-    assert "user data of 17000 bytes, where EC2 takes at most 16384" in said
+    assert "user data of 16385 bytes, where EC2 takes at most 16384" in said
+    code, said = command(first, "--user-data", "/dev/zero", *rest)
+    assert code == 2
+    assert "/dev/zero: is larger than 16 MiB" in said
 
 
 def test_faults_of_a_file_are_made(tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ def test_another_program_sees_each_file_by_either_kind_of_names(files: Path, oth
         (("--public-key", "secret"), "is a private key"),
         (("--meta-data", "net", "--hostname", "web"), "--meta-data says it all"),
         (("--user-data", "missing"), "missing: no such file"),
+        (("--hostname", "a\nb: c"), "Host name: 'a\\nb: c' is none"),
+        (("--hostname", "a" * 300), "Host name: one of 300 characters is none"),
     ],
 )
 def test_what_no_guest_could_use_is_refused(

@@ -115,6 +115,21 @@ def test_it_tells_what_the_metadata_service_would() -> None:
     assert set(seed_of(replace(instance, user_data=None)).files()) == {"meta-data", "user-data"}
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["a\nb: c", "web\n", "a" * 300, "a" * 64, ".".join(["a" * 63] * 4), "-a", "a-", "a..b", "a.",
+     "a_b", "ü", "\ud800", " "],
+)  # fmt: skip
+def test_no_host_name_is_refused(name: str) -> None:
+    with pytest.raises(BadInputError, match="Host name: "):
+        write_meta_data("i-1", hostname=name)
+
+
+@pytest.mark.parametrize("name", ["web", "3com.example", ".".join(["a" * 63] * 3), "x-1.Y"])
+def test_a_host_name_is_told(name: str) -> None:
+    assert yaml.safe_load(write_meta_data("i-1", hostname=name))["local-hostname"] == name
+
+
 def test_an_instance_is_a_new_one_when_it_is_told_something_else() -> None:
     assert instance_id_of(b"a", b"b") == instance_id_of(b"a", b"b")
     assert len({instance_id_of(b"a", b"b"), instance_id_of(b"ab", b""), instance_id_of()}) == 3

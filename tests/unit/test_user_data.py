@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,8 +19,10 @@ from imgforge.user_data import (
     Frequency,
     Part,
     Stage,
+    compose,
     examine_user_data,
     make_user_data,
+    pairs,
     read_part,
 )
 from imgforge.user_data_limit import USER_DATA_LIMIT_BYTES
@@ -84,6 +87,12 @@ def test_a_good_part_handler_takes_types_that_nobody_else_knows() -> None:
     assert not examined.has_error
 
 
+# Each line merges the one before it twice: the last has 2**40 keys.
+MERGES = "#cloud-config\na0: &a0 {k: 1}\n" + "".join(
+    f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 41)
+)
+
+
 @pytest.mark.parametrize(
     ("data", "finding"),
     [
@@ -106,6 +115,13 @@ def test_a_good_part_handler_takes_types_that_nobody_else_knows() -> None:
         (b"#cloud-config\n\tpackages: []\n", "yaml"),
         (b"#cloud-config\na: [\n", "yaml"),
         (b"#cloud-config\na: !!python/object:x {}\n", "yaml"),
+        (b"#cloud-config\na: &a [*a]\n", "yaml"),
+        (b"#cloud-config\na: &a {<<: *a}\n", "yaml"),
+        (b"#cloud-config\na: {<<: b}\n", "yaml"),
+        (b"#cloud-config\na: {<<: [{}, 3]}\n", "yaml"),
+        (b"#cloud-config\na: [<<]\n", "yaml"),
+        (b"#cloud-config\na: =\n", "yaml"),
+        (MERGES.encode(), "yaml"),
         (b"#cloud-config\n- a\n", "yaml-no-mapping"),
         (b"#cloud-config\n", "yaml-empty"),
         (b"#cloud-config\nrun_cmd: []\n", "key-unknown"),
@@ -164,6 +180,30 @@ def test_the_hint_says_what_to_change(data: bytes, hint: str) -> None:
     examined = examine_user_data(data)
     told = [finding.hint for found in examined.parts for finding in found.findings]
     assert any(hint in text for text in told), told
+
+
+MERGED = """\
+base: &b {owner: root, path: /a}
+more: &m {mode: '0600', owner: web}
+<<: [{owner: first}, *b]
+write_files:
+  - {<<: *b, path: /x, content: hi}
+  - {<<: [*b, *m], <<: {path: /y}, =: z}
+"""
+
+
+def test_merge_keys_are_read_as_the_library_reads_them() -> None:
+    assert ids(examine_user_data(b"#cloud-config\n" + MERGED.encode())) == []
+    root = compose(MERGED)
+    entries = pairs(root)["write_files"]
+    for node, value in (
+        (root, yaml.safe_load(MERGED)),
+        *zip(entries.value, yaml.safe_load(MERGED)["write_files"], strict=True),
+    ):
+        texts = {key: inner.value for key, inner in pairs(node).items() if key in value}
+        wanted = {key: text for key, text in value.items() if isinstance(text, str)}
+        assert {key: texts[key] for key in wanted} == wanted
+        assert set(texts) == set(value)
 
 
 def test_a_script_that_speaks_of_mime_is_still_one() -> None:
