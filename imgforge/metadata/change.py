@@ -27,6 +27,7 @@ SPOT_WARNING_S = 120
 """https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html"""
 CREDENTIALS_LAST_S = 6 * 3600
 _MAINTENANCE_LASTS_S = 2 * 3600
+_YEAR_S = 365 * 24 * 3600
 _DESCRIPTIONS = {
     EventCode.INSTANCE_REBOOT: "The instance is scheduled for a reboot",
     EventCode.SYSTEM_REBOOT: "The host of the instance is scheduled for a reboot",
@@ -44,8 +45,11 @@ def interrupt_spot(
     action: SpotAction = SpotAction.TERMINATE,
     in_s: float = SPOT_WARNING_S,
 ) -> Instance:
-    """Give notice that it is interrupted in `in_s` seconds; it is a Spot Instance from then on."""
-    notice = SpotNotice(SpotAction(action), iso_time(now + timedelta(seconds=in_s)))
+    """Give notice that it is interrupted in `in_s` seconds; it is a Spot Instance from then on.
+
+    Raises ValueError for a time that is more than a year away.
+    """
+    notice = SpotNotice(SpotAction(action), iso_time(_later(now, in_s, name="in_s")))
     return replace(instance, spot_notice=notice, life_cycle=LifeCycle.SPOT)
 
 
@@ -69,12 +73,13 @@ def schedule_maintenance(
 ) -> Instance:
     """Schedule an event that begins in `in_s` seconds and ends two hours later.
 
-    Without `event_id` it gets one. Raises ValueError where that id is taken.
+    Without `event_id` it gets one. Raises ValueError where that id is taken, and for a time that
+    is more than a year away.
     """
     event_id = event_id or f"instance-event-{secrets.token_hex(9)[:17]}"
     if any(event.event_id == event_id for event in instance.maintenance_events):
         raise ValueError(f"there is a maintenance event {event_id} already")
-    begin = now + timedelta(seconds=in_s)
+    begin = _later(now, in_s, name="in_s")
     end = begin + timedelta(seconds=_MAINTENANCE_LASTS_S)
     event = MaintenanceEvent(
         event_id,
@@ -120,13 +125,16 @@ def rotate_keys(instance: Instance, public_keys: Mapping[str, str]) -> Instance:
 def rotate_credentials(
     instance: Instance, *, now: datetime, last_s: float = CREDENTIALS_LAST_S
 ) -> Instance:
-    """Give its role new keys, which last `last_s` seconds; without a role it gets one."""
+    """Give its role new keys, which last `last_s` seconds; without a role it gets one.
+
+    They have expired already where that is below 0. Raises ValueError for more than a year.
+    """
     role = instance.iam_role or IamRole("imgforge")
     credentials = Credentials(
         access_key_id="ASIA" + "".join(secrets.choice(_UPPER) for _ in range(16)),
         secret_access_key=secrets.token_urlsafe(30),
         token=secrets.token_urlsafe(240),
-        expiration=iso_time(now + timedelta(seconds=last_s)),
+        expiration=iso_time(_later(now, last_s, name="last_s")),
         last_updated=iso_time(now),
     )
     return replace(instance, iam_role=replace(role, credentials=credentials))
@@ -139,6 +147,12 @@ def set_tags(instance: Instance, tags: Mapping[str, str]) -> Instance:
     """
     options = replace(instance.options, instance_metadata_tags=Access.ENABLED)
     return replace(instance, tags=dict(tags), options=options)
+
+
+def _later(now: datetime, seconds: float, *, name: str) -> datetime:
+    if not abs(seconds) <= _YEAR_S:  # also what is no number
+        raise ValueError(f"{name} is at most a year, {_YEAR_S} seconds, found {seconds}")
+    return now + timedelta(seconds=seconds)
 
 
 def iso_time(moment: datetime) -> str:

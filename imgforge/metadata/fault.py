@@ -1,5 +1,6 @@
 """What the metadata service may be told to get wrong."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -55,6 +56,10 @@ class Fault:
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):
             raise ValueError(f'a path starts with "/", found {self.path!r}')
+        for name in ("delay_s", "after_s", "until_s", "bytes_per_s"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} is a finite number, found {value}")
         self._check_answer()
         if self.times is not None and self.times < 1:
             raise ValueError(f"times is 1 or more, found {self.times}")

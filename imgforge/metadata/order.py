@@ -70,6 +70,8 @@ def obey(line: bytes | str, ordered: Ordered) -> dict[str, Any]:
         return {"ok": False, "error": "its arrays or objects nest too deep"}
     except (ValueError, TypeError) as error:
         return {"ok": False, "error": str(error)}
+    except Exception as error:  # a bug of ours must not end the service
+        return {"ok": False, "error": f"it failed unexpectedly: {error!r}"}
     return {"ok": True}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 
 from imgforge.metadata.answer import TTL_HEADER, Answer, HttpRequest, answer, refusal
 from imgforge.metadata.connection import Connection
@@ -13,6 +14,7 @@ from imgforge.metadata.request import MetadataRequest
 from imgforge.metadata.signer import Signer
 from imgforge.metadata.tokens import Tokens
 from imgforge.metadata.tree import Trees
+from imgforge.progress import warn
 
 _SHOWN_CHARACTERS = 1024
 _UNANSWERED = {Cut.REFUSED, Cut.SILENT}
@@ -35,10 +37,17 @@ class Responder:
     faults: Faults
     clock: Callable[[], float]
     tell: Callable[[MetadataRequest], None]
+    _has_warned: bool = False
 
     def respond(self, request: HttpRequest, connection: Connection) -> None:
-        """Answer a request, at once where no fault makes it wrong."""
+        """Answer a request, at once where no fault makes it wrong. Never raises."""
         at_s = self.clock()
+        try:
+            self._respond(request, connection, at_s=at_s)
+        except Exception as error:
+            self._fail(request, connection, error=error, at_s=at_s)
+
+    def _respond(self, request: HttpRequest, connection: Connection, *, at_s: float) -> None:
         if request.method == "PUT":  # the answer to it, a token, goes only so many hops
             connection.set_hop_limit(self.trees.instance.options.http_put_response_hop_limit)
         fault = self.faults.meet(request.path, method=request.method, at_s=at_s)
@@ -46,10 +55,41 @@ class Responder:
             connection.work(self._respond_wrongly(request, connection, fault=fault, at_s=at_s))
             return
         reply = answer(request, self.trees, self.tokens, at_s)
-        self.tell(self._record(request, reply, connection.address, at_s=at_s))
+        data = encode(reply, method=request.method)
+        self._tell(self._record(request, reply, connection.address, at_s=at_s))
+        connection.finish(data)
+
+    def _fail(
+        self, request: HttpRequest, connection: Connection, *, error: Exception, at_s: float
+    ) -> None:
+        """Answer as EC2 does where it cannot: a bug of ours says nothing to the guest."""
+        reply = refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
+        seen = self._record(request, reply, connection.address, at_s=at_s)
+        self._warn_once(f"Metadata service: {seen.path} is answered by 500: {error!r}.")
+        self._tell(seen)
         connection.finish(encode(reply, method=request.method))
 
+    def _tell(self, seen: MetadataRequest) -> None:
+        """Tell a request, before its answer is out; who cannot take it keeps nobody waiting."""
+        try:
+            self.tell(seen)
+        except Exception as error:
+            self._warn_once(f"Metadata service: requests cannot be recorded: {error}.")
+
+    def _warn_once(self, words: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            warn(words)
+
     async def _respond_wrongly(
+        self, request: HttpRequest, connection: Connection, *, fault: Fault, at_s: float
+    ) -> None:
+        try:
+            await self._deliver_fault(request, connection, fault=fault, at_s=at_s)
+        except Exception as error:
+            self._fail(request, connection, error=error, at_s=at_s)
+
+    async def _deliver_fault(
         self, request: HttpRequest, connection: Connection, *, fault: Fault, at_s: float
     ) -> None:
         if fault.delay_s:
@@ -61,9 +101,10 @@ class Responder:
         seen = self._record(request, reply, connection.address, at_s=at_s)
         cut = Cut(fault.cut) if fault.cut else None
         seen = replace(seen, fault=fault.words, cut=cut.value if cut else "")
-        self.tell(replace(seen, status=0) if cut in _UNANSWERED else seen)
+        data = encode(reply, method=request.method)
+        self._tell(replace(seen, status=0) if cut in _UNANSWERED else seen)
         if fault.cut is None and fault.bytes_per_s is None:
-            connection.finish(encode(reply, method=request.method))
+            connection.finish(data)
             return
         await deliver_wrongly(reply, method=request.method, fault=fault, wire=connection.wire)
 

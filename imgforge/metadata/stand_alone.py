@@ -29,6 +29,7 @@ from imgforge.progress import warn
 LOOPBACK = "127.0.0.1"
 _LONGEST_PATH_BYTES = 107  # unix(7), without its NUL
 _LONGEST_LINE_BYTES = 64 * 1024
+_TOO_LONG = b"a line that is too long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,16 +205,26 @@ def _is_left_over(path: Path) -> bool:
 
 async def replies(reader: asyncio.StreamReader, ordered: Ordered) -> AsyncIterator[dict[str, Any]]:
     """Obey each line, and yield what to answer; ends where the lines end."""
+    while line := await _line(reader):
+        if line is _TOO_LONG:
+            yield {"ok": False, "error": f"a line has at most {_LONGEST_LINE_BYTES} bytes"}
+        elif line.strip():
+            yield obey(line, ordered)
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """Return the next line, b"" at the end, and `_TOO_LONG` for one that was thrown away."""
+    is_too_long = False
     while True:
         try:
-            line = await reader.readline()
-        except ValueError:
-            yield {"ok": False, "error": f"a line has at most {_LONGEST_LINE_BYTES} bytes"}
-            return
-        if not line:
-            return
-        if line.strip():
-            yield obey(line, ordered)
+            line = await reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError as error:
+            line = error.partial
+        except asyncio.LimitOverrunError as error:
+            await reader.readexactly(error.consumed)
+            is_too_long = True
+            continue
+        return _TOO_LONG if is_too_long else line
 
 
 @asynccontextmanager

@@ -54,7 +54,49 @@ class Served:
         return body.decode(), {"X-aws-ec2-metadata-token": body.decode()}
 
 
-def serving(faults: Iterable[Fault], scenario: Callable[[Served], None]) -> list[MetadataRequest]:
+class Broken(Faults):
+    def meet(self, path: str, *, method: str = "GET", at_s: float = 0.0) -> None:
+        raise ZeroDivisionError(path)
+
+
+def test_what_fails_while_answering_is_a_500_of_ec2_in_the_record_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def scenario(served: Served) -> None:
+        for _ in range(3):
+            status, body = served.ask()
+            assert status == 500
+            assert b"<h1>500 - Internal Server Error</h1>" in body
+            assert b"ZeroDivision" not in body
+
+    requests = serving([], scenario, kind=Broken)
+    assert [asked.status for asked in requests] == [500] * 3
+    assert caplog.text.count("ZeroDivisionError") == 1
+
+
+def test_whoever_cannot_record_a_request_keeps_nobody_from_the_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        def tell(_: MetadataRequest) -> None:
+            raise OSError("no space left")
+
+        listener = socket.create_server(("127.0.0.1", 0))
+        async with MetadataService(INSTANCE, clock=lambda: 0.0, tell=tell) as service:
+            await service.listen(listener)
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection(*listener.getsockname())
+                writer.write(b"GET /latest/user-data HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert (await reader.read()).startswith(b"HTTP/1.1 200")
+                writer.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert caplog.text.count("no space left") == 1
+
+
+def serving(
+    faults: Iterable[Fault], scenario: Callable[[Served], None], *, kind: type[Faults] = Faults
+) -> list[MetadataRequest]:
     """Serve while `scenario` runs; return what was asked. Nothing may fail behind its back."""
     failures: list[object] = []
 
@@ -62,7 +104,7 @@ def serving(faults: Iterable[Fault], scenario: Callable[[Served], None]) -> list
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: failures.append(context))
         tokens = Tokens()
-        served = Served(listener.getsockname()[1], Faults(faults), tokens)
+        served = Served(listener.getsockname()[1], kind(faults), tokens)
         async with MetadataService(
             INSTANCE,
             clock=lambda: served.at_s,
@@ -91,14 +133,15 @@ def test_503_twice_and_then_the_right_answer() -> None:
     assert RequestRecord.of(requests).fetched("user-data")
 
 
-@pytest.mark.parametrize("status", [401, 404, 500])
+@pytest.mark.parametrize("status", [401, 404, 419, 420, 430, 499, 500, 509, 520, 599])
 def test_each_status_comes_with_its_words(status: int) -> None:
     def scenario(served: Served) -> None:
         found, body = served.ask()
         assert found == status
         assert str(status).encode() in body
 
-    serving([Fault("/", status=status)], scenario)
+    (asked,) = serving([Fault("/", status=status)], scenario)
+    assert asked.status == status
 
 
 def test_only_the_put_of_the_token_fails() -> None:

@@ -252,13 +252,26 @@ def test_orders_come_by_standard_input_and_each_is_answered() -> None:
             ({"do": "set-tags", "tags": 5}, "tags"),
             ({"do": "clear-faults", "all": 1}, "takes nothing else"),
             ({"do": 5}, "an order is"),
+            ({"do": "interrupt-spot", "in_s": 1e300}, "at most a year"),
+            ({"do": "interrupt-spot", "in_s": float("nan")}, "in_s"),
+            ({"do": "schedule-maintenance", "in_s": -1e300}, "at most a year"),
+            ({"do": "rotate-credentials", "last_s": float("inf")}, "last_s"),
+            ({"do": "add-fault", "path": "/", "bytes_per_s": float("inf")}, "finite number"),
         ):
             answer = served.tell(**order)
             assert not answer["ok"]
             assert words in answer["error"], answer
         assert served.process.stdin
         assert served.process.stdout
-        for line in ("[]", "{", "null", '"' + "x" * 1000 + '"', "[" * 50_000):
+        for line in (
+            "[]",
+            "{",
+            "null",
+            '"' + "x" * 1000 + '"',
+            "[" * 50_000,
+            "x" * 65_537,
+            "x" * 400_000,
+        ):
             served.process.stdin.write(line + "\n")
             served.process.stdin.flush()
             assert not json.loads(served.process.stdout.readline())["ok"]
@@ -277,6 +290,10 @@ def test_orders_come_by_a_socket_that_only_its_user_opens(
         code, said = command("tell", control, "add-fault", "path=/", "status=1")
         assert code == 2
         assert "400 to 599, found 1" in said
+        for words in (("interrupt-spot", "in_s=1e300"), ("rotate-credentials", "last_s=1e999")):
+            code, said = command("tell", control, *words)
+            assert code == 2
+            assert "at most a year" in said
         taken = run("serve", "--control", control)
         assert taken.returncode == 2
         assert "Address already in use" in taken.stderr
