@@ -27,7 +27,8 @@ def run_command_line(arguments: list[str]) -> int:
         _keep_quiet()
     try:
         result = app(args=arguments, prog_name="imgforge", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # where it was closed from the start
+            sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return _tell_interrupted(console)
     except SystemExit as leaving:

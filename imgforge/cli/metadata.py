@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -153,22 +154,23 @@ def serve(
     where that is a pipe or a socket. A terminal, /dev/null or a file as standard input say nothing.
     Lines on such a pipe are orders, as in {"do": "interrupt-spot"}; a line on stdout answers each.
     """
-    from imgforge.interruption import run_async
-    from imgforge.metadata import bind_loopback
+    if sys.stdout is None:
+        raise HostError("Standard output is closed: the service's port cannot be told.")
+    with suppress(KeyboardInterrupt):  # the usual end, from the first moment on
+        from imgforge.interruption import run_async
+        from imgforge.metadata import Hosts, bind_loopback
 
-    wanted = _Wish(instance, user_data, imdsv2, faults, control).service()
-    wanted = _scheduled(
-        wanted,
-        start=start,
-        spot=spot,
-        spot_action=spot_action,
-        rebalance=rebalance,
-        maintenance=maintenance,
-    )
-    with _told(requests, show=not quiet) as tell:
-        listener = bind_loopback(port)
-        with suppress(KeyboardInterrupt):  # the usual end
-            run_async(_serve(wanted, listener, tell))
+        wanted = _Wish(instance, user_data, imdsv2, faults, control).service()
+        wanted = _scheduled(
+            replace(wanted, hosts=Hosts.LOCAL),
+            start=start,
+            spot=spot,
+            spot_action=spot_action,
+            rebalance=rebalance,
+            maintenance=maintenance,
+        )
+        with _told(requests, show=not quiet) as tell:
+            run_async(_serve(wanted, bind_loopback(port), tell))
     return ExitCode.DONE
 
 
@@ -347,21 +349,35 @@ def _has_terminal() -> bool:
 @contextmanager
 def _told(requests: Path | None, *, show: bool) -> "Iterator[Callable[[MetadataRequest], None]]":
     """Yield what shows a request, and writes it to a file as a machine's metadata.jsonl has it."""
+    from imgforge.progress import warn
+
     console = stderr_console()
     with ExitStack() as stack:
-        log: TextIO | None = None
+        log: FileIO | None = None
         if requests is not None:
-            log = stack.enter_context(requests.open("w", encoding="utf-8"))
+            log = stack.enter_context(FileIO(requests, "w"))
 
         def tell(request: "MetadataRequest") -> None:
+            nonlocal log
             if log is not None:
-                log.write(json.dumps(asdict(request), sort_keys=True) + "\n")
-                log.flush()
+                line = json.dumps(asdict(request), sort_keys=True).encode() + b"\n"
+                reason = _reason_not_to_write(log, line)
+                if reason:
+                    warn(f"File {requests}: cannot be written: {reason}. It gets no more requests.")
+                    log = None  # it closes with the block
             if show:
                 with suppress(OSError):  # whoever read it has gone
                     console.print(_line(request), markup=False, highlight=False, soft_wrap=True)
 
         yield tell
+
+
+def _reason_not_to_write(log: FileIO, line: bytes) -> str:
+    """Write a line at once; return why it is not there whole, "" where it is."""
+    try:
+        return "" if log.write(line) == len(line) else "no space is left"
+    except OSError as error:
+        return str(error.strerror)
 
 
 def _line(request: "MetadataRequest") -> str:

@@ -24,6 +24,7 @@ from imgforge.metadata.event import (
     TargetLifecycleState,
 )
 from imgforge.metadata.fault import Cut, Fault, Faults
+from imgforge.metadata.hosts import Hosts
 from imgforge.metadata.instance import Instance, Interface, Placement
 from imgforge.metadata.instance_file import (
     default_instance,
@@ -63,6 +64,7 @@ __all__ = [
     "EventState",
     "Fault",
     "Faults",
+    "Hosts",
     "HttpTokens",
     "IamRole",
     "Instance",

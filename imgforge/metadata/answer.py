@@ -44,9 +44,15 @@ class Answer:
     token: bool = False
 
 
+def plain_path(path: str) -> str:
+    """Return a path with one slash before it, though there be two: so asks AWS's JavaScript SDK."""
+    return path[1:] if path.startswith("//") else path
+
+
 def answer(request: HttpRequest, trees: Trees, tokens: Tokens, now_s: float) -> Answer:
     """Answer `request` as EC2 does, IMDSv1 and IMDSv2. Never raises."""
     instance = trees.instance
+    request = replace(request, path=plain_path(request.path))
     if instance.options.http_endpoint is Access.DISABLED:
         return refusal(HTTPStatus.FORBIDDEN)
     knows_tokens = instance.options.http_tokens is not HttpTokens.OFF
@@ -96,7 +102,6 @@ def _is_dated_token_path(path: str) -> bool:
 
 
 def _lookup(path: str, trees: Trees) -> Answer:
-    path = path[1:] if path.startswith("//") else path  # so asks AWS's SDK for JavaScript
     if path == "/":
         return _found("\n".join(VERSIONS), trees)
     version, _, rest = path.removeprefix("/").partition("/")

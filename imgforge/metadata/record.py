@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from urllib.parse import unquote
 
-from imgforge.metadata.answer import TOKEN_PATH
+from imgforge.metadata.answer import TOKEN_PATH, plain_path
 from imgforge.metadata.request import MetadataRequest
 from imgforge.metadata.versions import VERSIONS
 
@@ -166,7 +166,7 @@ def _is_fetched(request: MetadataRequest) -> bool:
 
 
 def _path(request: MetadataRequest) -> str:
-    return unquote(request.path.partition("?")[0])
+    return plain_path(unquote(request.path.partition("?")[0]))
 
 
 def _below_version(path: str) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
-from imgforge.metadata.answer import TTL_HEADER, Answer, HttpRequest, answer, refusal
+from imgforge.metadata.answer import TTL_HEADER, Answer, HttpRequest, answer, plain_path, refusal
 from imgforge.metadata.connection import Connection
 from imgforge.metadata.delivery import deliver_wrongly, encode
 from imgforge.metadata.fault import Cut, Fault, Faults
+from imgforge.metadata.hosts import Hosts
 from imgforge.metadata.namespace import ADDRESS_IPV4
 from imgforge.metadata.request import MetadataRequest
 from imgforge.metadata.signer import Signer
@@ -37,6 +38,7 @@ class Responder:
     faults: Faults
     clock: Callable[[], float]
     tell: Callable[[MetadataRequest], None]
+    hosts: Hosts = Hosts.ANY
     _has_warned: bool = False
 
     def respond(self, request: HttpRequest, connection: Connection) -> None:
@@ -50,11 +52,14 @@ class Responder:
     def _respond(self, request: HttpRequest, connection: Connection, *, at_s: float) -> None:
         if request.method == "PUT":  # the answer to it, a token, goes only so many hops
             connection.set_hop_limit(self.trees.instance.options.http_put_response_hop_limit)
-        fault = self.faults.meet(request.path, method=request.method, at_s=at_s)
+        fault = self.faults.meet(plain_path(request.path), method=request.method, at_s=at_s)
         if fault is not None:
             connection.work(self._respond_wrongly(request, connection, fault=fault, at_s=at_s))
             return
-        reply = answer(request, self.trees, self.tokens, at_s)
+        if self.hosts.allow(request.headers.get("host", "")):
+            reply = answer(request, self.trees, self.tokens, at_s)
+        else:
+            reply = refusal(HTTPStatus.FORBIDDEN)
         data = encode(reply, method=request.method)
         self._tell(self._record(request, reply, connection.address, at_s=at_s))
         connection.finish(data)

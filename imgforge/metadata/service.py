@@ -9,6 +9,7 @@ from typing import Self
 
 from imgforge.metadata.connection import Connection, Connections
 from imgforge.metadata.fault import Faults
+from imgforge.metadata.hosts import Hosts
 from imgforge.metadata.instance import Instance
 from imgforge.metadata.request import MetadataRequest
 from imgforge.metadata.responder import Responder, Secrets
@@ -72,6 +73,10 @@ class MetadataService:
     @instance.setter
     def instance(self, instance: Instance) -> None:
         self._responder.trees = grow(instance, self._signer)
+
+    def serve_only(self, hosts: Hosts) -> None:
+        """Answer 403 to requests for other hosts from now on."""
+        self._responder.hosts = hosts
 
     async def __aenter__(self) -> Self:
         """Listen on `socket_path`. Raises OSError where it cannot be made."""

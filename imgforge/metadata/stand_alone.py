@@ -17,6 +17,7 @@ from imgforge.errors import BadInputError, HostError
 from imgforge.metadata.change import interrupt_spot, recommend_rebalance, schedule_maintenance
 from imgforge.metadata.event import SpotAction
 from imgforge.metadata.fault import Fault, Faults
+from imgforge.metadata.hosts import Hosts
 from imgforge.metadata.instance import Instance
 from imgforge.metadata.order import Ordered, changed, obey
 from imgforge.metadata.request import MetadataRequest
@@ -55,6 +56,7 @@ class StandAlone:
     faults: tuple[Fault, ...] = ()
     schedule: Schedule = field(default_factory=Schedule)
     control: Path | None = None
+    hosts: Hosts = Hosts.ANY
 
 
 def bind_loopback(port: int) -> socket.socket:
@@ -101,6 +103,7 @@ async def stand_alone(
                 faults=faults,
             )
         )
+        service.serve_only(wanted.hosts)
         ordered = Ordered(service, faults, tokens, clock)
         if wanted.control is not None:
             await stack.enter_async_context(_control(wanted.control, ordered))
@@ -164,14 +167,25 @@ async def _control(path: Path, ordered: Ordered) -> AsyncIterator[None]:
         writer.close()
 
     bound = _bind_control(path)
-    try:
-        server = await asyncio.start_unix_server(serve, sock=bound, limit=_LONGEST_LINE_BYTES)
-        async with server:
+    ours = _file_id(path)
+    server = await asyncio.start_unix_server(serve, sock=bound, limit=_LONGEST_LINE_BYTES)
+    async with server:
+        try:
             yield
+        finally:
+            # Before it closes: until then no other file has its inode's number.
+            if ours is not None and _file_id(path) == ours:
+                os.unlink(path)  # noqa: PTH108 (what blocks for a moment only)
             server.close()
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108 (what blocks for a moment only)
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of its name; None where there is none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _bind_control(path: Path) -> socket.socket:

@@ -183,6 +183,15 @@ def test_an_instance_of_a_file_is_told_and_requests_are_written(tmp_path: Path) 
         assert asked[0]["path"] == "/latest/meta-data/placement/availability-zone"
 
 
+def test_a_record_that_cannot_be_written_is_told_once_and_keeps_nobody_waiting() -> None:
+    with serve("--requests", "/dev/full", "--quiet") as served:
+        assert [served.ask("/latest/")[0] for _ in range(3)] == [200] * 3
+        served.process.terminate()
+        _, err = served.process.communicate(timeout=_LIMIT_S)
+        assert served.process.returncode == 0
+        assert err.count("File /dev/full: cannot be written: No space left on device.") == 1
+
+
 def test_a_bad_file_is_told_with_its_line(
     command: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
@@ -229,6 +238,38 @@ def test_imdsv2_is_required_optional_or_unknown(choice: str, put: int, plain: in
         assert served.ask("/latest/meta-data/")[0] == plain
         header = {"X-aws-ec2-metadata-token": "none"}
         assert served.ask("/latest/", headers=header)[0] == (200 if choice == "off" else 401)
+
+
+def test_a_browsers_page_cannot_read_it_by_a_name_of_its_own() -> None:
+    with serve() as served:
+        assert served.ask("/latest/", headers={"Host": f"rebound.example:{served.port}"})[0] == 403
+        for host in ("localhost", "127.0.0.1:1", "instance-data.ec2.internal"):
+            assert served.ask("/latest/", headers={"Host": host})[0] == 200
+
+
+def test_a_signal_before_its_line_is_the_usual_end(tmp_path: Path) -> None:
+    """A fifo as its instance: it waits for the file, and has said nothing yet."""
+    fifo = tmp_path / "instance"
+    os.mkfifo(fifo)
+    words = [*_IMGFORGE, "serve", "--user-data", str(fifo)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with fifo.open("wb"):  # once it reads
+            process.terminate()
+            out, err = process.communicate(timeout=_LIMIT_S)
+        assert (process.returncode, out, err) == (0, b"", b"")
+
+
+def test_a_closed_standard_output_is_told_in_words() -> None:
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *_IMGFORGE, "serve"],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=_LIMIT_S,
+        check=False,
+    )
+    assert ended.returncode == 3
+    assert ended.stderr == "Standard output is closed: the service's port cannot be told.\n"
 
 
 def test_orders_come_by_standard_input_and_each_is_answered() -> None:
@@ -301,6 +342,18 @@ def test_orders_come_by_a_socket_that_only_its_user_opens(
     code, said = command("tell", tmp_path / "none", "expire-tokens")
     assert code == 3
     assert "no service answers there" in said
+
+
+def test_the_control_socket_of_another_service_stays(
+    command: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    control = tmp_path / "control"
+    with serve("--control", control) as one:
+        control.unlink()
+        with serve("--control", control):
+            one.process.terminate()
+            assert one.process.wait(_LIMIT_S) == 0
+            assert command("tell", control, "clear-faults") == (0, "")
 
 
 def test_events_come_by_themselves_and_a_late_start_refuses_connections() -> None:

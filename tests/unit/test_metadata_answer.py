@@ -219,3 +219,11 @@ def test_a_token_is_another_instances_even_where_the_secret_is_one() -> None:
 def test_a_hop_limit_is_1_to_64(hops: int) -> None:
     with pytest.raises(ValueError, match="hop limit"):
         MetadataOptions(http_put_response_hop_limit=hops)
+
+
+def test_a_token_is_given_where_two_slashes_are_before_its_path() -> None:
+    request = HttpRequest("PUT", "//latest/api/token", {TTL_HEADER: "60"})
+    reply = answer(request, grow(INSTANCE), TOKENS, 100.0)
+    assert (reply.status, reply.token) == (200, True)
+    dated = HttpRequest("PUT", "//2021-03-23/api/token", {TTL_HEADER: "60"})
+    assert answer(dated, grow(INSTANCE), TOKENS, 100.0).status == 403

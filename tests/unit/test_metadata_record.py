@@ -24,6 +24,13 @@ BEGUN = (
 )
 
 
+def test_two_slashes_before_a_path_are_one() -> None:
+    record = RequestRecord((request("//latest/api/token", method="PUT", token=False),))
+    assert record.token_requests == record.requests
+    assert record.imdsv1_requests == ()
+    assert RequestRecord((request("//latest/user-data"),)).fetched("user-data")
+
+
 @pytest.mark.parametrize(
     "path",
     [
