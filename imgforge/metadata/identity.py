@@ -37,7 +37,7 @@ def identity_document(instance: Instance) -> str:
         {
             "accountId": instance.account_id,
             "architecture": "x86_64",
-            "availabilityZone": instance.availability_zone,
+            "availabilityZone": instance.zone,
             "billingProducts": None,
             "devpayProductCodes": None,
             "marketplaceProductCodes": codes,

@@ -1,10 +1,21 @@
 """What the metadata service knows of one instance."""
 
+import hashlib
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 
 from imgforge.errors import FieldError
+from imgforge.metadata.address import (
+    require_ipv4,
+    require_ipv4_network,
+    require_ipv4_networks,
+    require_ipv4s,
+    require_ipv6_networks,
+    require_ipv6s,
+    require_mac,
+)
 from imgforge.metadata.event import (
     IamRole,
     LifeCycle,
@@ -13,14 +24,20 @@ from imgforge.metadata.event import (
     TargetLifecycleState,
 )
 from imgforge.metadata.options import Access, MetadataOptions
+from imgforge.metadata.region import is_region, is_zone, partition_of, zone_id
 from imgforge.user_data_limit import excess
 
 # What DHCP hands out (imgforge/machine/subnet.py): EC2's own subnets are smaller, a false mask
 # would be worse.
 _SUBNET = "168.0.0.0/5"
 # What stands in a listing of its own line and in a path: neither a slash nor a line's end.
-_NAME = re.compile(r"[^/\x00-\x1f\x7f]+")
-_NOT_SHOWN = "a name in the metadata has no slash and one line: {!r}"
+_NAME = re.compile(r"(?!\.{1,2}\Z)[^/\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_NOT_SHOWN = "a name in the metadata has no slash and one line, and is not . or ..: {!r}"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+# Fields whose values answer as they are, on as many lines as they have.
+_TEXTS = frozenset({"public_keys", "tags", "elastic_gpus", "elastic_inference"})
+_ZONE_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
 _TAG_KEY = re.compile(r"(?!(?:\.|\.\.|_index)$)[A-Za-z0-9+\-=.,_:@]{1,128}")
 _BLOCK_DEVICE = re.compile(r"ami|root|swap|(?:ebs|ephemeral)[0-9]+")
@@ -30,11 +47,18 @@ _XEN_FAMILIES = re.compile(r"(t[12]|m[1-4]|c[134]|r[34]|x1e?|d2|h1|i[23]|f1|g[23
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where an instance stands within its zone; "" and None for what does not apply."""
+    """Where an instance stands within its zone; "" and None for what does not apply.
+
+    Raises ValueError for a partition before the first.
+    """
 
     group_name: str = ""
     host_id: str = ""
     partition_number: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.partition_number is not None:
+            _require_number(self.partition_number, "partition_number", least=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +66,7 @@ class Interface:
     """A network interface: `device_number` 1 is eth1; "" is for what is to follow the instance.
 
     Addresses are as text, networks in CIDR form. Each public address belongs to the private one
-    at its place.
+    at its place. Raises ValueError for what is no address, network or number.
     """
 
     mac_address: str
@@ -61,6 +85,25 @@ class Interface:
     ipv4_prefixes: tuple[str, ...] = ()
     ipv6_prefixes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        require_mac(self.mac_address, "mac_address")
+        _require_number(self.device_number, "device_number")
+        if self.network_card_index is not None:
+            _require_number(self.network_card_index, "network_card_index")
+        require_ipv4s(self.local_ipv4s, "local_ipv4s")
+        require_ipv4s(self.public_ipv4s, "public_ipv4s")
+        require_ipv6s(self.ipv6s, "ipv6s")
+        require_ipv4_network(self.subnet_ipv4_cidr_block, "subnet_ipv4_cidr_block")
+        for name in ("vpc_ipv4_cidr_blocks", "ipv4_prefixes"):
+            require_ipv4_networks(getattr(self, name), name)
+        for name in ("subnet_ipv6_cidr_blocks", "vpc_ipv6_cidr_blocks", "ipv6_prefixes"):
+            require_ipv6_networks(getattr(self, name), name)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Its network card, and its number among the interfaces of that card."""
+        return self.network_card_index or 0, self.device_number
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
@@ -72,8 +115,11 @@ class Instance:
     names. `pending_time` is the launch, in UTC, as the identity document shows it. The first
     interface is made of `mac_address`, `local_ipv4`, `public_ipv4` and `ipv6s`;
     `further_interfaces` come after it. `elastic_gpus` and `elastic_inference` map an id to the
-    JSON text it answers with. Raises ValueError for what no listing could show,
-    and for more user data than EC2 takes.
+    JSON text it answers with. `availability_zone` is "" for the region's first;
+    `availability_zone_id` is "" where it follows from the zone's name, which that of a Local or
+    Wavelength Zone does not. Empty user data is none, as on EC2. Raises ValueError for what no
+    listing could show, for what is no region, zone, address or number, and for more user data than
+    EC2 takes.
     """
 
     instance_id: str
@@ -84,7 +130,8 @@ class Instance:
     mac_address: str = "02:00:00:00:00:01"
     local_ipv4: str = "172.31.16.15"
     region: str = "us-east-1"
-    availability_zone: str = "us-east-1a"
+    availability_zone: str = ""
+    availability_zone_id: str = ""
     account_id: str = "123456789012"
     reservation_id: str = "r-0123456789abcdef0"
     security_groups: tuple[str, ...] = ("default",)
@@ -121,6 +168,10 @@ class Instance:
         if wrong := excess(self.user_data or b""):
             raise FieldError(wrong, "user_data")
         self._require_names()
+        self._require_place()
+        self._require_interfaces()
+        self._require_texts()
+        _require_number(self.launch_index, "launch_index")
         for name in self.block_devices:
             if not _BLOCK_DEVICE.fullmatch(name):
                 message = f"no virtual device of a block device mapping: {name!r}"
@@ -129,12 +180,54 @@ class Instance:
             for key in self.tags:
                 if not _TAG_KEY.fullmatch(key):
                     raise FieldError(f"a tag that the metadata cannot show: {key!r}", "tags", key)
+
+    def _require_texts(self) -> None:
+        """Raise FieldError for a text that no answer, or no line of one, could hold."""
+        for text, place in _texts(self, ()):
+            if _SURROGATE.search(text):
+                raise FieldError(f"a text that is no Unicode: {text!r}", *place)
+            if place[0] not in _TEXTS and _CONTROL.search(text):
+                raise FieldError(f"a text in the metadata has one line: {text!r}", *place)
+
+    def _require_place(self) -> None:
+        """Raise FieldError for no region, no zone of it, and a zone's id that nothing tells."""
+        if not is_region(self.region):
+            raise FieldError(
+                f"a region is as us-east-1, us-gov-west-1 or mx-central-1: {self.region!r}",
+                "region",
+            )
+        if not is_zone(self.zone, self.region):
+            form = f"{self.region}a, {self.region}-bos-1a or {self.region}-wl1-bos-wlz-1"
+            message = f"a zone of the region is as {form}: {self.zone!r}"
+            raise FieldError(message, "availability_zone")
+        if not self.zone_id:
+            raise FieldError(
+                "its availability_zone_id has to be given, as use1-bos1-az1: a Local or "
+                f"Wavelength Zone's name does not tell it: {self.zone!r}",
+                "availability_zone",
+            )
+        if not _ZONE_ID.fullmatch(self.zone_id):
+            message = f"a zone's id is as use1-az1: {self.zone_id!r}"
+            raise FieldError(message, "availability_zone_id")
+
+    def _require_interfaces(self) -> None:
+        """Raise FieldError for what is no address, and what two interfaces cannot both have."""
+        require_mac(self.mac_address, "mac_address")
+        require_ipv4(self.local_ipv4, "local_ipv4")
+        if self.public_ipv4:
+            require_ipv4(self.public_ipv4, "public_ipv4")
+        require_ipv6s(self.ipv6s, "ipv6s")
         macs = {self.mac_address.lower()}
+        places = {(0, 0)}
         for number, interface in enumerate(self.further_interfaces):
             if (mac := interface.mac_address.lower()) in macs:
                 message = f"two network interfaces have one MAC address: {mac}"
                 raise FieldError(message, "further_interfaces", number, "mac_address")
+            if interface.place in places:
+                message = "two network interfaces of a network card have one device number"
+                raise FieldError(message, "further_interfaces", number, "device_number")
             macs.add(mac)
+            places.add(interface.place)
 
     def _require_names(self) -> None:
         """Raise FieldError for a name that no line of a listing could show."""
@@ -178,24 +271,31 @@ class Instance:
     @property
     def partition(self) -> str:
         """The partition of AWS that its region is in."""
-        first = self.region.partition("-")[0]
-        if self.region.startswith("us-gov-"):
-            return "aws-us-gov"
-        return "aws-cn" if first == "cn" else "aws"
+        return partition_of(self.region)[0]
 
     @property
     def domain(self) -> str:
         """The domain of AWS's names in its region."""
-        return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
+        return partition_of(self.region)[1]
 
     @property
-    def availability_zone_id(self) -> str:
-        """The zone's id, as "use1-az1" for us-east-1a: here letters and numbers run alike."""
-        area, *sides, number = self.region.split("-")
-        compass = re.compile("north|south|east|west|central|gov")
-        short = "".join(word[0] for word in compass.findall("".join(sides)))
-        letter = self.availability_zone.removeprefix(self.region)[:1] or "a"
-        return f"{area}{short}{number}-az{ord(letter) - ord('a') + 1}"
+    def zone(self) -> str:
+        """The name of its zone."""
+        return self.availability_zone or f"{self.region}a"
+
+    @property
+    def zone_id(self) -> str:
+        """The id of its zone."""
+        return self.availability_zone_id or zone_id(self.zone, self.region)
+
+    def interface_id(self, interface: Interface) -> str:
+        """Return the id of one of its interfaces: that of eth0 is the instance's own number."""
+        if interface.interface_id:
+            return interface.interface_id
+        if interface.place == (0, 0):
+            return f"eni-{self.instance_id.removeprefix('i-')}"
+        told = f"{self.instance_id} {interface.place}"
+        return f"eni-{hashlib.sha256(told.encode()).hexdigest()[:17]}"
 
     @property
     def system(self) -> str:
@@ -213,3 +313,26 @@ class Instance:
             public_ipv4s=(self.public_ipv4,) if self.public_ipv4 else (),
         )
         return (first, *self.further_interfaces)
+
+
+def _require_number(number: int, name: str, *, least: int = 0) -> None:
+    if number < least:
+        raise FieldError(f"it is {least} or more, found {number}", name)
+
+
+def _texts(
+    value: object, place: tuple[str | int, ...]
+) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """Yield each text that a value holds, with the keys and indexes that lead there."""
+    if isinstance(value, str):
+        yield value, place
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key, (*place, key)
+            yield from _texts(inner, (*place, key))
+    elif isinstance(value, tuple):
+        for number, inner in enumerate(value):
+            yield from _texts(inner, (*place, number))
+    elif is_dataclass(value):
+        for inner_field in fields(value):
+            yield from _texts(getattr(value, inner_field.name), (*place, inner_field.name))

@@ -23,10 +23,8 @@ def interface_leaves(instance: Instance) -> Iterator[Leaf]:
 
 
 def _answers(instance: Instance, interface: Interface) -> Iterator[tuple[str, str]]:
-    suffix = f"{instance.instance_id.removeprefix('i-')}"
-    eni = suffix if not interface.device_number else f"{suffix[:-2]}{interface.device_number:02x}"
     yield "device-number", str(interface.device_number)
-    yield "interface-id", interface.interface_id or f"eni-{eni}"
+    yield "interface-id", instance.interface_id(interface)
     yield "mac", interface.mac_address.lower()
     yield "owner-id", instance.account_id
     yield "security-groups", "\n".join(instance.security_groups)

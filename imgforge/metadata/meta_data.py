@@ -49,7 +49,7 @@ def _names(instance: Instance) -> Iterator[tuple[str, str]]:
     yield "hostname", instance.hostname
     yield "local-hostname", instance.hostname
     yield "local-ipv4", instance.local_ipv4
-    yield "mac", instance.mac_address
+    yield "mac", instance.mac_address.lower()
     if instance.ipv6s:
         yield "ipv6", instance.ipv6s[0]
     if instance.public_ipv4:
@@ -58,8 +58,8 @@ def _names(instance: Instance) -> Iterator[tuple[str, str]]:
 
 
 def _place(instance: Instance) -> Iterator[tuple[str, str]]:
-    yield "placement/availability-zone", instance.availability_zone
-    yield "placement/availability-zone-id", instance.availability_zone_id
+    yield "placement/availability-zone", instance.zone
+    yield "placement/availability-zone-id", instance.zone_id
     yield "placement/region", instance.region
     yield "services/domain", instance.domain
     yield "services/partition", instance.partition

@@ -48,7 +48,7 @@ def leaves(instance: Instance, signer: Signer | None = None) -> Iterator[Leaf]:
     yield from meta_data_leaves(instance)
     yield from interface_leaves(instance)
     yield from dynamic_leaves(instance, signer)
-    if instance.user_data is not None:
+    if instance.user_data:  # EC2 knows no empty user data: it answers 404
         yield same("user-data", instance.user_data)
 
 

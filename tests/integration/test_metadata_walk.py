@@ -125,9 +125,7 @@ def test_every_leaf_that_is_named_is_answered_and_nothing_else(instance: Instanc
         named = dict(client.walk())
         leaves = [path for path, is_leaf in named.items() if is_leaf]
         assert {path.split("/")[1] for path in leaves} == set(VERSIONS)
-        assert any(path.endswith("/user-data") for path in leaves) == (
-            instance.user_data is not None
-        )
+        assert any(path.endswith("/user-data") for path in leaves) == bool(instance.user_data)
         answered = {path: client.text(path) for path in leaves}
         # The neighbours of the first and the last version say as much as those of all thirty.
         ends = [path for path in named if path.split("/")[1] in {"1.0", "latest"}]

@@ -33,6 +33,26 @@ _INTERFACE = "[[further_interfaces]]\nmac_address = '02:00:00:00:00:0{}'\ndevice
             "[options]\nhttp_tokens = 'required'\nhttp_put_response_hop_limit = 65",
             "bad.toml:3: options.http_put_response_hop_limit: the hop limit is 1 to 64, found 65",
         ),
+        ("launch_index = 1\nregion = 'mars'", "bad.toml:2: region: a region is as us-east-1"),
+        ("region = ''", "bad.toml:1: region: a region is as us-east-1"),
+        (
+            "region = 'eu-west-1'\navailability_zone = 'us-east-1a'",
+            "bad.toml:2: availability_zone: a zone of the region is as eu-west-1a",
+        ),
+        ("\nmac_address = '02:00/'", "bad.toml:2: mac_address: a MAC address is as 02:00:"),
+        (
+            'launch_index = 1\npublic_ipv4 = "1.2.3.4\\nforged"',
+            "bad.toml:2: public_ipv4: an IPv4 address is as",
+        ),
+        ("launch_index = -5", "bad.toml:1: launch_index: it is 0 or more, found -5"),
+        (
+            _INTERFACE.format(2, 1) + "local_ipv4s = ['10.0.0.1', 'x']",
+            "bad.toml:4: further_interfaces[0].local_ipv4s[1]: an IPv4 address is as",
+        ),
+        (
+            _INTERFACE.format(2, 1) + _INTERFACE.format(3, 1),
+            "bad.toml:6: further_interfaces[1].device_number: two network interfaces of a",
+        ),
         (
             _INTERFACE.format(2, 1) + _INTERFACE.format(1, 2),
             "bad.toml:5: further_interfaces[1].mac_address: two network interfaces have one MAC",
@@ -46,6 +66,16 @@ def test_a_bad_instance_is_told_with_its_line(tmp_path: Path, text: str, told: s
         load_instance(path)
     assert told in str(refused.value)
     assert len(str(refused.value)) < 1500
+
+
+def test_a_local_zones_id_is_given_by_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "local.toml"
+    zone = "availability_zone = 'us-east-1-bos-1a'\n"
+    path.write_text(zone + "availability_zone_id = 'use1-bos1-az1'\n")
+    assert load_instance(path).zone_id == "use1-bos1-az1"
+    path.write_text(zone)
+    with pytest.raises(BadInputError, match="availability_zone_id has to be given"):
+        load_instance(path)
 
 
 def test_a_bad_fault_is_told_with_its_line(tmp_path: Path) -> None:

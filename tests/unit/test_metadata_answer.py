@@ -62,7 +62,7 @@ def test_user_data_is_bytes_and_missing_without() -> None:
     reply = get("/latest/user-data")
     assert reply.body == b"#!/bin/sh\necho \xff\n"
     assert reply.headers["content-type"] == "application/octet-stream"
-    assert get("/latest/user-data", replace(INSTANCE, user_data=b"")).status == 200
+    assert get("/latest/user-data", replace(INSTANCE, user_data=b"")).status == 404
     assert get("/latest/user-data", replace(INSTANCE, user_data=None)).status == 404
     assert text("/latest/") == "dynamic\nmeta-data\nuser-data"
 

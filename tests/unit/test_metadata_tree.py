@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from imgforge.metadata import Access, Instance, Interface, MetadataOptions, Signer
+from imgforge.metadata import (
+    Access,
+    Credentials,
+    IamRole,
+    Instance,
+    Interface,
+    MetadataOptions,
+    Placement,
+    Signer,
+)
 from imgforge.metadata.answer import Answer, HttpRequest, answer
 from imgforge.metadata.categories import CATEGORIES, category_table
 from imgforge.metadata.tokens import Tokens
@@ -148,12 +157,50 @@ def test_names_follow_the_region() -> None:
         ("ap-southeast-2", "aws", "amazonaws.com", "apse2-az1"),
         ("cn-north-1", "aws-cn", "amazonaws.com.cn", "cnn1-az1"),
         ("us-gov-west-1", "aws-us-gov", "amazonaws.com", "usgw1-az1"),
+        ("mx-central-1", "aws", "amazonaws.com", "mxc1-az1"),
+        ("us-iso-east-1", "aws-iso", "c2s.ic.gov", "usie1-az1"),
+        ("us-isob-east-1", "aws-iso-b", "sc2s.sgov.gov", "usibe1-az1"),
+        ("eu-isoe-west-1", "aws-iso-e", "cloud.adc-e.uk", "euiew1-az1"),
+        ("us-isof-south-1", "aws-iso-f", "csp.hci.ic.gov", "usifs1-az1"),
+        ("eusc-de-east-1", "aws-eusc", "amazonaws.eu", "euscdee1-az1"),
     ],
 )
 def test_partitions(region: str, partition: str, domain: str, zone_id: str) -> None:
-    instance = replace(PLAIN, region=region, availability_zone=region + "a")
+    instance = replace(PLAIN, region=region)
+    assert instance.zone == region + "a"
     assert instance.partition == partition
-    assert (instance.domain, instance.availability_zone_id) == (domain, zone_id)
+    assert (instance.domain, instance.zone_id) == (domain, zone_id)
+
+
+@pytest.mark.parametrize("zone", ["us-east-1-bos-1a", "us-east-1-wl1-bos-wlz-1"])
+def test_a_zone_whose_name_does_not_tell_its_id_needs_one(zone: str) -> None:
+    with pytest.raises(ValueError, match="its availability_zone_id has to be given"):
+        replace(PLAIN, availability_zone=zone)
+    instance = replace(PLAIN, availability_zone=zone, availability_zone_id="use1-bos1-az1")
+    placement = "/latest/meta-data/placement"
+    assert text(f"{placement}/availability-zone", grow(instance)) == zone
+    assert text(f"{placement}/availability-zone-id", grow(instance)) == "use1-bos1-az1"
+
+
+def test_every_interface_has_an_id_of_its_own() -> None:
+    places = [(None, 1), (None, 2), (1, 1), (1, 2), (2, 1), (None, 256)]
+    further = tuple(
+        Interface(f"02:00:00:00:01:{at:02x}", number, network_card_index=card)
+        for at, (card, number) in enumerate(places)
+    )
+    instance = replace(PLAIN, instance_id="i-0123456789abcde01", further_interfaces=further)
+    assert len({instance.interface_id(interface) for interface in instance.interfaces}) == 7
+
+
+def test_empty_user_data_is_none() -> None:
+    assert ask(grow(replace(PLAIN, user_data=b"")), "/latest/user-data").status == 404
+    assert "user-data" not in text("/latest/", grow(replace(PLAIN, user_data=b"")))
+
+
+def test_a_mac_address_answers_in_small_letters_everywhere() -> None:
+    trees = grow(replace(PLAIN, mac_address="02:00:00:00:00:AB"))
+    assert text("/latest/meta-data/mac", trees) == "02:00:00:00:00:ab"
+    assert text("/latest/meta-data/network/interfaces/macs/", trees) == "02:00:00:00:00:ab/"
 
 
 def test_tags_are_shown_only_where_the_options_allow_it() -> None:
@@ -207,6 +254,25 @@ def test_events_are_told_as_ec2_tells_them() -> None:
         {"block_devices": {"ebs": "sdb"}},
         {"pending_time": "yesterday"},
         {"further_interfaces": (Interface("02:00:00:00:00:01", 1),)},
+        {"further_interfaces": (Interface("02:00:00:00:00:02", 0),)},
+        *({"region": name} for name in ("", "mars", "us-east-1a", "us-east-1\n", "us-xyz-east-1")),
+        *({"availability_zone": name} for name in ("us-west-2a", "us-east-1", "us-east-1A", "a")),
+        {"availability_zone_id": "az"},
+        *({"mac_address": mac} for mac in ("", "x", "02:00\nforged/", "02:00:00:00:00:01\n")),
+        *({"local_ipv4": ip} for ip in ("", "not an address", "1.2.3", "::1", "1.2.3.4\n")),
+        *({"public_ipv4": ip} for ip in ("1.2.3.4\nforged", "1.2/3.4")),
+        *({"ipv6s": (ip,)} for ip in ("", "1.2.3.4", "fe80::1%a/b")),
+        {"launch_index": -5},
+        *({"public_keys": {name: "ssh-ed25519 A"}} for name in (".", "..", "\ud800")),
+        *({"elastic_gpus": {name: "{}"}} for name in (".", "..")),
+        *({"iam_role": IamRole(name)} for name in (".", "..", "a\nb")),
+        {"public_keys": {"a": "ssh-ed25519 \ud800"}},
+        {"tags": {"a": "\udfff"}},
+        {"tags": {"\udfff": "a"}},
+        {"iam_role": IamRole("a", Credentials(token="\ud800"))},
+        {"security_groups": ("a", "b\nc")},
+        {"placement": Placement("a\nb")},
+        {"instance_id": "i-1\nforged"},
         {
             "tags": {"a/b": "c"},
             "options": MetadataOptions(instance_metadata_tags=Access.ENABLED),
@@ -220,6 +286,28 @@ def test_events_are_told_as_ec2_tells_them() -> None:
 def test_what_no_listing_could_show_is_refused(broken: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r".+"):
         replace(PLAIN, **broken)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *({"mac_address": mac} for mac in ("", "x/mac", "02:00\nforged/")),
+        {"device_number": -1},
+        {"network_card_index": -1},
+        {"local_ipv4s": ("10.0.0.1", "x")},
+        {"public_ipv4s": ("1.2/3.4",)},
+        {"ipv6s": ("::1\n",)},
+        *({"subnet_ipv4_cidr_block": net} for net in ("", "10.0.0.0", "10.0.0.1/8", "::/0")),
+        {"vpc_ipv4_cidr_blocks": ("10.0.0.0/255.0.0.0",)},
+        {"subnet_ipv6_cidr_blocks": ("2001:db8::/129",)},
+        {"vpc_ipv6_cidr_blocks": ("2001:db8::%a/64",)},
+        {"ipv4_prefixes": ("10.0.0.0/28\n",)},
+        {"ipv6_prefixes": ("x/80",)},
+    ],
+)
+def test_an_interface_without_an_address_of_its_form_is_refused(broken: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        replace(Interface("02:00:00:00:00:02", 1), **broken)  # type: ignore[arg-type]
 
 
 def test_an_instance_goes_through_json_and_back() -> None:
