@@ -49,6 +49,12 @@ class Responder:
         except Exception as error:
             self._fail(request, connection, error=error, at_s=at_s)
 
+    def refuse(self, request: HttpRequest, connection: Connection) -> None:
+        """Answer what is not HTTP."""
+        reply = refusal(HTTPStatus.BAD_REQUEST)
+        self._tell(self._record(request, reply, connection.address, at_s=self.clock()))
+        connection.finish(encode(reply, method=request.method))
+
     def _respond(self, request: HttpRequest, connection: Connection, *, at_s: float) -> None:
         if request.method == "PUT":  # the answer to it, a token, goes only so many hops
             connection.set_hop_limit(self.trees.instance.options.http_put_response_hop_limit)

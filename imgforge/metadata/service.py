@@ -16,7 +16,7 @@ from imgforge.metadata.responder import Responder, Secrets
 from imgforge.metadata.tree import grow
 from imgforge.metadata.wire import Listener
 
-_BACKLOG = 64
+_BACKLOG = 1024
 
 
 class MetadataService:
@@ -89,7 +89,14 @@ class MetadataService:
 
     async def listen(self, listener: socket.socket) -> None:
         """Answer on a bound socket, too, which closes with the block. Raises OSError."""
-        self._listeners.append(Listener(listener, backlog=_BACKLOG, begin=self._begin))
+        self._listeners.append(
+            Listener(
+                listener,
+                backlog=_BACKLOG,
+                begin=self._begin,
+                has_room=lambda: self.connections.have_room,
+            )
+        )
 
     async def __aexit__(self, *_: object) -> None:
         """Close the listeners and drop the connections: the guest is gone by now."""
@@ -98,8 +105,8 @@ class MetadataService:
         self.connections.abort()
 
     def _begin(self, end: socket.socket, address: str) -> None:
-        respond = self._responder.respond
-        Connection(end, address, connections=self.connections, respond=respond).begin()
+        answerer = self._responder
+        Connection(end, address, connections=self.connections, answerer=answerer).begin()
 
 
 def _launcher_script(socket_path: Path) -> str:

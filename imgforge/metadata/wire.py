@@ -14,6 +14,7 @@ from typing import Protocol
 _PIECE_BYTES = 65536
 _AT_ONCE = 64
 _PAUSE_S = 1.0
+_FULL_PAUSE_S = 0.02
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -33,16 +34,23 @@ class Reader(Protocol):
 class Listener:
     """Accepts what comes to a bound socket, until it is closed, and `begin`s with each.
 
-    `begin` also gets the address it came from, "" where there are none. Raises OSError.
+    `begin` also gets the address it came from, "" where there are none; while there is no room,
+    what comes waits in the backlog. Raises OSError.
     """
 
     def __init__(
-        self, listening: socket.socket, *, backlog: int, begin: Callable[[socket.socket, str], None]
+        self,
+        listening: socket.socket,
+        *,
+        backlog: int,
+        begin: Callable[[socket.socket, str], None],
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         listening.settimeout(0)
         listening.listen(backlog)
         self._listening = listening
         self._begin = begin
+        self._has_room = has_room
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(listening, self._accept)
 
@@ -53,6 +61,9 @@ class Listener:
 
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):  # others in the loop have their turn
+            if not self._has_room():
+                self._rest(_FULL_PAUSE_S)
+                return
             try:
                 end, peer = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -60,12 +71,15 @@ class Listener:
             except OSError as error:
                 if error.errno not in _NO_ROOM:
                     raise
-                # It stays readable: look again when there may be room.
-                self._loop.remove_reader(self._listening)
-                self._loop.call_later(_PAUSE_S, self._resume)
+                self._rest(_PAUSE_S)
                 return
             end.settimeout(0)
             self._begin(end, str(peer[0]) if isinstance(peer, tuple) else "")
+
+    def _rest(self, pause_s: float) -> None:
+        """Look again later, when there may be room: until then it stays readable."""
+        self._loop.remove_reader(self._listening)
+        self._loop.call_later(pause_s, self._resume)
 
     def _resume(self) -> None:
         if self._listening.fileno() >= 0:

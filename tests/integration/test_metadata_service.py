@@ -19,12 +19,15 @@ from pathlib import Path
 import pytest
 
 from imgforge.metadata import (
+    Cut,
+    Fault,
     Faults,
     Instance,
     MetadataOptions,
     MetadataRequest,
     MetadataService,
 )
+from imgforge.metadata.connection import HEAD_LIMIT_BYTES
 from imgforge.metadata.wire import Wire
 
 INSTANCE = Instance(
@@ -220,7 +223,7 @@ def test_whoever_holds_connections_open_keeps_nobody_out(short_folder: Path) -> 
             if number % 50 == 0:
                 reply = await ask(service, request("/latest/meta-data/ami-id"))
                 assert reply.endswith(b"ami-0123456789abcdef0")
-        for reader, _ in held[:200]:
+        for reader, _ in held[:236]:
             assert await asyncio.wait_for(reader.read(), 5) == b""
         assert len(service.connections) <= 64
         for _, writer in held:
@@ -277,8 +280,99 @@ def test_a_request_that_could_be_read_in_two_ways_is_refused(
     async def scenario(service: MetadataService) -> None:
         reply = await ask(service, ASKED + headers + b"\r\nab")
         assert reply.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert b"\r\nServer: EC2ws\r\n" in reply
+        assert b"\r\nDate: " in reply
+        assert b"<h1>400 - Bad Request</h1>" in reply
 
-    assert serving(short_folder, scenario) == []
+    (asked,) = serving(short_folder, scenario)
+    assert (asked.method, asked.status) == ("GET", 400)
+    assert asked.path == "/latest/meta-data/ami-id"
+
+
+@pytest.mark.parametrize(
+    ("data", "read"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\n\n", ("", "")),
+        (b"\r\n\r\n", ("", "")),
+        (b"GET\r\n\r\n", ("GET", "")),
+        (b"GET /latest/?x y HTTP/1.1\r\n\r\n", ("GET", "/latest/")),
+        (b"PUT /a\x00b HTTP/1.1\r\n\r\n", ("PUT", "/a")),
+        (b"GET http://x/latest/ HTTP/9\r\n\r\n", ("GET", "/latest/")),
+        (b"GET /" + b"a" * 100_000, ("GET", "/" + "a" * 1023)),
+    ],
+)
+def test_what_is_not_http_is_in_the_record_as_far_as_it_was_read(
+    short_folder: Path, data: bytes, read: tuple[str, str]
+) -> None:
+    async def scenario(service: MetadataService) -> None:
+        assert (await ask(service, data)).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+    (asked,) = serving(short_folder, scenario)
+    assert (asked.method, asked.path, asked.status) == (*read, 400)
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 100_000])
+@pytest.mark.parametrize(("over_bytes", "status"), [(-1, 200), (0, 200), (1, 400)])
+def test_a_head_has_64_kib_and_not_a_byte_more(
+    short_folder: Path, over_bytes: int, status: int, body: bytes
+) -> None:
+    begun = ASKED + f"Content-Length: {len(body)}\r\nX: ".encode()
+    head = begun + b"y" * (HEAD_LIMIT_BYTES + over_bytes - len(begun) - 4) + b"\r\n\r\n"
+    assert len(head) == 65536 + over_bytes
+
+    async def scenario(service: MetadataService) -> None:
+        assert (await ask(service, head + body))[9:12] == str(status).encode()
+
+    serving(short_folder, scenario)
+
+
+def test_those_a_fault_holds_take_no_place_of_others(short_folder: Path) -> None:
+    async def scenario(service: MetadataService) -> None:
+        path = str(service.socket_path)
+        held = []
+        for _ in range(100):
+            held.append(await asyncio.open_unix_connection(path))
+            held[-1][1].write(request("/latest/user-data"))
+        for _ in range(5):
+            reply = await ask(service, request("/latest/meta-data/ami-id"))
+            assert reply.endswith(b"ami-0123456789abcdef0")
+        for _, writer in held:
+            writer.close()
+
+    async def session() -> None:
+        async with MetadataService(
+            INSTANCE,
+            folder=short_folder,
+            clock=lambda: 7.0,
+            tell=lambda _: None,
+            faults=Faults([Fault("/user-data", cut=Cut.SILENT)]),
+        ) as service:
+            await scenario(service)
+
+    asyncio.run(asyncio.wait_for(session(), 60))
+
+
+def test_a_newcomer_among_thousands_has_time_to_ask(short_folder: Path) -> None:
+    async def scenario(service: MetadataService) -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        await service.listen(listener)
+        held = []
+        for number in range(1000):
+            wire = socket.socket()
+            wire.setblocking(False)
+            wire.connect_ex(listener.getsockname())
+            held.append(wire)
+            if number % 100 == 99:
+                reader, writer = await asyncio.open_connection(*listener.getsockname())
+                await asyncio.sleep(0)
+                writer.write(request("/latest/meta-data/ami-id"))
+                reply = await asyncio.wait_for(reader.read(), 30)
+                assert reply.endswith(b"ami-0123456789abcdef0")
+                writer.close()
+        for wire in held:
+            wire.close()
+
+    serving(short_folder, scenario)
 
 
 def test_the_answer_is_not_lost_over_the_body_that_is_still_coming(short_folder: Path) -> None:
