@@ -15,8 +15,10 @@ from imgforge import __version__
 from imgforge.accelerator import AcceleratorWish
 from imgforge.artifact_format import ArtifactFormat
 from imgforge.cli import show
+from imgforge.cli.bundle import bundle_app
 from imgforge.cli.cache import cache_app
 from imgforge.cli.instance import read_user_data
+from imgforge.cli.certificate import certificate_app
 from imgforge.cli.metadata import metadata_app
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.replay import replay
@@ -42,6 +44,8 @@ recipe_app = typer.Typer(
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(cache_app, name="cache")
 app.add_typer(metadata_app, name="metadata")
+app.add_typer(bundle_app, name="bundle")
+app.add_typer(certificate_app, name="certificate")
 app.add_typer(user_data_app, name="user-data")
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML).")]

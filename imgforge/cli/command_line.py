@@ -15,18 +15,20 @@ from imgforge.cli.app import app
 from imgforge.cli.terminal import stderr_console
 from imgforge.errors import ExitCode, HostError, ImgforgeError
 
-_USAGE_HINT = "imgforge --help, or imgforge COMMAND --help, lists what there is."
+_USAGE_HINTS = {"imgforge": "imgforge --help, or imgforge COMMAND --help, lists what there is."}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
-def run_command_line(arguments: list[str]) -> int:
+def run_command_line(
+    arguments: list[str], *, command: typer.Typer = app, name: str = "imgforge"
+) -> int:
     """Run one command; return its exit code."""
     console = stderr_console()
     debug = "--debug" in arguments
     if not debug:
         _keep_quiet()
     try:
-        result = app(args=arguments, prog_name="imgforge", standalone_mode=False)
+        result = command(args=arguments, prog_name=name, standalone_mode=False)
         if sys.stdout is not None:  # where it was closed from the start
             sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
@@ -37,13 +39,13 @@ def run_command_line(arguments: list[str]) -> int:
             raise
         return _silence_stdout()
     except Exception as error:  # the last net: a bug of ours must not look like a verdict
-        return _tell(console, error, debug=debug)
+        return _tell(console, error, debug=debug, name=name)
     if result == ExitCode.INTERRUPTED:  # what typer makes of a KeyboardInterrupt
         return _tell_interrupted(console)
     return result if isinstance(result, int) else ExitCode.DONE
 
 
-def _tell(console: Console, error: Exception, *, debug: bool) -> int:
+def _tell(console: Console, error: Exception, *, debug: bool, name: str) -> int:
     """Tell an error in words; return its exit code."""
     match error:
         case ImgforgeError():
@@ -52,15 +54,17 @@ def _tell(console: Console, error: Exception, *, debug: bool) -> int:
         case TyperException():
             if message := error.format_message():
                 console.print(message, markup=False, highlight=False, soft_wrap=True)
-            console.print(_USAGE_HINT, soft_wrap=True)
+            console.print(
+                _USAGE_HINTS.get(name, f"{name} --help lists what there is."), soft_wrap=True
+            )
             return ExitCode.BAD_INPUT
         case BrokenPipeError():
             return _silence_stdout()
         case OSError(errno=number, strerror=reason) if number in _FULL:
             where = f"File {error.filename}" if error.filename else "A file of this command"
             return _tell_host(console, f"{where}: cannot be written: {reason}.", debug=debug)
-        case OSError(filename=name, strerror=str(reason)) if name:
-            what = f"File {os.fsdecode(name)}: {reason.lower()}."
+        case OSError(filename=path, strerror=str(reason)) if path:
+            what = f"File {os.fsdecode(path)}: {reason.lower()}."
             return _tell_host(console, what, debug=debug)
         case _:
             if debug:

@@ -27,6 +27,7 @@ ROOMS = {
 # before it.
 FLOW = (
     "identity_key",
+    "ec2_key",
     "seed",
     "inventory",
     "cache",

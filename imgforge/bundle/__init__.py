@@ -1,0 +1,82 @@
+"""The instance-store bundle: an image in encrypted parts, and the manifest that is signed."""
+
+from imgforge.bundle.check import Check, Outcome, Verification
+from imgforge.bundle.create import (
+    ARCHITECTURES,
+    Bundle,
+    BundleWish,
+    Signers,
+    create_bundle,
+)
+from imgforge.bundle.edit import Edit, OldSignature, edit_manifest, keep_backup
+from imgforge.bundle.extract import (
+    Extracted,
+    Opener,
+    extract_bundle,
+    load_manifest,
+)
+from imgforge.bundle.key_files import write_signing_pair
+from imgforge.bundle.keys import (
+    Certificate,
+    MadePair,
+    PrivateKey,
+    SigningPair,
+    certificate_from_pem,
+    make_signing_pair,
+    read_certificate,
+    read_private_key,
+    signing_pair,
+)
+from imgforge.bundle.manifest import (
+    MachineConfiguration,
+    Manifest,
+    ManifestVersion,
+    Mapping,
+)
+from imgforge.bundle.manifest_reader import ManifestFile, read_manifest
+from imgforge.bundle.names import MANIFEST_SUFFIX
+from imgforge.bundle.place import Existing
+from imgforge.bundle.problem import BundleError
+from imgforge.bundle.secret import Reader
+from imgforge.bundle.verify import KeyRing, verify_bundle
+
+__all__ = [
+    "ARCHITECTURES",
+    "MANIFEST_SUFFIX",
+    "Bundle",
+    "BundleError",
+    "BundleWish",
+    "Certificate",
+    "Check",
+    "Edit",
+    "Existing",
+    "Extracted",
+    "KeyRing",
+    "MachineConfiguration",
+    "MadePair",
+    "Manifest",
+    "ManifestFile",
+    "ManifestVersion",
+    "Mapping",
+    "OldSignature",
+    "Opener",
+    "Outcome",
+    "PrivateKey",
+    "Reader",
+    "Signers",
+    "SigningPair",
+    "Verification",
+    "certificate_from_pem",
+    "create_bundle",
+    "edit_manifest",
+    "extract_bundle",
+    "keep_backup",
+    "load_manifest",
+    "make_signing_pair",
+    "read_certificate",
+    "read_manifest",
+    "read_private_key",
+    "signing_pair",
+    "verify_bundle",
+    "write_signing_pair",
+]

@@ -1,0 +1,266 @@
+"""An image becomes a bundle: tar, gzip, AES, parts and a signed manifest, in one pass."""
+
+import contextlib
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from imgforge import host
+from imgforge.bundle.compression import compress
+from imgforge.bundle.keys import Certificate, SigningPair
+from imgforge.bundle.manifest import (
+    LARGEST_IMAGE_BYTES,
+    BundledImage,
+    ImageType,
+    MachineConfiguration,
+    Manifest,
+    ManifestVersion,
+    Part,
+)
+from imgforge.bundle.manifest_reader import read_manifest
+from imgforge.bundle.manifest_writer import own_bundler, write_manifest
+from imgforge.bundle.names import (
+    MANIFEST_SUFFIX,
+    NAME_RULE,
+    is_account,
+    is_part_of,
+    is_safe_name,
+    part_name,
+)
+from imgforge.bundle.parts import Written, encrypt, write_parts
+from imgforge.bundle.passing import Passing
+from imgforge.bundle.place import Existing, told
+from imgforge.bundle.secret import make_secret, seal_secret, sign_manifest
+from imgforge.bundle.tar_writer import TarPlan, plan_tar, write_tar
+from imgforge.errors import BadInputError, HostError
+from imgforge.files import appearing, scratch_folder, sync_folder
+from imgforge.progress import report, warn
+
+ARCHITECTURES = ("i386", "x86_64")
+_RULES = {
+    "kernel": re.compile(r"aki-[0-9a-z]{1,32}"),
+    "ramdisk": re.compile(r"ari-[0-9a-z]{1,32}"),
+    "product code": re.compile(r"[A-Za-z0-9]{1,64}"),
+    "virtual device": re.compile(r"ami|root|swap|ephemeral[0-9]{1,2}|ebs[A-Za-z0-9]{1,8}"),
+    "device": re.compile(r"(?:/dev/)?[a-z][a-z0-9]{1,15}"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BundleWish:
+    """What a bundle is to be called, and what EC2 is to know of it."""
+
+    name: str
+    account: str
+    machine: MachineConfiguration
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle on the disk: its manifest stands beside its parts."""
+
+    manifest_path: Path
+    manifest: Manifest
+
+    @property
+    def folder(self) -> Path:
+        """Where its parts are."""
+        return self.manifest_path.parent
+
+    @property
+    def part_paths(self) -> tuple[Path, ...]:
+        """Its parts, in order."""
+        return tuple(self.folder / part.filename for part in self.manifest.image.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """Who signs a bundle and may open it, and EC2's certificate, which may open it, too."""
+
+    user: SigningPair
+    ec2: Certificate
+
+
+def check_machine(machine: MachineConfiguration) -> None:
+    """Raise BadInputError for what EC2 would not take of a machine's configuration."""
+    if machine.architecture not in ARCHITECTURES:
+        raise BadInputError(
+            f"Bundle: architecture {machine.architecture!r}; allowed: {', '.join(ARCHITECTURES)}."
+        )
+    found = [("kernel", machine.kernel_id)] if machine.kernel_id else []
+    found += [("ramdisk", machine.ramdisk_id)] if machine.ramdisk_id else []
+    found += [("product code", code) for code in machine.product_codes]
+    for mapping in machine.mappings:
+        found += [("virtual device", mapping.virtual), ("device", mapping.device)]
+    for what, text in found:
+        if not _RULES[what].fullmatch(text):
+            raise BadInputError(f"Bundle: {what} {text!r}; it must be {_RULES[what].pattern}.")
+    virtual = [mapping.virtual for mapping in machine.mappings]
+    for name in virtual:
+        if virtual.count(name) > 1:
+            raise BadInputError(f"Bundle: {name} is mapped twice.")
+
+
+def create_bundle(
+    image: Path,
+    *,
+    wish: BundleWish,
+    signers: Signers,
+    destination: Path,
+    existing: Existing = Existing.REFUSE,
+) -> Bundle:
+    """Bundle the raw image `image` into the folder `destination`.
+
+    A new folder appears as a whole; in one that is there the manifest appears last. The image is
+    only read, its holes are not.
+    Raises BadInputError for an image, a wish or a destination that cannot be what it is,
+    HostError where the host fails or the image changes meanwhile.
+    """
+    _check_wish(wish)
+    if problem := signers.user.certificate.expiry_problem(datetime.now(UTC)):
+        warn(problem)
+    if destination.exists() and not destination.is_dir():
+        raise BadInputError(f"Bundle {destination}: is no folder.")
+    if existing is Existing.REFUSE and (destination / f"{wish.name}{MANIFEST_SUFFIX}").exists():
+        raise BadInputError(
+            f"Bundle {destination}: already holds {wish.name}{MANIFEST_SUFFIX}.",
+            hint="Name another folder or another name, or use --force.",
+        )
+    with _opened(image) as descriptor, told(destination):
+        before = _identity(os.fstat(descriptor))
+        with _room(destination) as folder:
+            manifest = _write(descriptor, wish, signers, folder)
+            if _identity(os.fstat(descriptor)) != before:
+                raise HostError(f"Image {image}: changed while it was bundled.")
+            if folder.parent == destination:
+                _move(folder, destination, wish.name)
+    made = Bundle(destination / f"{wish.name}{MANIFEST_SUFFIX}", manifest)
+    if not made.manifest_path.is_file():  # another process made the folder first
+        raise BadInputError(f"Bundle {destination}: somebody else made this folder meanwhile.")
+    return made
+
+
+def _check_wish(wish: BundleWish) -> None:
+    if not is_safe_name(wish.name):
+        raise BadInputError(f"Bundle: name {wish.name!r}; a name has {NAME_RULE}.")
+    if not is_account(wish.account):
+        raise BadInputError(f"Bundle: account {wish.account!r}; twelve digits are needed.")
+    check_machine(wish.machine)
+
+
+@contextlib.contextmanager
+def _opened(image: Path) -> Iterator[int]:
+    try:
+        descriptor = os.open(image, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise BadInputError(f"Image {image}: cannot be read: {error.strerror}.") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise BadInputError(f"Image {image}: is no regular file; a raw image is needed.")
+        if not 0 < status.st_size <= LARGEST_IMAGE_BYTES:
+            raise BadInputError(
+                f"Image {image}: has {status.st_size} bytes; EC2 takes instance-store images of "
+                "1 byte to 10 GiB."
+            )
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@contextlib.contextmanager
+def _room(destination: Path) -> Iterator[Path]:
+    """Give the folder to write to: a new destination itself, or one aside in it."""
+    if destination.is_dir():
+        with scratch_folder(destination) as aside:
+            yield aside
+    else:
+        with appearing(destination) as new:
+            new.mkdir()
+            yield new
+
+
+def _write(descriptor: int, wish: BundleWish, signers: Signers, folder: Path) -> Manifest:
+    """Write the parts and the manifest under their own names into an empty folder."""
+    secret = make_secret()
+    plan = plan_tar(descriptor, name=wish.name)
+    digest = hashlib.sha1(usedforsecurity=False)
+    stream = _told(write_tar(descriptor, plan), plan, digest)
+    packed = compress(stream, workers=host.cpu_count())
+    with contextlib.closing(packed):
+        written = write_parts(encrypt(packed, secret), folder)
+    manifest = Manifest(
+        version=ManifestVersion.V2007_10_10,
+        bundler=own_bundler(),
+        machine=wish.machine,
+        image=BundledImage(
+            name=wish.name,
+            account=wish.account,
+            type=ImageType.MACHINE,
+            sha1=digest.hexdigest(),
+            size_bytes=os.fstat(descriptor).st_size,
+            bundled_size_bytes=sum(part.size_bytes for part in written),
+            key=seal_secret(secret, user=signers.user.certificate, ec2=signers.ec2),
+            parts=_named(wish.name, written),
+        ),
+    )
+    for index, part in enumerate(manifest.image.parts):
+        (folder / str(index)).rename(folder / part.filename)
+    signed = sign_manifest(manifest, signers.user.key)
+    content = write_manifest(signed)
+    read_manifest(content)  # what we could not read ourselves is not handed out
+    with (folder / f"{wish.name}{MANIFEST_SUFFIX}").open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return signed
+
+
+def _named(name: str, written: list[Written]) -> tuple[Part, ...]:
+    count = len(written)
+    return tuple(
+        Part(part_name(name, index=index, count=count), part.sha1)
+        for index, part in enumerate(written)
+    )
+
+
+def _told(chunks: Iterator[bytes], plan: TarPlan, digest: "hashlib._Hash") -> Iterator[bytes]:
+    """Digest the stream as it passes, and tell how far it is."""
+    report(f"bundle: {plan.size_bytes / 2**20:.0f} MiB of data")
+    passing = Passing("bundle", plan.size_bytes)
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+        passing.add(len(chunk))
+
+
+def _move(folder: Path, destination: Path, name: str) -> None:
+    """Move a finished bundle into a folder that is there: an old manifest first goes away.
+
+    Parts without a manifest are what a killed run left, and no bundle.
+    """
+    manifest = f"{name}{MANIFEST_SUFFIX}"
+    new = sorted(path.name for path in folder.iterdir() if is_part_of(path.name, name))
+    (destination / manifest).unlink(missing_ok=True)
+    for old in list(destination.iterdir()):
+        if is_part_of(old.name, name):
+            old.unlink()
+    try:
+        for moved in new:
+            (folder / moved).rename(destination / moved)
+        sync_folder(destination)
+        (folder / manifest).rename(destination / manifest)
+        sync_folder(destination)
+    except BaseException:
+        for moved in (*new, manifest):
+            (destination / moved).unlink(missing_ok=True)
+        raise
