@@ -124,7 +124,9 @@ class _Reading:
 
     def _end(self, _name: str) -> None:
         done = self._open.pop()
-        end = self._bytes.index(b">", self._parser.CurrentByteIndex) + 1
+        end = self._parser.CurrentByteIndex  # of <empty/>, expat tells its end
+        if self._bytes.startswith(b"</", end):
+            end = self._bytes.index(b">", end) + 1
         element = Element(done.name, done.attributes, tuple(done.content), done.start, end)
         self._open[-1].content.append(element)
 
