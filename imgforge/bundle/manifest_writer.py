@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
-from xml.sax.saxutils import escape
+from html import escape
 
 from imgforge import __version__
 from imgforge.bundle.manifest import (
@@ -107,4 +107,4 @@ def _element(name: str, *inner: str) -> str:
 
 def _leaf(name: str, text: str, attributes: str = "") -> str:
     """Return an element with a text; empty ones are left out."""
-    return f"<{name}{attributes}>{escape(text)}</{name}>" if text else ""
+    return f"<{name}{attributes}>{escape(text, quote=False)}</{name}>" if text else ""

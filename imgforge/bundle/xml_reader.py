@@ -7,8 +7,8 @@ document type, and with it every entity.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from xml.parsers import expat
-from xml.sax.saxutils import escape
 
 from imgforge.bundle.problem import BundleError, shown
 
@@ -58,14 +58,11 @@ def write_xml(element: Element) -> Iterator[str]:
 
     Ruby's REXML, which the original signs and verifies with.
     """
-    attributes = "".join(
-        f" {name}='{escape(value, {chr(39): '&apos;', chr(34): '&quot;'})}'"
-        for name, value in element.attributes
-    )
+    attributes = "".join(f" {name}='{escape(value)}'" for name, value in element.attributes)
     yield f"<{element.name}{attributes}>"
     for part in element.content:
         if isinstance(part, str):
-            yield escape(part)
+            yield escape(part, quote=False)
         else:
             yield from write_xml(part)
     yield f"</{element.name}>"

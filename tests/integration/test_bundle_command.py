@@ -95,7 +95,7 @@ def test_a_bundle_goes_there_and_back_by_imgforges_own_commands(desk: Desk) -> N
 
 
 def test_a_damaged_bundle_is_exit_code_1_to_verify_and_2_to_extract(desk: Desk) -> None:
-    desk.create()
+    assert desk.create().returncode == 0
     part = desk.folder / "image.bundle" / "image.part.0"
     content = bytearray(part.read_bytes())
     content[1000] ^= 1
@@ -134,7 +134,13 @@ def test_the_tools_of_the_guide_work_by_their_names(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "tool", ["ec2-bundle-image", "ec2-unbundle", "ec2-migrate-manifest", "ec2-ami-tools-version"]
+    "tool",
+    [
+        "ec2-unbundle",
+        "ec2-ami-tools-version",
+        pytest.param("ec2-bundle-image", marks=pytest.mark.slow),
+        pytest.param("ec2-migrate-manifest", marks=pytest.mark.slow),
+    ],
 )
 def test_each_tool_has_its_help_and_ends_with_1_for_bad_flags(desk: Desk, tool: str) -> None:
     assert tool in desk.good(tool, "--help")
@@ -201,7 +207,12 @@ def can_mount(place: Path) -> bool:
     return subprocess.run(attempt, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("size", ["100k", "5m", "11m"])
+_SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "size", ["5m", pytest.param("100k", marks=_SLOW), pytest.param("11m", marks=_SLOW)]
+)
 def test_a_full_disk_leaves_neither_bundle_nor_image(desk: Desk, size: str) -> None:
     if not can_mount(desk.folder / "probe"):
         pytest.skip("unprivileged user and mount namespaces are missing here")
@@ -229,25 +240,41 @@ def test_a_full_disk_leaves_neither_bundle_nor_image(desk: Desk, size: str) -> N
 
 
 @pytest.mark.parametrize("work", ["create", "extract"])
-@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGTERM], ids=lambda way: way.name)
+@pytest.mark.parametrize(
+    ("way", "moments"),
+    [
+        (signal.SIGKILL, 2),
+        pytest.param(signal.SIGKILL, 20, marks=_SLOW),
+        pytest.param(signal.SIGTERM, 20, marks=_SLOW),
+    ],
+)
 def test_a_kill_at_any_moment_leaves_all_or_nothing(
-    desk: Desk, work: str, way: signal.Signals
+    desk: Desk, work: str, way: signal.Signals, moments: int
 ) -> None:
-    """Ten moments for each, from the start of the program to its end."""
+    """Moments that are spread from the start of the program to its end."""
     desk.create("--out", "bundle")
     account = ("-u", "123456789012")
     if work == "create":
-        command = ("imgforge", "bundle", "create", "image", *KEYS, *account, "--out", "out/new")
+        command: tuple[str, ...] = (
+            "imgforge",
+            "bundle",
+            "create",
+            "image",
+            *KEYS,
+            *account,
+            "--out",
+            "out/new",
+        )
         result = desk.folder / "out" / "new" / "image.manifest.xml"
     else:
         manifest = "bundle/image.manifest.xml"
-        command = ("imgforge", "bundle", "extract", manifest, "-k", "private-key.pem")
-        command = (*command, "-o", "out/image")
+        words = ("extract", manifest, "-k", "private-key.pem", "-o", "out/image")
         result = desk.folder / "out" / "image"
+    command = ("imgforge", "bundle", *words)
     started = time.monotonic()
     desk.good(*command)
     whole_s = time.monotonic() - started
-    for moment in range(10):
+    for moment in range(moments):
         shutil.rmtree(desk.folder / "out")
         process = subprocess.Popen(
             desk.words(*command),
@@ -256,7 +283,7 @@ def test_a_kill_at_any_moment_leaves_all_or_nothing(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(whole_s * (moment + 1) / 10)
+        time.sleep(whole_s * (moment + 1) / (moments + 0.5))
         process.send_signal(way)
         process.wait()
         out = desk.folder / "out"

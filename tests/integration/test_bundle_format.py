@@ -137,7 +137,14 @@ def test_openssl_and_tar_take_a_bundle_apart_as_the_facts_say(
     (tmp_path / "signature").write_bytes(bytes.fromhex(found.findtext("signature") or ""))
     public = run("openssl", "x509", "-in", material.user.certificate_path, "-noout", "-pubkey")
     (tmp_path / "public").write_bytes(public)
-    words = ("openssl", "dgst", "-sha1", "-verify", tmp_path / "public", "-signature")
+    words: tuple[str | Path, ...] = (
+        "openssl",
+        "dgst",
+        "-sha1",
+        "-verify",
+        tmp_path / "public",
+        "-signature",
+    )
     assert run(*words, tmp_path / "signature", tmp_path / "signed") == b"Verified OK\n"
     # The key: 32 lower-case hexadecimal digits as text, the same for EC2 and for the user.
     opened = {}

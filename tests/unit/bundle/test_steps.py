@@ -98,7 +98,7 @@ def test_items_come_ahead_in_order_and_errors_where_they_belong() -> None:
         yield from range(10)
         raise ValueError("the source")
 
-    seen = []
+    seen: list[int] = []
     with ahead(source()) as items, pytest.raises(ValueError, match="the source"):
         seen.extend(iter(items))
     with ahead(range(3)) as numbers:
