@@ -80,7 +80,7 @@ def decompress(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def _some(member: "_Member", data: bytes) -> Iterator[bytes]:
     try:
         chunk = member.decompress(data, _CHUNK_BYTES)
-    except igzip_lib.IsalError as error:  # type: ignore[misc] (its stub is no class)
+    except igzip_lib.IsalError as error:  # type: ignore[misc]  # a stub error
         raise _broken(str(error)) from None
     if chunk:
         yield chunk

@@ -254,17 +254,9 @@ def test_a_kill_at_any_moment_leaves_all_or_nothing(
     """Moments that are spread from the start of the program to its end."""
     desk.create("--out", "bundle")
     account = ("-u", "123456789012")
+    words: tuple[str, ...]
     if work == "create":
-        command: tuple[str, ...] = (
-            "imgforge",
-            "bundle",
-            "create",
-            "image",
-            *KEYS,
-            *account,
-            "--out",
-            "out/new",
-        )
+        words = ("create", "image", *KEYS, *account, "--out", "out/new")
         result = desk.folder / "out" / "new" / "image.manifest.xml"
     else:
         manifest = "bundle/image.manifest.xml"
