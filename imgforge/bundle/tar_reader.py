@@ -112,14 +112,13 @@ def _pax_records(content: bytes) -> Iterator[tuple[str, str]]:
     position = 0
     while position < len(content):
         blank = content.find(b" ", position, position + 12)
-        digits = content[position:blank] if blank > 0 else b""
-        length = int(digits) if digits.isdigit() else 0
-        record = content[blank + 1 : position + length]
-        key, equals, value = record.partition(b"=")
-        if not equals or not value.endswith(b"\n") or position + length > len(content):
+        digits = content[position : max(blank, position)]
+        end = position + int(digits) if digits.isdigit() else 0
+        key, equals, value = content[blank + 1 : end].partition(b"=")
+        if not blank < end <= len(content) or not equals or not value.endswith(b"\n"):
             raise _refused("it has a damaged extended header")
         yield key.decode("utf-8", "replace"), value[:-1].decode("utf-8", "replace")
-        position += length
+        position = end
 
 
 def _old_gnu(stream: Stream, block: bytes, name: str) -> Member:

@@ -147,6 +147,21 @@ def test_all_but_a_file_is_refused(kind: bytes) -> None:
     assert "type" in refused(tar_of(info, content=b""))
 
 
+@pytest.mark.parametrize(
+    "records",
+    [
+        b"12 path=abc\n\0",
+        b"12 path=abc\n0 x=y\n",
+        b"99 path=abc\n",
+        b"12 path abc\n",
+        b"path=abc\n",
+    ],
+)
+def test_damaged_extended_headers_are_refused(records: bytes) -> None:
+    content = tar_of(member(kind=b"x", size=len(records)), content=records)[:1024]
+    assert "extended header" in refused(content + tar_of(member()))
+
+
 def test_several_members_are_refused() -> None:
     assert "another member" in refused(tar_of(member(), member("second")))
 
