@@ -17,8 +17,8 @@ from imgforge.artifact_format import ArtifactFormat
 from imgforge.cli import show
 from imgforge.cli.bundle import bundle_app
 from imgforge.cli.cache import cache_app
-from imgforge.cli.instance import read_user_data
 from imgforge.cli.certificate import certificate_app
+from imgforge.cli.instance import read_user_data
 from imgforge.cli.metadata import metadata_app
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.replay import replay
