@@ -1,0 +1,342 @@
+"""What a kernel file is: its container, compression, width, and its notes for Xen.
+
+Formats: Documentation/arch/x86/boot.rst (bzImage), the ELF specification, and Xen's
+public/elfnote.h. Nothing in the file is believed: it is read and unpacked as a stream, of which
+only headers and notes are kept, and no further than MOST_UNPACKED_BYTES.
+"""
+
+import bz2
+import lzma
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+MOST_UNPACKED_BYTES = 2**28
+_CHUNK_BYTES = 2**18
+_LZMA_MEMORY_BYTES = 2**27  # Linux packs with a dictionary of 32 MiB
+_LARGEST_NOTES_BYTES = 2**16
+_MOST_PROGRAM_HEADERS = 64
+_PT_NOTE = 4
+_LARGEST_HEAD_BYTES = 64 + _MOST_PROGRAM_HEADERS * 56
+_XLF_KERNEL_64 = 1
+_PROTOCOL_WITH_XLOADFLAGS = 0x20C
+_PROTOCOL_WITH_PAYLOAD = 0x208
+
+
+class Container(StrEnum):
+    """How a kernel is packed up."""
+
+    BZIMAGE = "bzImage"
+    ELF = "ELF"
+    COMPRESSED_ELF = "compressed ELF"
+
+
+class Compression(StrEnum):
+    """How a kernel's payload is compressed."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    BZIP2 = "bzip2"
+    LZMA = "lzma"
+    XZ = "xz"
+    LZO = "lzo"
+    LZ4 = "lz4"
+    ZSTD = "zstd"
+    UNKNOWN = "unknown"
+
+
+# "User Provided Kernels", "Limitations of PV-GRUB".
+READ_BY_PV_GRUB = frozenset(
+    {Compression.NONE, Compression.GZIP, Compression.BZIP2, Compression.LZO, Compression.XZ}
+)
+_MAGICS = (
+    (b"\x1f\x8b", Compression.GZIP),
+    (b"BZh", Compression.BZIP2),
+    (b"\xfd7zXZ\0", Compression.XZ),
+    (b"\x89LZO", Compression.LZO),
+    (b"\x02\x21\x4c\x18", Compression.LZ4),
+    (b"\x28\xb5\x2f\xfd", Compression.ZSTD),
+    (b"\x5d\0\0", Compression.LZMA),
+    (b"\x7fELF", Compression.NONE),
+)
+
+
+class XenNote(StrEnum):
+    """Xen's ELF notes that matter here (elfnote.h)."""
+
+    ENTRY = "XEN_ELFNOTE_ENTRY"
+    HYPERCALL_PAGE = "XEN_ELFNOTE_HYPERCALL_PAGE"
+    VIRT_BASE = "XEN_ELFNOTE_VIRT_BASE"
+    XEN_VERSION = "XEN_ELFNOTE_XEN_VERSION"
+    GUEST_OS = "XEN_ELFNOTE_GUEST_OS"
+    LOADER = "XEN_ELFNOTE_LOADER"
+    PAE_MODE = "XEN_ELFNOTE_PAE_MODE"
+    FEATURES = "XEN_ELFNOTE_FEATURES"
+    PHYS32_ENTRY = "XEN_ELFNOTE_PHYS32_ENTRY"
+
+
+_NOTES = {
+    1: XenNote.ENTRY,
+    2: XenNote.HYPERCALL_PAGE,
+    3: XenNote.VIRT_BASE,
+    5: XenNote.XEN_VERSION,
+    6: XenNote.GUEST_OS,
+    8: XenNote.LOADER,
+    9: XenNote.PAE_MODE,
+    10: XenNote.FEATURES,
+    18: XenNote.PHYS32_ENTRY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KernelImage:
+    """What a kernel file is; None where its bytes do not tell.
+
+    `damage` says what in it cannot be true, or could not be read; empty where all is well.
+    """
+
+    container: Container
+    compression: Compression
+    bits: int | None
+    xen_notes: frozenset[XenNote] | None
+    damage: str = ""
+
+    @property
+    def is_for_xen_pv(self) -> bool | None:
+        """Whether Xen could start it as a paravirtual guest: it names its entry."""
+        return None if self.xen_notes is None else XenNote.ENTRY in self.xen_notes
+
+
+class _DamagedError(Exception):
+    """The kernel contradicts itself, or ends too early."""
+
+
+class _Unpacker(Protocol):
+    def unpack(self, data: bytes) -> bytes: ...
+
+
+def examine_kernel(path: Path) -> KernelImage | None:
+    """Look at a kernel file; None where it is no Linux kernel.
+
+    A kernel that is cut short or lies about itself is a KernelImage with `damage`.
+    """
+    with path.open("rb") as file:
+        head = file.read(1024)
+        if head[:4] == b"\x7fELF":
+            file.seek(0)
+            return _examine_payload(_chunks(file), Container.ELF, Compression.NONE, head)
+        if head[0x202:0x206] == b"HdrS":
+            return _examine_bzimage(file, head, path.stat().st_size)
+        compression = _recognise(head)
+        if compression is Compression.UNKNOWN:
+            return None
+        file.seek(0)
+        image = _examine_payload(_chunks(file), Container.COMPRESSED_ELF, compression, head)
+        return None if image.bits is None and not image.damage else image
+
+
+def _recognise(head: bytes) -> Compression:
+    return next((kind for magic, kind in _MAGICS if head.startswith(magic)), Compression.UNKNOWN)
+
+
+def _examine_bzimage(file: BinaryIO, head: bytes, size: int) -> KernelImage:
+    protocol, setup_sectors = struct.unpack_from("<H", head, 0x206)[0], head[0x1F1] or 4
+    setup_bytes = (setup_sectors + 1) * 512
+    bits = None
+    if protocol >= _PROTOCOL_WITH_XLOADFLAGS and len(head) >= 0x238:
+        bits = 64 if struct.unpack_from("<H", head, 0x236)[0] & _XLF_KERNEL_64 else 32
+    unknown = KernelImage(Container.BZIMAGE, Compression.UNKNOWN, bits, None)
+    if protocol < _PROTOCOL_WITH_PAYLOAD or len(head) < 0x250:
+        return unknown
+    offset, length = struct.unpack_from("<II", head, 0x248)
+    start = setup_bytes + offset
+    file.seek(start)
+    payload = file.read(8)
+    image = _examine_payload(
+        _chunks(file, first=payload, most=length), Container.BZIMAGE, _recognise(payload), payload
+    )
+    whole = setup_bytes + struct.unpack_from("<I", head, 0x1F4)[0] * 16  # syssize
+    damage = image.damage
+    if size < max(start + length, whole - 15):
+        damage = f"its header names {max(start + length, whole)} bytes, the file has {size}"
+    # The header's word is for what could not be unpacked; a payload that was is the kernel itself.
+    return KernelImage(
+        image.container, image.compression, image.bits or bits, image.xen_notes, damage
+    )
+
+
+def _chunks(file: BinaryIO, *, first: bytes = b"", most: int | None = None) -> Iterator[bytes]:
+    """Read on to a file's end, or to `most` bytes, `first` among them, which are read already."""
+    left = MOST_UNPACKED_BYTES if most is None else most
+    data = first or file.read(_CHUNK_BYTES)
+    while data and left > 0:
+        yield data[:left]
+        left -= len(data)
+        data = file.read(_CHUNK_BYTES)
+
+
+def _examine_payload(
+    chunks: Iterator[bytes], container: Container, compression: Compression, head: bytes
+) -> KernelImage:
+    unpacker = _unpacker(compression)
+    if unpacker is None:
+        return KernelImage(container, compression, None, None)
+    stream = _Stream(chunks, unpacker)
+    bits: int | None = None
+    try:
+        start = stream.read(64)
+        if start[:4] != b"\x7fELF":
+            if container is Container.COMPRESSED_ELF:
+                return KernelImage(container, compression, None, None)
+            raise _DamagedError("what its payload holds is no ELF")
+        bits = {1: 32, 2: 64}.get(start[4])
+        if bits is None:
+            raise _DamagedError(f"its ELF class {start[4]} is neither 32 nor 64 bits")
+        notes = _read_notes(stream, start, bits)
+    except _DamagedError as error:
+        return KernelImage(container, compression, bits, None, str(error))
+    return KernelImage(container, compression, bits, notes)
+
+
+class _Stream:
+    """An unpacked payload, read forward once: what was passed cannot be had again."""
+
+    def __init__(self, chunks: Iterator[bytes], unpacker: _Unpacker) -> None:
+        self._chunks = chunks
+        self._unpacker = unpacker
+        self._buffer = b""
+        self._start = 0
+
+    def read(self, end: int, start: int = 0) -> bytes:
+        """Return bytes `start` to `end`; what lies before `start` is dropped for good."""
+        if end > MOST_UNPACKED_BYTES:
+            raise _DamagedError(f"it points to byte {end} of the unpacked kernel")
+        if start < self._start:
+            raise _DamagedError("its headers are out of order")
+        while self._start + len(self._buffer) < end:
+            self._forget(start)
+            self._buffer += self._next()
+        self._forget(start)
+        return self._buffer[: end - start]
+
+    def _forget(self, start: int) -> None:
+        count = min(start - self._start, len(self._buffer))
+        self._buffer = self._buffer[count:]
+        self._start += count
+
+    def _next(self) -> bytes:
+        data = self._unpacker.unpack(b"")
+        while not data:
+            chunk = next(self._chunks, b"")
+            if not chunk:
+                raise _DamagedError("it ends too early: it was cut short")
+            data = self._unpacker.unpack(chunk)
+        return data
+
+
+class _Plain:
+    def unpack(self, data: bytes) -> bytes:
+        return data
+
+
+class _Zlib:
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(31)
+        self._left = b""
+
+    def unpack(self, data: bytes) -> bytes:
+        try:
+            unpacked = self._inner.decompress(self._left + data, _CHUNK_BYTES)
+        except zlib.error as error:
+            raise _DamagedError(f"its gzip is damaged ({error})") from None
+        self._left = self._inner.unconsumed_tail
+        return unpacked
+
+
+class _Library:
+    """bzip2, xz and lzma: Python's decompressors keep what they have not unpacked yet."""
+
+    def __init__(self, inner: "bz2.BZ2Decompressor | lzma.LZMADecompressor", name: str) -> None:
+        self._inner = inner
+        self._name = name
+
+    def unpack(self, data: bytes) -> bytes:
+        if self._inner.eof or (not data and self._inner.needs_input):
+            return b""
+        try:
+            return self._inner.decompress(data, _CHUNK_BYTES)
+        except (lzma.LZMAError, OSError, ValueError, EOFError) as error:
+            raise _DamagedError(f"its {self._name} is damaged ({error})") from None
+        except MemoryError:
+            raise _DamagedError(f"its {self._name} asks for too much memory") from None
+
+
+def _unpacker(compression: Compression) -> _Unpacker | None:
+    """Return what unpacks a payload; None where Python has nothing that does."""
+    match compression:
+        case Compression.NONE:
+            return _Plain()
+        case Compression.GZIP:
+            return _Zlib()
+        case Compression.BZIP2:
+            return _Library(bz2.BZ2Decompressor(), "bzip2")
+        case Compression.XZ:
+            xz = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY_BYTES)
+            return _Library(xz, "xz")
+        case Compression.LZMA:
+            plain = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_LZMA_MEMORY_BYTES)
+            return _Library(plain, "lzma")
+        case _:
+            return None
+
+
+def _read_notes(stream: _Stream, head: bytes, bits: int) -> frozenset[XenNote]:
+    """Return Xen's notes of an ELF whose first 64 bytes are `head`."""
+    if bits == 64:
+        table = struct.unpack_from("<Q", head, 32)[0]
+        entry_bytes, count = struct.unpack_from("<HH", head, 54)
+        least = 56
+    else:
+        table = struct.unpack_from("<I", head, 28)[0]
+        entry_bytes, count = struct.unpack_from("<HH", head, 42)
+        least = 32
+    if not least <= entry_bytes <= 256 or count > _MOST_PROGRAM_HEADERS:
+        raise _DamagedError(f"its ELF claims {count} program headers of {entry_bytes} bytes")
+    headers = stream.read(table + entry_bytes * count, table)
+    segments = sorted(
+        _segment(headers, position * entry_bytes, bits)
+        for position in range(count)
+        if struct.unpack_from("<I", headers, position * entry_bytes)[0] == _PT_NOTE
+    )
+    notes: set[XenNote] = set()
+    for offset, size in segments:
+        if size > _LARGEST_NOTES_BYTES:
+            raise _DamagedError(f"its ELF claims {size} bytes of notes")
+        notes |= set(_parse_notes(stream.read(offset + size, offset)))
+    return frozenset(notes)
+
+
+def _segment(headers: bytes, position: int, bits: int) -> tuple[int, int]:
+    if bits == 64:
+        return (
+            struct.unpack_from("<Q", headers, position + 8)[0],
+            struct.unpack_from("<Q", headers, position + 32)[0],
+        )
+    return (
+        struct.unpack_from("<I", headers, position + 4)[0],
+        struct.unpack_from("<I", headers, position + 16)[0],
+    )
+
+
+def _parse_notes(data: bytes) -> Iterator[XenNote]:
+    position = 0
+    while position + 12 <= len(data):
+        name_bytes, value_bytes, kind = struct.unpack_from("<III", data, position)
+        name = data[position + 12 : position + 12 + min(name_bytes, 16)].rstrip(b"\0")
+        if name == b"Xen" and kind in _NOTES:
+            yield _NOTES[kind]
+        position += 12 + (name_bytes + 3 & ~3) + (value_bytes + 3 & ~3)
