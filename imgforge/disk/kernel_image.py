@@ -128,38 +128,68 @@ def examine_kernel(path: Path) -> KernelImage | None:
         head = file.read(1024)
         if head[:4] == b"\x7fELF":
             file.seek(0)
-            return _examine_payload(_chunks(file), Container.ELF, Compression.NONE, head)
+            return _examine_payload(_chunks(file), Container.ELF, Compression.NONE)
         if head[0x202:0x206] == b"HdrS":
             return _examine_bzimage(file, head, path.stat().st_size)
         compression = _recognise(head)
         if compression is Compression.UNKNOWN:
             return None
         file.seek(0)
-        image = _examine_payload(_chunks(file), Container.COMPRESSED_ELF, compression, head)
+        image = _examine_payload(_chunks(file), Container.COMPRESSED_ELF, compression)
         return None if image.bits is None and not image.damage else image
+
+
+def recognise_kernel(path: Path) -> KernelImage | None:
+    """Look at a kernel's headers alone: as examine_kernel, without its notes and their damage."""
+    with path.open("rb") as file:
+        head = file.read(1024)
+        if head[:4] == b"\x7fELF" and len(head) > 4:
+            bits = {1: 32, 2: 64}.get(head[4])
+            return KernelImage(Container.ELF, Compression.NONE, bits, None)
+        if head[0x202:0x206] == b"HdrS":
+            bits, (start, _) = _header_bits(head), _payload(head)
+            file.seek(start)
+            return KernelImage(Container.BZIMAGE, _recognise(file.read(8)), bits, None)
+    compression = _recognise(head)
+    if compression is Compression.UNKNOWN:
+        return None
+    return KernelImage(Container.COMPRESSED_ELF, compression, None, None)
 
 
 def _recognise(head: bytes) -> Compression:
     return next((kind for magic, kind in _MAGICS if head.startswith(magic)), Compression.UNKNOWN)
 
 
-def _examine_bzimage(file: BinaryIO, head: bytes, size: int) -> KernelImage:
-    protocol, setup_sectors = struct.unpack_from("<H", head, 0x206)[0], head[0x1F1] or 4
-    setup_bytes = (setup_sectors + 1) * 512
-    bits = None
-    if protocol >= _PROTOCOL_WITH_XLOADFLAGS and len(head) >= 0x238:
-        bits = 64 if struct.unpack_from("<H", head, 0x236)[0] & _XLF_KERNEL_64 else 32
-    unknown = KernelImage(Container.BZIMAGE, Compression.UNKNOWN, bits, None)
-    if protocol < _PROTOCOL_WITH_PAYLOAD or len(head) < 0x250:
-        return unknown
+def _header_bits(head: bytes) -> int | None:
+    protocol = struct.unpack_from("<H", head, 0x206)[0] if len(head) >= 0x238 else 0
+    if protocol < _PROTOCOL_WITH_XLOADFLAGS:
+        return None
+    return 64 if struct.unpack_from("<H", head, 0x236)[0] & _XLF_KERNEL_64 else 32
+
+
+def _payload(head: bytes) -> tuple[int, int]:
+    """Return where a bzImage's payload starts and how long it is; (0, 0) where it does not say."""
+    if len(head) < 0x250 or struct.unpack_from("<H", head, 0x206)[0] < _PROTOCOL_WITH_PAYLOAD:
+        return 0, 0
     offset, length = struct.unpack_from("<II", head, 0x248)
-    start = setup_bytes + offset
+    return _setup_bytes(head) + offset, length
+
+
+def _setup_bytes(head: bytes) -> int:
+    return ((head[0x1F1] or 4) + 1) * 512
+
+
+def _examine_bzimage(file: BinaryIO, head: bytes, size: int) -> KernelImage:
+    bits = _header_bits(head)
+    start, length = _payload(head)
+    if not start:
+        return KernelImage(Container.BZIMAGE, Compression.UNKNOWN, bits, None)
     file.seek(start)
     payload = file.read(8)
     image = _examine_payload(
-        _chunks(file, first=payload, most=length), Container.BZIMAGE, _recognise(payload), payload
+        _chunks(file, first=payload, most=length), Container.BZIMAGE, _recognise(payload)
     )
-    whole = setup_bytes + struct.unpack_from("<I", head, 0x1F4)[0] * 16  # syssize
+    whole = _setup_bytes(head) + struct.unpack_from("<I", head, 0x1F4)[0] * 16  # syssize
     damage = image.damage
     if size < max(start + length, whole - 15):
         damage = f"its header names {max(start + length, whole)} bytes, the file has {size}"
@@ -180,7 +210,7 @@ def _chunks(file: BinaryIO, *, first: bytes = b"", most: int | None = None) -> I
 
 
 def _examine_payload(
-    chunks: Iterator[bytes], container: Container, compression: Compression, head: bytes
+    chunks: Iterator[bytes], container: Container, compression: Compression
 ) -> KernelImage:
     unpacker = _unpacker(compression)
     if unpacker is None:

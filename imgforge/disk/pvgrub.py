@@ -4,34 +4,27 @@ The rules are those of the guide to Linux AMIs, "User Provided Kernels", and of 
 which PV-GRUB is a patched version of.
 """
 
-import re
-import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgforge.disk.menu_parser import Menu, MenuTitle, parse_menu, parse_place, printable
-from imgforge.disk.partition import Partition, read_partitions
-from imgforge.disk.reader import extract_file
+from imgforge.disk.kernel_image import READ_BY_PV_GRUB, Compression, recognise_kernel
+from imgforge.disk.menu_parser import Menu, MenuTitle
+from imgforge.disk.menu_place import (
+    MENU_PLACES,
+    FoundMenu,
+    extract_path,
+    find_menus,
+    place_name,
+    read_menu,
+    resolve_path,
+    resolve_root,
+)
+from imgforge.disk.volume import Volume, read_volumes
 from imgforge.errors import BadInputError
 
-# The nine places, in PV-GRUB's order: partition (0: the whole disk) and folder.
-MENU_PLACES = (
-    (0, "/boot/grub"),
-    *((number, folder) for number in (1, 2, 3, 4) for folder in ("/boot/grub", "/grub")),
-)
 _LARGEST_COMMAND_LINE = 2047  # COMMAND_LINE_SIZE of x86 Linux, less its NUL
-_LARGEST_MENU_BYTES = 2**20
-_PATH = re.compile(r"(\([^)]*\))?(/.*)")
-_COMPRESSIONS = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-    b"\x89LZO": "lzo",
-    b"\x02\x21\x4c\x18": "lz4",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\x5d\0\0": "lzma",
-}
-_READ_BY_PV_GRUB = {"gzip", "bzip2", "xz", "lzo"}
+_MOST_MENUS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +61,45 @@ def evaluate_pv_boot(disk: Path, folder: Path) -> PvBoot | PvBootFailure:
     A disk that cannot boot is a value, not an error: it says so of the image.
     """
     try:
-        partitions = {partition.number: partition for partition in read_partitions(disk)}
-    except BadInputError as error:
-        return PvBootFailure(str(error))
-    try:
-        found = _find_menu(disk, partitions, folder)
+        volumes = read_volumes(disk)
+        found = next(find_menus(disk, volumes, folder=folder), None)
     except BadInputError as error:
         return PvBootFailure(str(error))
     if found is None:
-        places = ", ".join(_name(number, path) for number, path in MENU_PLACES)
+        places = ", ".join(place_name(number, path) for number, path in MENU_PLACES)
         return PvBootFailure(f"PV-GRUB finds no menu.lst in any of its places: {places}.")
-    number, menu_path, menu = found
-    if not menu.entries:
-        return PvBootFailure(f"{menu_path} has no title: PV-GRUB would stop at its prompt.")
     notes: list[str] = []
-    for index in _order(menu, notes):
-        entry = menu.entries[index]
+    seen: set[str] = set()
+    while found.name not in seen and len(seen) < _MOST_MENUS:
+        seen.add(found.name)
+        outcome = _try_menu(disk, volumes, found=found, folder=folder, notes=notes)
+        if not isinstance(outcome, FoundMenu):
+            return outcome
+        found = outcome
+    notes.append(f"configfile {found.name} goes round in a circle")
+    return PvBootFailure(f"PV-GRUB reads {found.name} again and again.", tuple(notes))
+
+
+def _try_menu(
+    disk: Path, volumes: Sequence[Volume], *, found: FoundMenu, folder: Path, notes: list[str]
+) -> PvBoot | PvBootFailure | FoundMenu:
+    """Try the entries of a menu in order; return what comes of it, or the menu to go on with."""
+    if not found.menu.entries:
+        return PvBootFailure(f"{found.name} has no title: PV-GRUB would stop at its prompt.")
+    _note_default(found.menu, notes)
+    for index in found.menu.order:
+        entry = found.menu.entries[index]
         try:
-            kernel, initrd, remarks = _extract_entry(disk, partitions, entry, number, folder)
+            if entry.kernel is None and (path := entry.argument("configfile")) is not None:
+                return _read_next(disk, volumes, entry=(found, entry, path), folder=folder)
+            kernel, initrd, remarks = _extract_entry(
+                disk, volumes, entry=entry, number=found.number, folder=folder
+            )
         except (_EntryFailedError, BadInputError) as error:
             notes.append(f"entry {index} ({entry.title}): {error}")
             continue
         return PvBoot(
-            menu_path=menu_path,
+            menu_path=found.name,
             entry_title=entry.title,
             kernel=kernel,
             initrd=initrd,
@@ -98,109 +107,60 @@ def evaluate_pv_boot(disk: Path, folder: Path) -> PvBoot | PvBootFailure:
             notes=(*notes, *remarks),
         )
     return PvBootFailure(
-        f"No entry of {menu_path} can be started: {'; '.join(notes)}", tuple(notes)
+        f"No entry of {found.name} can be started: {'; '.join(notes)}", tuple(notes)
     )
 
 
-def _find_menu(
-    disk: Path, partitions: dict[int, Partition], folder: Path
-) -> tuple[int, str, Menu] | None:
-    copy = folder / "menu.lst"
-    for number, path in MENU_PLACES:
-        if number and number not in partitions:
-            continue
-        place = f"{path}/menu.lst"
-        if extract_file(
-            disk,
-            partition=partitions.get(number),
-            path=place,
-            destination=copy,
-            limit_bytes=_LARGEST_MENU_BYTES,
-        ):
-            return number, _name(number, place), parse_menu(copy.read_bytes())
-    return None
+def _read_next(
+    disk: Path, volumes: Sequence[Volume], *, entry: tuple[FoundMenu, MenuTitle, str], folder: Path
+) -> FoundMenu:
+    found, title, path = entry
+    number = found.number if title.root is None else resolve_root(title.root)
+    place = resolve_path(path.partition(" ")[0], number=number, volumes=volumes)
+    following = read_menu(disk, volumes, place=place, folder=folder)
+    if following is None:
+        raise _EntryFailedError(f"configfile {place_name(*place)} is not there")
+    return following
 
 
-def _name(number: int, path: str) -> str:
-    return f"(hd0,{number - 1}){path}" if number else f"(hd0){path}"
-
-
-def _order(menu: Menu, notes: list[str]) -> list[int]:
-    """Return the entries in the order GRUB tries them, each once."""
-    count = len(menu.entries)
-    first = menu.default
-    if first >= count:
-        notes.append(f"default {first} names no entry, the first is taken")
-        first = 0
-    order = [first]
-    for index in menu.fallback:
-        if index < count and index not in order:
-            order.append(index)
-    return order
+def _note_default(menu: Menu, notes: list[str]) -> None:
+    if menu.default >= len(menu.entries):
+        notes.append(f"default {menu.default} names no entry, the first is taken")
 
 
 def _extract_entry(
-    disk: Path, partitions: dict[int, Partition], entry: MenuTitle, number: int, folder: Path
+    disk: Path, volumes: Sequence[Volume], *, entry: MenuTitle, number: int, folder: Path
 ) -> tuple[Path, Path | None, list[str]]:
     """Extract an entry's kernel and initrd; return them with remarks on the kernel."""
     if entry.root is not None:
-        chosen = parse_place(entry.root)
-        if chosen is None:
-            raise _EntryFailedError(f"root {printable(entry.root)}: PV-GRUB has only (hd0)")
-        number = chosen
+        number = resolve_root(entry.root)
     if entry.kernel is None:
         raise _EntryFailedError("it names no kernel")
     kernel = folder / "kernel"
-    _extract(disk, partitions, entry.kernel, number=number, destination=kernel)
+    place = resolve_path(entry.kernel, number=number, volumes=volumes)
+    extract_path(disk, volumes, place=place, destination=kernel)
     remarks = _judge_kernel(kernel, entry.kernel)
     initrd = None
     if entry.initrd is not None:
         initrd = folder / "initrd"
-        _extract(disk, partitions, entry.initrd, number=number, destination=initrd)
+        if entry.initrd_root is not None:
+            number = resolve_root(entry.initrd_root)
+        place = resolve_path(entry.initrd, number=number, volumes=volumes)
+        extract_path(disk, volumes, place=place, destination=initrd)
     if len(entry.command_line.encode()) > _LARGEST_COMMAND_LINE:
         remarks.append(f"the kernel reads only {_LARGEST_COMMAND_LINE} bytes of its command line")
     return kernel, initrd, remarks
 
 
-def _extract(
-    disk: Path, partitions: dict[int, Partition], path: str, *, number: int, destination: Path
-) -> None:
-    match = _PATH.fullmatch(path)
-    if match is None:
-        raise _EntryFailedError(f"{printable(path)} is no path")
-    if match[1]:
-        chosen = parse_place(match[1])
-        if chosen is None:
-            raise _EntryFailedError(f"{printable(path)}: PV-GRUB has only (hd0)")
-        number = chosen
-    if number and number not in partitions:
-        raise _EntryFailedError(f"{_name(number, '')}: there is no such partition")
-    there = extract_file(
-        disk, partition=partitions.get(number), path=match[2], destination=destination
-    )
-    if not there:
-        raise _EntryFailedError(f"{_name(number, printable(match[2]))} is not there")
-
-
 def _judge_kernel(kernel: Path, path: str) -> list[str]:
     """Return what EC2 would make of a kernel; raise where it is none."""
-    with kernel.open("rb") as file:
-        head = file.read(2**16)
-        if head[:4] == b"\x7fELF":
-            is_64bit = head[4:5] == b"\x02"
-            return [] if is_64bit else [f"{path} is a 32-bit kernel"]
-        if head[:2] == b"\x1f\x8b":
-            return []
-        if head[0x202:0x206] != b"HdrS":
-            raise _EntryFailedError(f"{path} is no Linux kernel")
-        # Documentation/arch/x86/boot.rst: setup_sects and payload_offset
-        setup_sectors = head[0x1F1] or 4
-        file.seek((setup_sectors + 1) * 512 + struct.unpack_from("<I", head, 0x248)[0])
-        payload = file.read(8)
-    for magic, name in _COMPRESSIONS.items():
-        if payload.startswith(magic) and name not in _READ_BY_PV_GRUB:
-            return [
-                f"{path} is compressed by {name}; PV-GRUB reads gzip, bzip2, lzo and xz: "
-                "it would not start on EC2"
-            ]
-    return []
+    image = recognise_kernel(kernel)
+    if image is None:
+        raise _EntryFailedError(f"{path} is no Linux kernel")
+    remarks = [f"{path} is a 32-bit kernel"] if image.bits == 32 else []
+    if image.compression not in {*READ_BY_PV_GRUB, Compression.UNKNOWN}:
+        remarks.append(
+            f"{path} is compressed by {image.compression}; PV-GRUB reads gzip, bzip2, lzo and xz: "
+            "it would not start on EC2"
+        )
+    return remarks

@@ -31,7 +31,7 @@ def make_kernel(magic: bytes = b"\xfd7zXZ\0") -> bytes:
     """The least of a bzImage: its header and the start of its payload."""
     kernel = bytearray(2048)
     kernel[0x1F1] = 1
-    kernel[0x202:0x206] = b"HdrS"
+    kernel[0x202:0x208] = b"HdrS\x08\x02"
     struct.pack_into("<I", kernel, 0x248, 16)
     kernel[1024 + 16 : 1024 + 16 + len(magic)] = magic
     return bytes(kernel)
@@ -91,7 +91,7 @@ def test_a_missing_kernel_makes_it_fall_back(tmp_path: Path) -> None:
     ("menu", "reason"),
     [
         (b"title t\nroot (hd0)\nkernel /none\n", "(hd0)/none is not there"),
-        (b"title t\nroot (hd1)\nkernel /k\n", "PV-GRUB has only (hd0)"),
+        (b"title t\nroot (hd1)\nkernel /k\n", "EC2's GRUB has only (hd0)"),
         (b"title t\nroot (hd0)\n", "names no kernel"),
         (b"title t\nkernel /text\n", "is no Linux kernel"),
         (b"title t\nkernel /k\ninitrd /none\n", "(hd0)/none is not there"),
