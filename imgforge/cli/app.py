@@ -16,9 +16,11 @@ from imgforge.accelerator import AcceleratorWish
 from imgforge.artifact_format import ArtifactFormat
 from imgforge.cli import show
 from imgforge.cli.bundle import bundle_app
+from imgforge.cli.aki import aki_app
 from imgforge.cli.cache import cache_app
 from imgforge.cli.certificate import certificate_app
 from imgforge.cli.instance import read_user_data
+from imgforge.cli.menu_lst import menu_lst_app
 from imgforge.cli.metadata import metadata_app
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.replay import replay
@@ -47,6 +49,8 @@ app.add_typer(metadata_app, name="metadata")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(certificate_app, name="certificate")
 app.add_typer(user_data_app, name="user-data")
+app.add_typer(menu_lst_app, name="menu-lst")
+app.add_typer(aki_app, name="aki")
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML).")]
 DiskArgument = Annotated[Path, typer.Argument(metavar="DISK", help="A raw disk.")]

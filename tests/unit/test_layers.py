@@ -46,6 +46,7 @@ GROUND = {
     "accelerator",
     "artifact_format",
     "layout",
+    "aki",
     "claim",
     "interruption",
     "control_group",

@@ -1,0 +1,147 @@
+"""menu.lst put into a copy of a disk: ext2, ext3 or ext4, by debugfs, without mounting or root."""
+
+import os
+import re
+import shutil
+import struct
+import tempfile
+from pathlib import Path
+
+from imgforge.command import Setting, Streams, run
+from imgforge.disk.ext import S_IFLNK, S_IFMT, S_IFREG, ExtFilesystem, Inode
+from imgforge.disk.menu_edit import NewEntry, add_entry
+from imgforge.disk.menu_place import FoundMenu, find_menus
+from imgforge.disk.record import data_runs
+from imgforge.disk.volume import Volume, read_volumes
+from imgforge.errors import BadInputError, CommandError
+from imgforge.files import appearing
+
+_TIMEOUT_S = 300
+_MOST_LINKS = 16
+_PLAIN_NAME = re.compile(rb"[A-Za-z0-9._][A-Za-z0-9._-]*")
+_INCOMPAT_RECOVER = 0x4
+_CHUNK_BYTES = 2**22
+
+
+def read_first_menu(disk: Path) -> FoundMenu:
+    """Return the menu.lst that is read at boot: the first of the nine places, else a grub.conf.
+
+    Raises BadInputError where there is none, or it cannot be read.
+    """
+    volumes = read_volumes(disk)
+    with tempfile.TemporaryDirectory(prefix="imgforge-menu-") as folder:
+        for name in ("menu.lst", "grub.conf"):
+            found = next(find_menus(disk, volumes, folder=Path(folder), name=name), None)
+            if found is not None:
+                return found
+    raise BadInputError(
+        f"Disk {disk}: no menu.lst in any of PV-GRUB's nine places, nor a grub.conf.",
+        hint="Put one at /boot/grub/menu.lst of its root file system.",
+    )
+
+
+def edit_disk(disk: Path, entry: NewEntry, *, destination: Path) -> FoundMenu:
+    """Write a copy of `disk` to `destination` whose menu.lst has `entry` first; return it as read.
+
+    `destination` appears whole or not at all; it may be `disk` itself, which is then replaced by
+    the copy. Owner, mode and name of menu.lst stay; of a symbolic link, what it leads to is
+    changed. Raises BadInputError where menu.lst does not stand in ext2, ext3 or ext4, or cannot be
+    changed there.
+    """
+    found = read_first_menu(disk)
+    data = add_entry(found.data, entry)
+    volume = next(v for v in read_volumes(disk) if v.number == found.number)
+    if not volume.kind.is_ext:
+        raise BadInputError(
+            f"Disk {disk}: {found.name} stands in {volume.kind}; only ext2, ext3 and ext4 can be "
+            "changed without mounting.",
+            hint="Change it in a running machine, or in the recipe that the disk is built from.",
+        )
+    with appearing(destination) as new:
+        copy_sparse(disk, new)
+        _write(new, volume, found=found, data=data)
+        written = read_first_menu(new)
+        if written.data != data or written.name != found.name:
+            raise CommandError(f"debugfs did not write {found.name}: read again, it is another.")
+    return written
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy a file with its mode; holes stay holes."""
+    with source.open("rb") as reader, target.open("wb") as writer:
+        writer.truncate(os.fstat(reader.fileno()).st_size)
+        for start, end in data_runs(reader.fileno()):
+            position = start
+            while position < end:
+                count = min(_CHUNK_BYTES, end - position)
+                data = os.pread(reader.fileno(), count, position)
+                if not data:
+                    raise BadInputError(f"Disk {source}: it changed while it was copied.")
+                os.pwrite(writer.fileno(), data, position)
+                position += len(data)
+    shutil.copymode(source, target)
+
+
+def _write(disk: Path, volume: Volume, *, found: FoundMenu, data: bytes) -> None:
+    offset = volume.partition.start_bytes if volume.partition else 0
+    with disk.open("rb") as file:
+        filesystem = ExtFilesystem(file, offset=offset)
+        if filesystem.superblock.feature_incompat & _INCOMPAT_RECOVER:
+            raise BadInputError(
+                f"Disk {disk}: the file system in {volume.name} was not unmounted; its journal "
+                "must be replayed first.",
+                hint="Boot it once and shut it down, or run e2fsck on it.",
+            )
+        folder, name, inode = _locate(filesystem, found)
+    source = disk.with_name("menu.lst")
+    source.write_bytes(data)
+    uid, gid = _owner(inode)
+    commands = [
+        f"cd <{folder}>",
+        f"rm {name}",
+        f"write {source.name} {name}",
+        f"sif {name} mode 0{inode.mode:o}",
+        f"sif {name} uid {uid}",
+        f"sif {name} gid {gid}",
+    ]
+    script = disk.with_name("debugfs.commands")
+    script.write_text("\n".join([*commands, ""]), encoding="ascii")
+    completed = run(
+        "debugfs",
+        ["-w", "-f", script.name, f"{disk.name}?offset={offset}"],
+        streams=Streams(),
+        setting=Setting(cwd=disk.parent),
+        timeout_s=_TIMEOUT_S,
+    )
+    # It exits 0 whatever happens; after its banner every line of stderr is a complaint.
+    complaints = b"\n".join(completed.stderr.splitlines()[1:]).decode(errors="replace").strip()
+    if complaints:
+        raise BadInputError(f"{found.name} cannot be written: {complaints}")
+
+
+def _owner(inode: Inode) -> tuple[int, int]:
+    low_uid, low_gid = (struct.unpack_from("<H", inode.raw, place)[0] for place in (2, 24))
+    high_uid, high_gid = struct.unpack_from("<HH", inode.raw, 120)
+    return low_uid | high_uid << 16, low_gid | high_gid << 16
+
+
+def _locate(filesystem: ExtFilesystem, found: FoundMenu) -> tuple[int, str, Inode]:
+    """Return the folder's inode, the name and the inode of the file that a menu's path leads to."""
+    path = os.fsencode(found.path)
+    for _ in range(_MOST_LINKS):
+        folder_path, _, name = path.rpartition(b"/")
+        folder = filesystem.find(folder_path)
+        if folder is None or not folder.is_folder:
+            break
+        dirent = next((d for d in filesystem.list_folder(folder) if d.name == name), None)
+        if dirent is None:
+            break
+        inode = filesystem.inode(dirent.inode)
+        if inode.mode & S_IFMT == S_IFLNK:
+            target = filesystem.read_symlink(inode)
+            path = target if target.startswith(b"/") else folder_path + b"/" + target
+            continue
+        if inode.mode & S_IFMT != S_IFREG or _PLAIN_NAME.fullmatch(name) is None:
+            break
+        return folder.number, name.decode("ascii"), inode
+    raise BadInputError(f"{found.name} cannot be written: it leads to no plain file.")
