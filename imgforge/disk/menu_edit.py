@@ -54,6 +54,8 @@ def add_entry(data: bytes, entry: NewEntry) -> bytes:
     lines = list(read_lines(data))
     if lines and lines[-1].kind is LineKind.REST:
         raise BadInputError(f"menu.lst has {len(data)} bytes: too many to be edited.")
+    if data.rstrip(b"\r").endswith(b"\\"):
+        raise BadInputError("menu.lst ends with a backslash: what follows would join its line.")
     menu = parse_menu(data)
     ending = next((line.ending for line in lines if line.ending), b"\n")
     first = _first_title(lines)

@@ -272,7 +272,6 @@ def _entry(title: MenuLine, commands: Iterable[MenuCommand]) -> MenuTitle:
             case "kernel":
                 kernel, command_line = split_kernel(command.argument)
                 values["kernel_root"] = values["root"]
-                initrd, modules = None, []
             case "initrd":
                 initrd = first or None
                 values["initrd_root"] = values["root"]

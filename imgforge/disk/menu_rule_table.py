@@ -163,6 +163,7 @@ _LISTED = (
         "Correct the path.",
         _PV,
     ),
+    ("initrd-before-kernel", _E, "kernel, then initrd", "Swap the lines.", _HVM),
     ("kernel-none", _E, "a Linux kernel", "Name a kernel: GRUB ends with error 13.", _HVM),
     ("kernel-damaged", _E, "a whole kernel", "Install the kernel again.", _HVM),
     ("kernel-container", _E, "a bzImage", "Install a kernel that is one.", _HVM),

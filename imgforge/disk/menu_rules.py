@@ -160,11 +160,14 @@ def _path_rules(_case: Case, facts: EntryFacts) -> Iterator[tuple[str, str]]:
 
 def _command_rules(case: Case, facts: EntryFacts) -> Iterator[tuple[str, str]]:
     entry = facts.entry
-    names = {command.name for command in entry.commands}
+    said = [command.name for command in entry.commands]
+    names = set(said)
+    if case.world is World.HVM and "initrd" in said and "kernel" in said[said.index("initrd") :]:
+        yield "initrd-before-kernel", "initrd before kernel: error 19"
     if case.world is World.PV and (path := entry.argument("chainloader")) is not None:
         yield "chainloader", f"chainloader {path}"
-    if said := sorted(names & {"lock", "pause"}):
-        yield "entry-waits", " and ".join(said)
+    if waits := sorted(names & {"lock", "pause"}):
+        yield "entry-waits", " and ".join(waits)
     if case.world is World.PV and "savedefault" in names:
         yield "savedefault", "savedefault"
     for name in sorted(names & {"default", "fallback", "hiddenmenu", "timeout"}):

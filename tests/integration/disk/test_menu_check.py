@@ -1,0 +1,299 @@
+"""`imgforge menu-lst` on real disks, each wrong in one way."""
+# ruff: noqa: E501 - the rows of its tables
+
+import gzip
+import json
+import lzma
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imgforge.aki import parse_name
+from imgforge.command import run
+from imgforge.disk import MenuExamination, NewEntry, Weight, World, edit_disk, examine_menu
+from imgforge.disk.menu_place import MENU_PLACES
+from imgforge.disk.menu_rule_table import RULES
+from imgforge.errors import BadInputError
+from tests.kernel_files import make_bzimage, make_elf
+
+KERNEL = make_bzimage(gzip.compress(make_elf()))
+ARGUMENTS = "root=LABEL=root console=hvc0"
+MENU = f"default 0\nfallback 1\ntimeout 0\ntitle new\nroot (hd0)\nkernel /boot/k {ARGUMENTS}\ninitrd /boot/i\n"
+OLD = f"title old\nroot (hd0)\nkernel /boot/old {ARGUMENTS}\n"
+GOOD = MENU + OLD
+AKI = "pv-grub-hd0_1.05-x86_64.gz"
+Change = Callable[[dict[str, bytes]], None]
+
+
+def make_disk(
+    folder: Path, files: dict[str, bytes], *, kind: str = "ext3", partitions: int = 0, at: int = 1
+) -> Path:
+    """Make a raw disk: a file system, in partition `at` of so many; 0 of them: the whole disk."""
+    tree = folder / "tree"
+    for name, content in files.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    disk = folder / "d.raw"
+    options = ["-b", "4096", "-I", "256", "-L", "root"]
+    if kind == "ext3":
+        options += ["-O", "^64bit,^metadata_csum"]
+    run("mke2fs", ["-q", "-t", kind, *options, "-d", tree, disk, "8M"])
+    if not partitions:
+        return disk
+    inner = disk.read_bytes()
+    with disk.open("wb") as file:
+        table = bytearray(512)
+        for index in range(partitions):
+            start = 2048 + index * 16384
+            struct.pack_into("<B3xB3xII", table, 446 + 16 * index, 0, 0x83, start, 16384)
+        table[510:512] = b"\x55\xaa"
+        file.write(table)
+        file.seek((2048 + (at - 1) * 16384) * 512)
+        file.write(inner)
+        file.truncate((2048 + partitions * 16384) * 512)
+    return disk
+
+
+def files_of(menu: str = GOOD, **others: bytes) -> dict[str, bytes]:
+    files = {"boot/k": KERNEL, "boot/i": b"initrd", "boot/old": KERNEL}
+    files["boot/grub/menu.lst"] = menu.encode()
+    return files | {name.replace("__", "/"): content for name, content in others.items()}
+
+
+def imgforge(*words: str | Path) -> "subprocess.CompletedProcess[bytes]":
+    command = [sys.executable, "-m", "imgforge", *words]
+    return subprocess.run(command, capture_output=True, check=False, timeout=60)
+
+
+def ids(examined: MenuExamination, weight: Weight) -> set[str]:
+    return {finding.rule.id for finding in examined.findings if finding.weight is weight}
+
+
+def test_a_good_disk_has_no_finding(tmp_path: Path) -> None:
+    examined = examine_menu(make_disk(tmp_path, files_of()), pv_grub=parse_name(AKI))
+    assert examined.findings == ()
+    assert (examined.world, examined.boots) == (World.PV, 0)
+
+
+def entry(change: Callable[[str], str]) -> dict[str, bytes]:
+    return files_of(change(MENU) + OLD)
+
+
+LZ4 = make_bzimage(b"\x02\x21\x4c\x18" + bytes(50))
+ZSTD = make_bzimage(b"\x28\xb5\x2f\xfd" + bytes(50))
+LZO = make_bzimage(b"\x89LZO" + bytes(50))
+# Files, AKI, the rule that is broken, the entry that boots all the same.
+PV_CASES: dict[str, tuple[dict[str, bytes], str, str, int | None]] = {
+    "no menu": ({"boot/k": KERNEL}, AKI, "menu-missing", None),
+    "grub.conf alone": ({"boot/grub/grub.conf": GOOD.encode(), "boot/k": KERNEL, "boot/i": b"", "boot/old": KERNEL}, AKI, "menu-name", None),
+    "no title": (files_of("default 0\n"), AKI, "menu-without-entry", None),
+    "binary": (files_of("\x00\x7f\n" * 99), AKI, "menu-without-entry", None),
+    "two mebibytes": (files_of("#" * 2**21), AKI, "menu-unreadable", None),
+    "kernel missing": (entry(lambda m: m.replace("/boot/k", "/boot/none")), AKI, "kernel-missing", 1),
+    "kernel missing, no fallback": (files_of(MENU.replace("/boot/k", "/none").replace("fallback 1\n", "")), AKI, "kernel-missing", None),
+    "initrd missing": (entry(lambda m: m.replace("/boot/i", "/boot/none")), AKI, "initrd-missing", 1),
+    "no kernel line": (entry(lambda m: m.replace("kernel", "pager")), AKI, "kernel-unnamed", 1),
+    "text for a kernel": (files_of(boot__k=b"text" * 999), AKI, "kernel-none", 1),
+    "kernel cut short": (files_of(boot__k=KERNEL[:2000]), AKI, "kernel-damaged", 1),
+    "lz4": (files_of(boot__k=LZ4), AKI, "kernel-compression", 1),
+    "zstd": (files_of(boot__k=ZSTD), AKI, "kernel-compression", 1),
+    "no notes for Xen": (files_of(boot__k=make_bzimage(gzip.compress(make_elf(notes=(18,))))), AKI, "kernel-not-for-xen", 1),
+    "32-bit kernel, 64-bit AKI": (files_of(boot__k=make_bzimage(lzma.compress(make_elf(bits=32)), bits=32)), AKI, "kernel-bits", 1),
+    "64-bit kernel, 32-bit AKI": (files_of(), "pv-grub-hd0_1.05-i386.gz", "kernel-bits", None),
+    "root (hd0,0)": (entry(lambda m: m.replace("(hd0)", "(hd0,0)")), AKI, "root-layout", 1),
+    "root (hd1)": (entry(lambda m: m.replace("(hd0)", "(hd1)")), AKI, "root-unknown", 1),
+    "another label": (entry(lambda m: m.replace("LABEL=root", "LABEL=other")), AKI, "root-argument-label", 1),
+    "another UUID": (entry(lambda m: m.replace("LABEL=root", "UUID=00000000-0000-4000-8000-000000000000")), AKI, "root-argument-uuid", 1),
+    "/dev/sda1": (entry(lambda m: m.replace("LABEL=root", "/dev/sda1")), AKI, "root-argument-device", 1),
+    "/dev/xvda2": (entry(lambda m: m.replace("LABEL=root", "/dev/xvda2")), AKI, "root-argument-device", 1),
+    "chainloader": (entry(lambda m: m.replace("kernel", "chainloader +1\n#")), AKI, "chainloader", 1),
+    "lock": (entry(lambda m: m.replace("kernel", "lock\nkernel")), AKI, "entry-waits", 1),
+    "configfile missing": (entry(lambda m: m.replace("kernel", "configfile /none\n#")), AKI, "configfile-missing", 1),
+    "configfile in a circle": (entry(lambda m: m.replace("kernel", "configfile /boot/grub/menu.lst\n#")), AKI, "menu-circle", None),
+    "hd00 AKI": (files_of(), "pv-grub-hd00_1.05-x86_64.gz", "aki-place", None),
+    "hd00 AKI of 1.03": (files_of(), "pv-grub-hd00_1.03-x86_64.gz", "menu-place-1.03", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(PV_CASES))
+def test_each_error_is_found_and_told_from_what_boots(tmp_path: Path, name: str) -> None:
+    files, aki, rule, boots = PV_CASES[name]
+    examined = examine_menu(make_disk(tmp_path, files), pv_grub=parse_name(aki))
+    assert rule in ids(examined, Weight.ERROR)
+    assert examined.boots == boots
+
+
+PV_WARNINGS = {
+    "default out of range": (GOOD.replace("default 0", "default 5"), "default-range"),
+    "fallback out of range": (GOOD.replace("fallback 1", "fallback 5"), "fallback-range"),
+    "fallback the same": (GOOD.replace("fallback 1", "fallback 0"), "fallback-same"),
+    "no timeout": (GOOD.replace("timeout 0\n", ""), "timeout-missing"),
+    "no root=": (GOOD.replace("root=LABEL=root", ""), "root-argument-missing"),
+    "an LVM root": (GOOD.replace("LABEL=root", "/dev/mapper/vg-root"), "root-argument-lvm"),
+    "console=ttyS0": (GOOD.replace("hvc0", "ttyS0"), "console-missing"),
+    "a long command line": (
+        GOOD.replace("LABEL=root", "LABEL=root " + "x" * 1600),
+        "line-too-long",
+    ),
+    "misspelt": (GOOD.replace("timeout", "timeuot"), "command-unknown"),
+}
+
+
+@pytest.mark.parametrize("name", list(PV_WARNINGS))
+def test_what_still_boots_is_a_warning(tmp_path: Path, name: str) -> None:
+    menu, rule = PV_WARNINGS[name]
+    examined = examine_menu(make_disk(tmp_path, files_of(menu)), pv_grub=parse_name(AKI))
+    assert rule in ids(examined, Weight.WARNING)
+    assert examined.boots is not None
+
+
+def test_a_compression_that_is_not_unpacked_here_is_a_note(tmp_path: Path) -> None:
+    examined = examine_menu(make_disk(tmp_path, files_of(boot__k=LZO)), pv_grub=parse_name(AKI))
+    assert ids(examined, Weight.NOTE) == {"kernel-notes-unread"}
+
+
+@pytest.mark.parametrize(("number", "folder"), MENU_PLACES)
+def test_each_of_the_nine_places_is_found_and_1_03_reads_one(
+    tmp_path: Path, number: int, folder: str
+) -> None:
+    root = f"(hd0,{number - 1})" if number else "(hd0)"
+    files = files_of()
+    menu = files.pop("boot/grub/menu.lst").decode().replace("(hd0)", root)
+    files[f"{folder[1:]}/menu.lst"] = menu.encode()
+    disk = make_disk(tmp_path, files, partitions=4 if number else 0, at=max(number, 1))
+    assert examine_menu(disk, world=World.PV, pv_grub=parse_name(AKI)).boots == 0
+    old = parse_name(f"pv-grub-{'hd00' if number else 'hd0'}_1.03-x86_64.gz")
+    is_first = (number, folder) in {(0, "/boot/grub"), (1, "/boot/grub")}
+    assert examine_menu(disk, world=World.PV, pv_grub=old).boots == (0 if is_first else None)
+
+
+def test_ext4_as_it_is_made_today_is_warned_of(tmp_path: Path) -> None:
+    disk = make_disk(tmp_path, files_of(), kind="ext4")
+    run("tune2fs", ["-O", "64bit", disk], accepted_exit_codes=range(256))
+    examined = examine_menu(disk, pv_grub=parse_name(AKI))
+    assert ids(examined, Weight.WARNING) <= {"file-system-features"}
+
+
+def test_hvm_has_rules_of_its_own(tmp_path: Path) -> None:
+    menu = (
+        GOOD.replace("(hd0)", "(hd0,0)")
+        .replace("hvc0", "ttyS0")
+        .replace("title new", "hiddenmenu\ntitle new")
+    )
+    files = files_of(menu, boot__old=gzip.compress(make_elf()))
+    disk = make_disk(tmp_path, files, partitions=1)
+    examined = examine_menu(disk, world=World.HVM, pv_grub=parse_name(AKI))
+    assert ids(examined, Weight.ERROR) == {"kernel-container"}
+    assert ids(examined, Weight.WARNING) == {"aki-for-hvm"}
+    assert ids(examined, Weight.NOTE) == {"hiddenmenu", "serial-missing"}
+    assert examined.boots == 0
+
+
+def test_gpt_is_too_new_for_1_03(tmp_path: Path) -> None:
+    disk = make_disk(tmp_path, files_of(GOOD.replace("(hd0)", "(hd0,0)")), partitions=1)
+    with disk.open("r+b") as file:
+        file.truncate(disk.stat().st_size + 2**20)
+    make_gpt(disk)
+    for release, is_found in (("1.03", True), ("1.04", False)):
+        pv_grub = parse_name(f"pv-grub-hd00_{release}-x86_64.gz")
+        examined = examine_menu(disk, world=World.PV, pv_grub=pv_grub)
+        assert ("gpt-1.03" in ids(examined, Weight.ERROR)) is is_found
+
+
+def make_gpt(disk: Path) -> None:
+    """Write the least of a GPT, with the partition that the MBR had."""
+    with disk.open("r+b") as file:
+        file.seek(446 + 4)
+        file.write(b"\xee")
+        file.seek(512)
+        file.write(b"EFI PART".ljust(72, b"\0") + struct.pack("<QII", 2, 4, 128))
+        file.seek(1024)
+        kind = bytes.fromhex("af3dc60f838472478e793d69d8477de4")
+        file.write(kind + b"\1" * 16 + struct.pack("<QQ", 2048, 2048 + 16383))
+
+
+def test_every_rule_names_its_section_and_has_an_id() -> None:
+    assert all(rule.id == key for key, rule in RULES.items())
+    assert all(rule.needed and rule.hint and rule.section for rule in RULES.values())
+
+
+@pytest.mark.parametrize("partitions", [0, 1])
+@pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4"])
+def test_an_edited_disk_boots_the_new_kernel_and_is_sound(
+    tmp_path: Path, kind: str, partitions: int
+) -> None:
+    disk = make_disk(tmp_path, files_of(), kind=kind, partitions=partitions)
+    before = disk.read_bytes()
+    copy = tmp_path / "out" / "copy.raw"
+    added = NewEntry(title="newest", kernel="/boot/old", initrd="/boot/i")
+    written = edit_disk(disk, added, destination=copy)
+    assert disk.read_bytes() == before
+    assert written.menu.order == (0, 1, 2)
+    assert written.menu.entries[0].command_line == ARGUMENTS
+    assert written.data.endswith(GOOD.partition("timeout 0\n")[2].encode())
+    assert [path.name for path in copy.parent.iterdir() if not path.name.startswith(".")] == [
+        "copy.raw"
+    ]
+    inner = tmp_path / "inner"
+    inner.write_bytes(copy.read_bytes()[2048 * 512 if partitions else 0 :])
+    run("e2fsck", ["-fn", inner])
+    edit_disk(copy, added, destination=copy)
+    assert len(examine_menu(copy, world=World.PV).facts.entries) == 4
+
+
+def test_a_symbolic_link_stays_one_and_owner_and_mode_too(tmp_path: Path) -> None:
+    files = files_of()
+    files["boot/grub/grub.conf"] = files.pop("boot/grub/menu.lst")
+    tree = tmp_path / "tree" / "boot" / "grub"
+    tree.mkdir(parents=True)
+    (tree / "menu.lst").symlink_to("./grub.conf")
+    disk = make_disk(tmp_path, files)
+    run("debugfs", ["-w", "-R", "sif /boot/grub/grub.conf mode 0100600", disk])
+    run("debugfs", ["-w", "-R", "sif /boot/grub/grub.conf uid 70001", disk])
+    edit_disk(disk, NewEntry(title="n", kernel="/boot/k"), destination=disk)
+    said = run("debugfs", ["-R", "stat /boot/grub/grub.conf", disk]).stdout.decode()
+    assert "Mode:  0600" in said
+    assert "User: 70001" in said
+    assert "symlink" in run("debugfs", ["-R", "stat /boot/grub/menu.lst", disk]).stdout.decode()
+    assert examine_menu(disk).facts.entries[0].entry.title == "n"
+
+
+def test_a_disk_that_cannot_be_edited_is_left_as_it_is(tmp_path: Path) -> None:
+    disk = make_disk(tmp_path, files_of())
+    run("debugfs", ["-w", "-R", "feature needs_recovery", disk])
+    before = disk.read_bytes()
+    with pytest.raises(BadInputError, match="was not unmounted"):
+        edit_disk(disk, NewEntry(title="n", kernel="/k"), destination=disk)
+    assert disk.read_bytes() == before
+    empty = tmp_path / "empty.raw"
+    empty.write_bytes(bytes(2**20))
+    with pytest.raises(BadInputError, match="no menu"):
+        edit_disk(empty, NewEntry(title="n", kernel="/k"), destination=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_commands_speak_json_and_returncodes(tmp_path: Path) -> None:
+    disk = make_disk(tmp_path, files_of())
+    shown = imgforge("menu-lst", "show", disk, "--json")
+    assert json.loads(shown.stdout)["order"] == [0, 1]
+    assert imgforge("menu-lst", "show", disk, "--raw").stdout == GOOD.encode()
+    good = imgforge("menu-lst", "check", disk, "--json", "--aki", "aki-5c21674b")
+    assert (good.returncode, json.loads(good.stdout)["boots"]) == (0, 0)
+    bad = imgforge("menu-lst", "check", disk, "--json", "--aki", "aki-04206613")
+    assert (bad.returncode, json.loads(bad.stdout)["boots"]) == (1, None)
+    edit = ("menu-lst", "edit", disk, "--title", "n", "--kernel", "/boot/k")
+    assert imgforge(*edit).returncode == 2
+    copy = tmp_path / "copy.raw"
+    assert imgforge(*edit, "-o", copy).returncode == 0
+    assert json.loads(imgforge("menu-lst", "show", copy, "--json").stdout)["order"] == [0, 1, 2]
+    assert imgforge("aki", "check", "aki-5c21674b").returncode == 0
+    assert imgforge("aki", "check", "pv-grub-hd0_1.03-i386.gz").returncode == 1
+    update = ("aki", "update", "pv-grub-hd0_1.03-i386.gz", "--region", "eu-west-1")
+    told = imgforge(*update, "--instance", "i-1", "--json")
+    assert json.loads(told.stdout)["successor"]["id"] == "aki-1c9fd86f"
+    assert len(json.loads(told.stdout)["commands"]) == 4
