@@ -10,6 +10,7 @@ from imgforge.errors import BadInputError
 _UNSPEAKABLE = re.compile(r"[\0\r\n\t\\]")
 _PATH = re.compile(r"(?:\(hd0(?:,\d{1,3})?\))?/[^\s\0\\]+")
 _MOST_TRIED = 9  # the default and eight fallbacks
+_OPEN_END = re.compile(rb"\\\r*\n?\r*\Z")
 _ROOT = re.compile(r"\(hd0(?:,\d{1,3})?\)")
 
 
@@ -54,11 +55,11 @@ def add_entry(data: bytes, entry: NewEntry) -> bytes:
     lines = list(read_lines(data))
     if lines and lines[-1].kind is LineKind.REST:
         raise BadInputError(f"menu.lst has {len(data)} bytes: too many to be edited.")
-    if data.rstrip(b"\r").endswith(b"\\"):
-        raise BadInputError("menu.lst ends with a backslash: what follows would join its line.")
     menu = parse_menu(data)
     ending = next((line.ending for line in lines if line.ending), b"\n")
     first = _first_title(lines)
+    if first == len(lines) and _OPEN_END.search(data):
+        raise BadInputError("menu.lst ends with a backslash: what follows would join its line.")
     settings, rest = lines[:first], lines[first:]
     fallback = " ".join(str(index + 1) for index in menu.order) if menu.entries else ""
     new: list[bytes] = [line.raw for line in settings]

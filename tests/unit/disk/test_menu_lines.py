@@ -51,6 +51,12 @@ def test_any_bytes_with_a_new_entry_boot_it_first_and_keep_all_else(data: bytes)
             assert line.raw.rstrip(b"\r\n") in kept
 
 
+@pytest.mark.parametrize("data", [b"\\", b"pager \\\n", b"#\\\r\n", b"pager\\\r"])
+def test_an_end_that_would_join_what_follows_is_refused(data: bytes) -> None:
+    with pytest.raises(BadInputError, match="ends with a backslash"):
+        add_entry(data, NewEntry(title="new", kernel="/new"))
+
+
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
 def test_a_menu_of_the_corpus_is_kept_and_can_be_edited(path: Path) -> None:
     data = path.read_bytes()
