@@ -15,8 +15,8 @@ from imgforge import __version__
 from imgforge.accelerator import AcceleratorWish
 from imgforge.artifact_format import ArtifactFormat
 from imgforge.cli import show
-from imgforge.cli.bundle import bundle_app
 from imgforge.cli.aki import aki_app
+from imgforge.cli.bundle import bundle_app
 from imgforge.cli.cache import cache_app
 from imgforge.cli.certificate import certificate_app
 from imgforge.cli.instance import read_user_data
