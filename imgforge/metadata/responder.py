@@ -58,14 +58,13 @@ class Responder:
     def _respond(self, request: HttpRequest, connection: Connection, *, at_s: float) -> None:
         if request.method == "PUT":  # the answer to it, a token, goes only so many hops
             connection.set_hop_limit(self.trees.instance.options.http_put_response_hop_limit)
-        fault = self.faults.meet(plain_path(request.path), method=request.method, at_s=at_s)
-        if fault is not None:
+        if not self.hosts.allow(request.headers.get("host", "")):
+            reply = refusal(HTTPStatus.FORBIDDEN)
+        elif fault := self.faults.meet(plain_path(request.path), method=request.method, at_s=at_s):
             connection.work(self._respond_wrongly(request, connection, fault=fault, at_s=at_s))
             return
-        if self.hosts.allow(request.headers.get("host", "")):
-            reply = answer(request, self.trees, self.tokens, at_s)
         else:
-            reply = refusal(HTTPStatus.FORBIDDEN)
+            reply = answer(request, self.trees, self.tokens, at_s)
         data = encode(reply, method=request.method)
         self._tell(self._record(request, reply, connection.address, at_s=at_s))
         connection.finish(data)
