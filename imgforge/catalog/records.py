@@ -117,7 +117,7 @@ def find_snapshot(connection: sqlite3.Connection, snapshot_id: str) -> Snapshot 
 def _insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Value]) -> None:
     # Table and columns are names of this module; only values come from outside.
     marks = ", ".join("?" * len(values))
-    statement = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})"  # noqa: S608
+    statement = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})"  # noqa: S608 (as said above)
     connection.execute(statement, tuple(values.values()))
 
 
@@ -140,18 +140,19 @@ def _device_values(device: BlockDeviceMapping) -> tuple[Value, ...]:
 
 
 def _load(connection: sqlite3.Connection, where: str, arguments: tuple[str, ...]) -> list[Image]:
-    images = f"SELECT * FROM images {where}"  # noqa: S608 - `where` is one of this module's
+    # `where` is one of this module's: only its arguments come from outside.
+    images = f"SELECT * FROM images {where}"  # noqa: S608 (as said above)
     rows = connection.execute(f"{images} ORDER BY creation_date, rowid", arguments).fetchall()
-    ids = f"SELECT image_id FROM images {where}"  # noqa: S608
+    ids = f"SELECT image_id FROM images {where}"  # noqa: S608 (the same)
     devices: dict[str, list[BlockDeviceMapping]] = defaultdict(list)
     for row in connection.execute(
-        f"SELECT * FROM block_devices WHERE image_id IN ({ids}) ORDER BY position",  # noqa: S608
+        f"SELECT * FROM block_devices WHERE image_id IN ({ids}) ORDER BY position",  # noqa: S608 (the same)
         arguments,
     ):
         devices[row["image_id"]].append(_read_device(row))
     tags: dict[str, dict[str, str]] = defaultdict(dict)
     for row in connection.execute(
-        f"SELECT * FROM tags WHERE resource_id IN ({ids}) ORDER BY key",  # noqa: S608
+        f"SELECT * FROM tags WHERE resource_id IN ({ids}) ORDER BY key",  # noqa: S608 (the same)
         arguments,
     ):
         tags[row["resource_id"]][row["key"]] = row["value"]

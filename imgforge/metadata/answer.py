@@ -16,9 +16,9 @@ from imgforge.metadata.tree import Folder, Trees, find
 from imgforge.metadata.versions import VERSIONS
 
 TOKEN_PATH = "/latest/api/token"  # noqa: S105  (a path, not a password)
-TOKEN_HEADER = "x-aws-ec2-metadata-token"  # noqa: S105
+TOKEN_HEADER = "x-aws-ec2-metadata-token"  # noqa: S105  (a header's name)
 TTL_HEADER = "x-aws-ec2-metadata-token-ttl-seconds"
-_TOKEN_METHODS = "OPTIONS, PUT"  # noqa: S105
+_TOKEN_METHODS = "OPTIONS, PUT"  # noqa: S105  (methods of HTTP)
 
 
 @dataclass(frozen=True, slots=True)

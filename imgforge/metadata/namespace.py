@@ -124,4 +124,4 @@ def _bind_when_usable(wire: socket.socket) -> None:
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL or time.monotonic() > ends_s:
                 raise
-        time.sleep(_USABLE_PAUSE_S)
+        time.sleep(_USABLE_PAUSE_S)  # no event tells that it is usable

@@ -175,4 +175,6 @@ def test_a_network_that_no_guest_could_use_is_refused(network: bytes, said: str)
 
 @pytest.mark.parametrize("network", [b"version: 1\n", b"network:\n  version: 2\n"])
 def test_a_network_with_a_version_is_taken(network: bytes) -> None:
-    require_good(Seed(write_meta_data("i-1"), network_config=network))
+    seed = Seed(write_meta_data("i-1"), network_config=network)
+    require_good(seed)
+    assert seed.files()["network-config"] == network

@@ -245,7 +245,7 @@ def test_whatever_goes_into_a_message_comes_out_of_it(contents: list[tuple[str, 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([b"", b"#cloud-config\n", b"MIME-Version: 1.0\n"]))
 def test_whatever_is_given_is_told_never_raised(data: bytes, beginning: bytes) -> None:
-    examine_user_data(beginning + data)
+    assert examine_user_data(beginning + data).size_bytes == len(beginning + data)
 
 
 def test_parts_keep_their_order_by_name() -> None:
@@ -359,8 +359,8 @@ HOSTILE = (
 def test_hostile_and_truncated_user_data_is_told_never_raised(sample: bytes) -> None:
     step = max(1, len(sample) // 20)
     for length in range(0, len(sample) + 1, step):
-        examine_user_data(sample[:length])
-    examine_user_data(sample)
+        assert examine_user_data(sample[:length]).size_bytes == length
+    assert examine_user_data(sample).size_bytes == len(sample)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -369,5 +369,5 @@ def test_garbage_is_told_never_raised(seed: int) -> None:
     base = bytearray(dice.choice((*HOSTILE, SCRIPT, CONFIG, HANDLER))[:4000])
     for _ in range(20):
         base[dice.randrange(len(base))] = dice.randrange(256)
-    examine_user_data(bytes(base))
-    examine_user_data(dice.randbytes(dice.randrange(300)))
+    for data in (bytes(base), dice.randbytes(dice.randrange(300))):
+        assert examine_user_data(data).size_bytes == len(data)
