@@ -46,11 +46,11 @@ class JumpingClock(selectors.DefaultSelector):
 
 class JumpingLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
-        self._clock = JumpingClock()
-        super().__init__(self._clock)
+        self.clock = JumpingClock()
+        super().__init__(self.clock)
 
     def time(self) -> float:
-        return self._clock.now_s
+        return self.clock.now_s
 
 
 Result = TypeVar("Result")
@@ -277,15 +277,11 @@ def test_what_must_show_is_kept_though_the_console_floods_on() -> None:
 
 def test_a_flood_does_not_put_off_the_limit() -> None:
     class Flood(ScriptedMachine):
-        lines = 0
-
-        @property
-        def elapsed_s(self) -> float:
-            return self.lines / 1000
-
         async def events(self) -> AsyncIterator[MachineEvent]:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, JumpingLoop)
             while True:
-                self.lines += 1
+                loop.clock.now_s += 0.0001
                 yield ConsoleLine(self.elapsed_s, "flood " * 20)
 
     async def run() -> BootRecord:
@@ -299,7 +295,7 @@ def test_a_flood_does_not_put_off_the_limit() -> None:
     record = at_once(run())
     assert record.sign is not None
     assert record.sign.id == "boot-limit"
-    assert record.seconds < 1.01
+    assert record.seconds < 1.5
 
 
 def test_a_cancelled_observation_ends_at_once() -> None:
