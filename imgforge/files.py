@@ -3,11 +3,12 @@
 import ctypes
 import errno
 import fcntl
+import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from imgforge.errors import BadInputError
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _ASIDE = ".imgforge-aside-"
 _ALIVE = ".alive"
+_MOVING = "moving"
+_MOVED_AWAY = "moved-away"
 _LOCK_PAUSE_S = 0.005
 
 
@@ -72,8 +75,11 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
+        try:
+            if undo_move(folder):
+                _remove(folder)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -117,11 +123,66 @@ def sweep(parent: Path, *, remove: Callable[[Path], None] = _remove) -> None:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove(folder)
+            if undo_move(folder):
+                remove(folder)
         except BlockingIOError:
             continue
         finally:
             os.close(descriptor)
+
+
+def move_together(new: Path, destination: Path, *, replaced: Iterable[str], last: str) -> None:
+    """Move the files of a folder into `destination`, which is there: all of them, or none.
+
+    `new` is a folder in an aside folder of `destination`; files of the names in `replaced`, and of
+    the same names, go away. The file `last` goes first and comes last: with it all is done. What an
+    error or a kill left half moved is moved back, where the aside folder goes away or is swept.
+    """
+    names = sorted(path.name for path in new.iterdir() if path.name != last)
+    aside, away = new.parent, new.parent / _MOVED_AWAY
+    away.mkdir()
+    (aside / "plan").write_text(json.dumps({"new": new.name, "names": [*names, last]}))
+    for path in (new, aside / "plan"):
+        sync(path)
+    (aside / "plan").rename(aside / _MOVING)
+    sync_folder(aside)
+    for name in dict.fromkeys((last, *names, *replaced)):
+        if os.path.lexists(destination / name):
+            (destination / name).rename(away / name)
+    for name in names:
+        (new / name).rename(destination / name)
+    sync_folder(destination)
+    (new / last).rename(destination / last)
+    sync_folder(destination)
+
+
+def undo_move(aside: Path) -> bool:
+    """Move back what `move_together` left half done; tell whether the folder may go away now.
+
+    It can be interrupted and called again. In a folder that all may write to, another user's plan
+    is not followed.
+    """
+    try:
+        status = aside.lstat()
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            return True
+        plan = json.loads((aside / _MOVING).read_text())
+    except (OSError, ValueError):
+        return True
+    new, away, destination = aside / plan["new"], aside / _MOVED_AWAY, aside.parent
+    *names, last = plan["names"]
+    if not os.path.lexists(new / last):
+        return True  # the last was moved: all is done
+    try:
+        for name in names:
+            if not os.path.lexists(new / name) and os.path.lexists(destination / name):
+                (destination / name).rename(new / name)
+        for path in sorted(away.iterdir(), key=lambda path: path.name == last):
+            path.rename(destination / path.name)
+        sync_folder(destination)
+    except OSError:
+        return False
+    return True
 
 
 def tidy(parent: Path) -> None:

@@ -38,7 +38,7 @@ from imgforge.bundle.place import Existing, told
 from imgforge.bundle.secret import make_secret, seal_secret, sign_manifest
 from imgforge.bundle.tar_writer import TarPlan, plan_tar, write_tar
 from imgforge.errors import BadInputError, HostError
-from imgforge.files import appearing, scratch_folder, sync_folder
+from imgforge.files import appearing, locked_folder, move_together, scratch_folder, tidy
 from imgforge.progress import report, warn
 
 ARCHITECTURES = ("i386", "x86_64")
@@ -116,7 +116,8 @@ def create_bundle(
 ) -> Bundle:
     """Bundle the raw image `image` into the folder `destination`.
 
-    A new folder appears as a whole; in one that is there the manifest appears last. The image is
+    A new folder appears as a whole. In one that is there all files appear or none, the manifest
+    last; what a kill left of that is gone with the next command that writes there. The image is
     only read, its holes are not.
     Raises BadInputError for an image, a wish or a destination that cannot be what it is,
     HostError where the host fails or the image changes meanwhile.
@@ -126,19 +127,14 @@ def create_bundle(
         warn(problem)
     if destination.exists() and not destination.is_dir():
         raise BadInputError(f"Bundle {destination}: is no folder.")
-    if existing is Existing.REFUSE and (destination / f"{wish.name}{MANIFEST_SUFFIX}").exists():
-        raise BadInputError(
-            f"Bundle {destination}: already holds {wish.name}{MANIFEST_SUFFIX}.",
-            hint="Name another folder or another name, or use --force.",
-        )
     with _opened(image) as descriptor, told(destination):
+        tidy(destination)
+        _check_free(destination, wish.name, existing)
         before = _identity(os.fstat(descriptor))
-        with _room(destination) as folder:
+        with _room(destination, wish.name, existing) as folder:
             manifest = _write(descriptor, wish, signers, folder)
             if _identity(os.fstat(descriptor)) != before:
                 raise HostError(f"Image {image}: changed while it was bundled.")
-            if folder.parent == destination:
-                _move(folder, destination, wish.name)
     made = Bundle(destination / f"{wish.name}{MANIFEST_SUFFIX}", manifest)
     if not made.manifest_path.is_file():  # another process made the folder first
         raise BadInputError(f"Bundle {destination}: somebody else made this folder meanwhile.")
@@ -178,15 +174,40 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def _room(destination: Path) -> Iterator[Path]:
-    """Give the folder to write to: a new destination itself, or one aside in it."""
-    if destination.is_dir():
-        with scratch_folder(destination) as aside:
-            yield aside
-    else:
+def _room(destination: Path, name: str, existing: Existing) -> Iterator[Path]:
+    """Give the empty folder to write to; what it holds appears in `destination`, all or nothing."""
+    if not destination.is_dir():
         with appearing(destination) as new:
             new.mkdir()
             yield new
+        return
+    with scratch_folder(destination) as aside:
+        new = aside / "new"
+        new.mkdir()
+        yield new
+        with locked_folder(destination):
+            _check_free(destination, name, existing)
+            move_together(
+                new,
+                destination,
+                replaced=_files_of(destination, name),
+                last=f"{name}{MANIFEST_SUFFIX}",
+            )
+
+
+def _check_free(destination: Path, name: str, existing: Existing) -> None:
+    if existing is Existing.REFUSE and (there := _files_of(destination, name)):
+        raise BadInputError(
+            f"Bundle {destination}: already holds {there[0]}.",
+            hint="Name another folder or another name, or use --force.",
+        )
+
+
+def _files_of(folder: Path, name: str) -> list[str]:
+    """Return the files in a folder that a bundle of this name has, or that are taken for its."""
+    manifest = f"{name}{MANIFEST_SUFFIX}"
+    there = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    return sorted(one for one in there if one == manifest or is_part_of(one, name))
 
 
 def _write(descriptor: int, wish: BundleWish, signers: Signers, folder: Path) -> Manifest:
@@ -241,26 +262,3 @@ def _told(chunks: Iterator[bytes], plan: TarPlan, digest: "hashlib._Hash") -> It
         digest.update(chunk)
         yield chunk
         passing.add(len(chunk))
-
-
-def _move(folder: Path, destination: Path, name: str) -> None:
-    """Move a finished bundle into a folder that is there: an old manifest first goes away.
-
-    Parts without a manifest are what a killed run left, and no bundle.
-    """
-    manifest = f"{name}{MANIFEST_SUFFIX}"
-    new = sorted(path.name for path in folder.iterdir() if is_part_of(path.name, name))
-    (destination / manifest).unlink(missing_ok=True)
-    for old in list(destination.iterdir()):
-        if is_part_of(old.name, name):
-            old.unlink()
-    try:
-        for moved in new:
-            (folder / moved).rename(destination / moved)
-        sync_folder(destination)
-        (folder / manifest).rename(destination / manifest)
-        sync_folder(destination)
-    except BaseException:
-        for moved in (*new, manifest):
-            (destination / moved).unlink(missing_ok=True)
-        raise

@@ -10,19 +10,20 @@ Measurement = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One ratio of medians; `measured_s` and `base_s` are all the single measurements."""
+    """One ratio of medians; `measured` and `base` are all the single measurements, in `unit`."""
 
     name: str
     limit: float | None
-    measured_s: tuple[float, ...]
-    base_s: tuple[float, ...]
+    measured: tuple[float, ...]
+    base: tuple[float, ...]
     words: str
     details: dict[str, float] = field(default_factory=dict)
+    unit: str = "s"
 
     @property
     def ratio(self) -> float:
         """The median measured over the median it is measured against."""
-        return median(self.measured_s) / median(self.base_s)
+        return median(self.measured) / median(self.base)
 
     @property
     def is_within(self) -> bool:
@@ -33,7 +34,10 @@ class Figure:
         """Return the figure as one line of text."""
         limit = "" if self.limit is None else f"limit {self.limit:<4g}"
         verdict = "" if self.limit is None else "ok  " if self.is_within else "MISS"
-        medians = f"{median(self.measured_s):.3f} s / {median(self.base_s):.3f} s"
+        digits = 3 if self.unit == "s" else 0
+        medians = " / ".join(
+            f"{median(each):.{digits}f} {self.unit}" for each in (self.measured, self.base)
+        )
         details = "".join(f"; {name} {value:.2f}" for name, value in self.details.items())
         said = f"{self.name:28} {self.ratio:6.3f}  {limit:10} {verdict:4}  {medians}"
         return f"{said}  {self.words}{details}"
@@ -45,8 +49,9 @@ class Figure:
             "ratio": self.ratio,
             "limit": self.limit,
             "within": self.is_within,
-            "measured_s": self.measured_s,
-            "base_s": self.base_s,
+            "measured": self.measured,
+            "base": self.base,
+            "unit": self.unit,
             "words": self.words,
             "details": self.details,
         }
