@@ -2,28 +2,39 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
-from io import FileIO
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgforge.cli.instance import read_instance
-from imgforge.cli.terminal import print_json, stderr_console
+from imgforge.cli.metadata_requests import told_requests
+from imgforge.cli.metadata_wish import (
+    ControlOption,
+    FaultsOption,
+    ImdsV2Option,
+    InstanceOption,
+    MaintenanceOption,
+    MetadataWish,
+    RebalanceOption,
+    RequestsOption,
+    SpotActionOption,
+    SpotOption,
+    StartOption,
+    UserDataOption,
+)
+from imgforge.cli.terminal import print_json
 from imgforge.errors import BadInputError, ExitCode, HostError
 
 if TYPE_CHECKING:
     import asyncio
 
-    from imgforge.metadata import Instance, MetadataRequest, Ordered, StandAlone
+    from imgforge.metadata import MetadataRequest, Ordered, StandAlone
 
 metadata_app = typer.Typer(
     help="EC2's metadata service without a machine, for who writes what asks it.",
@@ -31,102 +42,6 @@ metadata_app = typer.Typer(
 )
 _STDIN = 0
 _REPLY_LIMIT_S = 10.0
-_UNITS_S = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-class ImdsV2(StrEnum):
-    """Whether IMDSv2's tokens are needed, taken, or unknown."""
-
-    REQUIRED = "required"
-    OPTIONAL = "optional"
-    OFF = "off"
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of "120", "120s", "2m", "1.5h" or "500ms". Raises BadParameter."""
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|)", text.strip())
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is no duration such as 120s, 2m or 500ms")
-    return float(match[1]) * _UNITS_S[match[2]]
-
-
-def _seconds(name: str, words: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(
-        name, metavar="DURATION", help=words, parser=parse_duration
-    )
-    return option
-
-
-InstanceOption = Annotated[
-    Path | None,
-    typer.Option("--instance", metavar="FILE", help="The instance (TOML; see `schema`)."),
-]
-UserDataOption = Annotated[
-    Path | None, typer.Option("--user-data", metavar="FILE", help="Its user data, else the file's.")
-]
-ImdsV2Option = Annotated[
-    ImdsV2 | None,
-    typer.Option(
-        "--imdsv2",
-        metavar="CHOICE",
-        help="Tokens: required, optional (the default), or off as before there were any.",
-        show_default=False,
-    ),
-]
-FaultsOption = Annotated[
-    Path | None,
-    typer.Option("--faults", metavar="FILE", help="What it gets wrong (TOML; `schema --faults`)."),
-]
-RequestsOption = Annotated[
-    Path | None,
-    typer.Option("--requests", metavar="FILE", help="Write each request there, a line of JSON."),
-]
-ControlOption = Annotated[
-    Path | None,
-    typer.Option("--control", metavar="SOCKET", help="Take the orders of `metadata tell` there."),
-]
-StartOption = Annotated[float | None, _seconds("--start-after", "Refuse connections until then.")]
-SpotOption = Annotated[
-    float | None, _seconds("--spot-interruption-after", "Give notice of a Spot interruption.")
-]
-SpotActionOption = Annotated[
-    str,
-    typer.Option("--spot-action", metavar="ACTION", help="hibernate, stop or terminate."),
-]
-RebalanceOption = Annotated[float | None, _seconds("--rebalance-after", "Recommend to rebalance.")]
-MaintenanceOption = Annotated[
-    float | None, _seconds("--maintenance-after", "Schedule a reboot in a day.")
-]
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What was asked for, but the way in."""
-
-    instance: Path | None
-    user_data: Path | None
-    imdsv2: ImdsV2 | None
-    faults: Path | None
-    control: Path | None
-
-    def service(self) -> "StandAlone":
-        """Return the service. Raises BadInputError for files that are none."""
-        from imgforge.identity_key import installation_signer
-        from imgforge.metadata import StandAlone, load_faults
-
-        faults = load_faults(self.faults) if self.faults else ()
-        return StandAlone(
-            self._instance(), installation_signer(), faults=faults, control=self.control
-        )
-
-    def _instance(self) -> "Instance":
-        from imgforge.metadata import HttpTokens
-
-        instance = read_instance(self.instance, user_data=self.user_data)
-        if self.imdsv2 is not None:
-            options = replace(instance.options, http_tokens=HttpTokens(self.imdsv2.value))
-            instance = replace(instance, options=options)
-        return instance
 
 
 @metadata_app.command()
@@ -160,16 +75,20 @@ def serve(
         from imgforge.interruption import run_async
         from imgforge.metadata import Hosts, bind_loopback
 
-        wanted = _Wish(instance, user_data, imdsv2, faults, control).service()
-        wanted = _scheduled(
-            replace(wanted, hosts=Hosts.LOCAL),
-            start=start,
-            spot=spot,
+        wish = MetadataWish(
+            instance=instance,
+            user_data=user_data,
+            imdsv2=imdsv2,
+            faults=faults,
+            control=control,
+            start_s=start,
+            spot_s=spot,
             spot_action=spot_action,
-            rebalance=rebalance,
-            maintenance=maintenance,
+            rebalance_s=rebalance,
+            maintenance_s=maintenance,
         )
-        with _told(requests, show=not quiet) as tell:
+        wanted = replace(wish.service(), hosts=Hosts.LOCAL)
+        with told_requests(requests, show=not quiet) as tell:
             run_async(_serve(wanted, bind_loopback(port), tell))
     return ExitCode.DONE
 
@@ -205,17 +124,20 @@ def execute(
 
     from imgforge.metadata import enter_network
 
-    wanted = _Wish(instance, user_data, imdsv2, faults, control).service()
-    wanted = _scheduled(
-        wanted,
-        start=start,
-        spot=spot,
+    wish = MetadataWish(
+        instance=instance,
+        user_data=user_data,
+        imdsv2=imdsv2,
+        faults=faults,
+        control=control,
+        start_s=start,
+        spot_s=spot,
         spot_action=spot_action,
-        rebalance=rebalance,
-        maintenance=maintenance,
+        rebalance_s=rebalance,
+        maintenance_s=maintenance,
     )
-    with _told(requests, show=show) as tell:
-        code = asyncio.run(_execute(wanted, enter_network(), command=command, tell=tell))
+    with told_requests(requests, show=show) as tell:
+        code = asyncio.run(_execute(wish.service(), enter_network(), command=command, tell=tell))
     raise SystemExit(code)
 
 
@@ -250,33 +172,6 @@ def schema(
 
     wanted = faults_schema() if faults else instance_schema()
     sys.stdout.write(json.dumps(wanted, indent=2) + "\n")
-
-
-def _scheduled(
-    wanted: "StandAlone",
-    *,
-    start: float | None,
-    spot: float | None,
-    spot_action: str,
-    rebalance: float | None,
-    maintenance: float | None,
-) -> "StandAlone":
-    from imgforge.metadata import Schedule, SpotAction
-
-    try:
-        action = SpotAction(spot_action)
-    except ValueError:
-        raise BadInputError(
-            f"--spot-action: {spot_action!r} is none of {', '.join(SpotAction)}."
-        ) from None
-    schedule = Schedule(
-        start_s=start or 0.0,
-        spot_interruption_s=spot,
-        spot_action=action,
-        rebalance_s=rebalance,
-        maintenance_s=maintenance,
-    )
-    return replace(wanted, schedule=schedule)
 
 
 async def _serve(
@@ -344,53 +239,6 @@ def _has_terminal() -> bool:
         return os.tcgetpgrp(_STDIN) == os.getpgrp()
     except OSError:
         return False
-
-
-@contextmanager
-def _told(requests: Path | None, *, show: bool) -> "Iterator[Callable[[MetadataRequest], None]]":
-    """Yield what shows a request, and writes it to a file as a machine's metadata.jsonl has it."""
-    from imgforge.progress import warn
-
-    console = stderr_console()
-    with ExitStack() as stack:
-        log: FileIO | None = None
-        if requests is not None:
-            log = stack.enter_context(FileIO(requests, "w"))
-
-        def tell(request: "MetadataRequest") -> None:
-            nonlocal log
-            if log is not None:
-                line = json.dumps(asdict(request), sort_keys=True).encode() + b"\n"
-                reason = _reason_not_to_write(log, line)
-                if reason:
-                    warn(f"File {requests}: cannot be written: {reason}. It gets no more requests.")
-                    log = None  # it closes with the block
-            if show:
-                with suppress(OSError):  # whoever read it has gone
-                    console.print(_line(request), markup=False, highlight=False, soft_wrap=True)
-
-        yield tell
-
-
-def _reason_not_to_write(log: FileIO, line: bytes) -> str:
-    """Write a line at once; return why it is not there whole, "" where it is."""
-    try:
-        return "" if log.write(line) == len(line) else "no space is left"
-    except OSError as error:
-        return str(error.strerror)
-
-
-def _line(request: "MetadataRequest") -> str:
-    words = [
-        f"{request.at_s:8.3f} s ",
-        request.method,
-        request.path,
-        str(request.status) if request.status else "-",
-        "IMDSv2" if request.token else "",
-        f"[{request.fault}]" if request.fault else "",
-        request.user_agent,
-    ]
-    return " ".join(word for word in words if word)
 
 
 def _argument(text: str) -> tuple[str, object]:
