@@ -158,6 +158,24 @@ _ALL = (
         version_arguments=("-V",),
         required=False,
     ),
+    Program(
+        name="xfs_db",
+        purpose="changes files in xfs without mounting it",
+        debian="xfsprogs",
+        fedora="xfsprogs",
+        arch="xfsprogs",
+        version_arguments=("-V",),
+        required=False,
+    ),
+    Program(
+        name="xfs_logprint",
+        purpose="tells whether xfs was unmounted",
+        debian="xfsprogs",
+        fedora="xfsprogs",
+        arch="xfsprogs",
+        version_arguments=("-V",),
+        required=False,
+    ),
 )
 
 PROGRAMS: Mapping[str, Program] = MappingProxyType({program.name: program for program in _ALL})

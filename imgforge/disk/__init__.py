@@ -3,6 +3,7 @@
 from imgforge.disk.build import build_disk
 from imgforge.disk.difference import Difference, first_difference
 from imgforge.disk.disk import Disk
+from imgforge.disk.fstab_place import PlacedEdit, apply_fstab_edit, plan_fstab_edits
 from imgforge.disk.menu_check import MenuExamination, examine_menu
 from imgforge.disk.menu_edit import NewEntry
 from imgforge.disk.menu_finding import MenuFinding, Weight, World
@@ -22,10 +23,12 @@ __all__ = [
     "MenuExamination",
     "MenuFinding",
     "NewEntry",
+    "PlacedEdit",
     "PvBoot",
     "PvBootFailure",
     "Weight",
     "World",
+    "apply_fstab_edit",
     "build_disk",
     "disk_sha256",
     "edit_disk",
@@ -34,5 +37,6 @@ __all__ = [
     "first_difference",
     "open_disk",
     "parse_menu",
+    "plan_fstab_edits",
     "read_first_menu",
 ]

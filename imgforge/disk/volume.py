@@ -34,6 +34,7 @@ class VolumeKind(StrEnum):
     FAT = "fat"
     LVM = "lvm"
     SWAP = "swap"
+    NTFS = "ntfs"
     UNKNOWN = "unknown"
 
     @property
@@ -111,6 +112,7 @@ def _recognise(head: bytes, partition: Partition | None) -> Volume:
         (0x10040, b"_BHRfS_M", VolumeKind.BTRFS),
         (512, b"LABELONE", VolumeKind.LVM),
         (4086, b"SWAPSPACE2", VolumeKind.SWAP),
+        (3, b"NTFS    ", VolumeKind.NTFS),
         (82, b"FAT32", VolumeKind.FAT),
         (54, b"FAT1", VolumeKind.FAT),
     ):
