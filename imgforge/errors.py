@@ -63,3 +63,13 @@ class MissingProgramError(HostError):
 
 class CommandError(HostError):
     """A program ended badly: its replayable line and the end of what it said."""
+
+
+class CloudError(ImgforgeError):
+    """The cloud, or an endpoint in its place, refused; `code` is its own word for it."""
+
+    exit_code = ExitCode.CLOUD_REFUSED
+
+    def __init__(self, message: str, *, code: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code

@@ -37,6 +37,23 @@ _OWN = (
     "XDG_DATA_HOME",
     "XDG_RUNTIME_DIR",
 )
+# https://docs.aws.amazon.com/boto3/latest/guide/configuration.html
+_AWS_VARIABLES = (
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_EC2",
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+_AWS_FILES = (
+    ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
+    ("AWS_CONFIG_FILE", ".aws/config"),
+)
 _SYSTEM_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
 
 
@@ -77,6 +94,27 @@ def cache_dir() -> Path:
 def data_dir() -> Path:
     """Return the folder of what must not be lost: the catalog (the XDG data home)."""
     return _xdg_dir("XDG_DATA_HOME", ".local/share") / "imgforge"
+
+
+def configured_aws() -> str:
+    """Return what says that AWS, or an endpoint in its place, is meant: a variable or a file.
+
+    "" where nothing does. These are boto3's own, but for the metadata service, which is no
+    configuration, and for a region, which says where and not what.
+    """
+    for name in _AWS_VARIABLES:
+        if os.environ.get(name):
+            return name
+    for name, default in _AWS_FILES:
+        path = Path(os.environ.get(name) or home_dir() / default).expanduser()
+        if path.is_file() and path.stat().st_size:
+            return str(path)
+    return ""
+
+
+def aws_region() -> str:
+    """Return the region of the environment (AWS_REGION, AWS_DEFAULT_REGION), or ""."""
+    return os.environ.get("AWS_REGION", "") or os.environ.get("AWS_DEFAULT_REGION", "")
 
 
 def catalog_dir() -> Path:

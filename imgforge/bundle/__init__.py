@@ -14,6 +14,8 @@ from imgforge.bundle.extract import (
     Opener,
     extract_bundle,
     load_manifest,
+    read_manifest_file,
+    require_signature,
 )
 from imgforge.bundle.key_files import write_signing_pair
 from imgforge.bundle.keys import (
@@ -28,24 +30,30 @@ from imgforge.bundle.keys import (
     signing_pair,
 )
 from imgforge.bundle.manifest import (
+    BundledImage,
     MachineConfiguration,
     Manifest,
     ManifestVersion,
     Mapping,
+    Part,
 )
 from imgforge.bundle.manifest_reader import ManifestFile, read_manifest
-from imgforge.bundle.names import MANIFEST_SUFFIX
+from imgforge.bundle.names import MANIFEST_SUFFIX, is_part_of, is_safe_name
+from imgforge.bundle.passing import Passing
 from imgforge.bundle.place import Existing
 from imgforge.bundle.problem import BundleError
 from imgforge.bundle.secret import Reader
 from imgforge.bundle.verify import KeyRing, verify_bundle
+from imgforge.bundle.xml_reader import LARGEST_BYTES as LARGEST_MANIFEST_BYTES
 
 __all__ = [
     "ARCHITECTURES",
+    "LARGEST_MANIFEST_BYTES",
     "MANIFEST_SUFFIX",
     "Bundle",
     "BundleError",
     "BundleWish",
+    "BundledImage",
     "Certificate",
     "Check",
     "Edit",
@@ -61,6 +69,8 @@ __all__ = [
     "OldSignature",
     "Opener",
     "Outcome",
+    "Part",
+    "Passing",
     "PrivateKey",
     "Reader",
     "Signers",
@@ -70,12 +80,16 @@ __all__ = [
     "create_bundle",
     "edit_manifest",
     "extract_bundle",
+    "is_part_of",
+    "is_safe_name",
     "keep_backup",
     "load_manifest",
     "make_signing_pair",
     "read_certificate",
     "read_manifest",
+    "read_manifest_file",
     "read_private_key",
+    "require_signature",
     "signing_pair",
     "verify_bundle",
     "write_signing_pair",

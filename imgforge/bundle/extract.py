@@ -42,13 +42,18 @@ class Extracted:
 
 def load_manifest(path: Path) -> ManifestFile:
     """Read a manifest's file. Raises BadInputError, and BundleError as `read_manifest` does."""
+    return read_manifest_file(path)[0]
+
+
+def read_manifest_file(path: Path) -> tuple[ManifestFile, bytes]:
+    """Read a manifest's file, and return its bytes as well. Raises as `load_manifest` does."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise BadInputError(f"Manifest {path}: cannot be read: {error.strerror}.") from None
     try:
-        return read_manifest(content)
+        return read_manifest(content), content
     except BundleError as error:
         words = str(error).removeprefix("Manifest:").strip()
         raise BundleError(error.check, f"Manifest {path}: {words}", hint=error.hint) from None

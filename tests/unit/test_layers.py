@@ -28,6 +28,7 @@ ROOMS = {
 FLOW = (
     "identity_key",
     "ec2_key",
+    "transfer",
     "seed",
     "inventory",
     "cache",
@@ -47,6 +48,7 @@ GROUND = {
     "artifact_format",
     "layout",
     "aki",
+    "bucket_name",
     "claim",
     "interruption",
     "control_group",
@@ -94,6 +96,7 @@ DOORS = {
     "os.unsetenv": {"host"},
     "boto3": {"ec2"},
     "botocore": {"ec2"},
+    "cheroot": {"ec2"},
     "sqlite3": {"catalog"},
     "typer": {"cli"},
     "click": {"cli"},

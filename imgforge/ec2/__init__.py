@@ -1,0 +1,20 @@
+"""The way to AWS, or to what stands in its place; the only room that knows boto3."""
+
+from imgforge.ec2.cloud import Cloud, open_cloud
+from imgforge.ec2.endpoint import LOCAL, CloudWish, Credentials, Endpoint, EndpointKind
+from imgforge.ec2.storage import CannedAcl, Content, Storage, StoredObject, digests_of
+
+__all__ = [
+    "LOCAL",
+    "CannedAcl",
+    "Cloud",
+    "CloudWish",
+    "Content",
+    "Credentials",
+    "Endpoint",
+    "EndpointKind",
+    "Storage",
+    "StoredObject",
+    "digests_of",
+    "open_cloud",
+]

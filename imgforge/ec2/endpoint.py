@@ -1,0 +1,83 @@
+"""Who answers: AWS, an endpoint somebody named, or the embedded one where nothing is configured."""
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from imgforge.errors import BadInputError
+
+LOCAL = "local"
+"""As an endpoint's URL: the embedded one, whatever is configured."""
+FIRST_REGION = "us-east-1"
+"""Where S3 and the AMI tools go when nobody names a region."""
+_AWS_KEY = re.compile(r"[A-Z0-9]{16,128}")
+_REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+){1,4}")
+
+
+class EndpointKind(StrEnum):
+    """What stands behind an endpoint."""
+
+    AWS = "aws"
+    URL = "url"
+    EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Keys that were given for this one command; never shown."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudWish:
+    """What the command line says of the cloud; empty texts say nothing."""
+
+    region: str = ""
+    profile: str = ""
+    url: str = ""
+    credentials: Credentials | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Who answers; `url` is "" where boto3 finds it, `why` is what decided."""
+
+    kind: EndpointKind
+    url: str
+    why: str
+
+
+def choose_endpoint(wish: CloudWish, *, configured: str) -> Endpoint:
+    """Decide who answers; `configured` names the variable or the file that configures AWS.
+
+    A URL decides first, then whatever configures AWS as boto3 knows it: credentials or a profile of
+    the command line, variables, files. Credentials that no account of AWS can have (`-a local`)
+    mean nothing there. Raises BadInputError.
+    """
+    if wish.region and not _REGION.fullmatch(wish.region):
+        raise BadInputError(
+            f"Region {wish.region!r}: is no region's name, such as us-east-1 or eu-west-1."
+        )
+    if wish.url == LOCAL:
+        return Endpoint(EndpointKind.EMBEDDED, "", "it was asked for")
+    if wish.url:
+        parts = urlsplit(wish.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise BadInputError(
+                f"Endpoint {wish.url!r}: is no URL of http or https.",
+                hint=f"{LOCAL!r} names the endpoint that imgforge brings.",
+            )
+        if parts.username or parts.password:
+            raise BadInputError("Endpoint: its URL has a password in it; leave that out.")
+        return Endpoint(EndpointKind.URL, wish.url, "its URL was given")
+    if wish.profile:
+        return Endpoint(EndpointKind.AWS, "", f"the profile {wish.profile}")
+    if wish.credentials is not None and _AWS_KEY.fullmatch(wish.credentials.access_key):
+        return Endpoint(EndpointKind.AWS, "", "an access key was given")
+    if configured:
+        return Endpoint(EndpointKind.AWS, "", configured)
+    return Endpoint(EndpointKind.EMBEDDED, "", "nothing configures AWS")

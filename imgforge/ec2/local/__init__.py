@@ -1,0 +1,1 @@
+"""The endpoint that answers with nothing configured, over the folder of the local catalog."""

@@ -1,0 +1,79 @@
+"""One port for all services: each request goes to the service that its signature names."""
+
+import http
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from imgforge.ec2.local.wire import Request, Response, Service, read_request
+from imgforge.ec2.local.xml_wire import error_xml
+
+_LOG = logging.getLogger("imgforge.ec2.local")
+_DRAINED_BYTES = 2**20
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+
+class App:
+    """A WSGI application (PEP 3333) over services by the names that signatures have.
+
+    With `access_keys` only who signs with one of them is let in: a port on the loopback is open to
+    every user of the machine. Signatures themselves are not compared.
+    """
+
+    def __init__(
+        self,
+        services: Mapping[str, Service],
+        *,
+        default: str = "s3",
+        access_keys: frozenset[str] | None = None,
+    ) -> None:
+        self._services = services
+        self._default = default
+        self._access_keys = access_keys
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        request = read_request(environ)
+        try:
+            response = self._answer(request)
+        except Exception as error:
+            _LOG.debug("%s %s failed", request.method, request.path, exc_info=error)
+            response = _refuse(500, "InternalError", "We encountered an internal error.")
+        self._drain(environ)
+        headers = dict(response.headers)
+        headers.setdefault("x-amz-request-id", secrets.token_hex(8).upper())
+        if response.size_bytes is not None:
+            headers["Content-Length"] = str(response.size_bytes)
+        phrase = http.HTTPStatus(response.status).phrase
+        start_response(f"{response.status} {phrase}", list(headers.items()))
+        return () if request.method == "HEAD" else response.body
+
+    def _answer(self, request: Request) -> Response:
+        caller = request.caller
+        if self._access_keys is not None:
+            if caller is None:
+                return _refuse(403, "AccessDenied", "Access Denied")
+            if caller.access_key not in self._access_keys:
+                words = "The AWS Access Key Id you provided does not exist in our records."
+                return _refuse(403, "InvalidAccessKeyId", words)
+        name = self._default if caller is None else caller.service
+        service = self._services.get(name)
+        if service is None:
+            return _refuse(501, "NotImplemented", f"This endpoint has no service {name}.")
+        return service.respond(request)
+
+    @staticmethod
+    def _drain(environ: dict[str, Any]) -> None:
+        """Read what a refusal left of the body: the next request comes behind it."""
+        body = environ["wsgi.input"]
+        try:
+            while body.read(_DRAINED_BYTES):
+                pass
+        except OSError:
+            return
+
+
+def _refuse(status: int, code: str, message: str) -> Response:
+    body = error_xml(code, message)
+    return Response(status, {"Content-Type": "application/xml"}, (body,), len(body))

@@ -1,0 +1,101 @@
+"""What boto3 raises, in words: who refused what, and what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore import exceptions as boto
+
+from imgforge.errors import BadInputError, CloudError, HostError, ImgforgeError
+
+_SHOWN_CHARACTERS = 300
+_REFUSED_KEYS = {
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "AuthFailure",
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidToken"}
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+_BUSY = {"SlowDown", "503", "ServiceUnavailable", "Throttling", "RequestLimitExceeded"}
+_NO_ACLS = (
+    "EC2 reads a bundle by its ACL. Let the bucket take ACLs (aws s3api "
+    "put-bucket-ownership-controls, ObjectOwnership=BucketOwnerPreferred), name another bucket, or "
+    "use --acl bucket-owner-full-control for a bundle that EC2 is not to read."
+)
+_HINTS = {
+    **dict.fromkeys(_REFUSED_KEYS, "Check the access key, its secret, and whose account it is of."),
+    **dict.fromkeys(
+        _EXPIRED, "Get new credentials; what was uploaded stays, and is not sent anew."
+    ),
+    **dict.fromkeys(_DENIED, "The credentials must be allowed to do that; it is not tried again."),
+    **dict.fromkeys(
+        _BUSY, "It was tried again and again; what was done stays: run it again later."
+    ),
+    "AccessControlListNotSupported": _NO_ACLS,
+    "BucketAlreadyExists": "The name is taken by another account: choose another.",
+    "RequestTimeTooSkewed": "This host's clock is wrong: set it.",
+}
+
+
+def error_code(error: boto.ClientError) -> str:
+    """Return the code of a refusal, such as NoSuchKey; of HEAD only a status, such as 404."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Tell what boto3 raises as what it is; `what` is the object it is about.
+
+    Raises CloudError for a refusal, HostError where nobody answers, BadInputError for a profile or
+    a region that is none.
+    """
+    try:
+        yield
+    except (boto.ClientError, boto.BotoCoreError, boto.HTTPClientError) as error:
+        raise explain(what, error) from None
+
+
+def explain(what: str, error: Exception) -> ImgforgeError:
+    """Return an error of ours for one of boto3's. No secret is in it."""
+    match error:
+        case boto.ClientError():
+            return _refusal(what, error)
+        case boto.NoCredentialsError() | boto.PartialCredentialsError():
+            return CloudError(
+                f"{what}: there are no credentials to ask with.",
+                code="NoCredentials",
+                hint="Give some as boto3 takes them: AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, a profile, or ~/.aws/credentials. --url local means the "
+                "endpoint that imgforge brings, and needs none.",
+            )
+        case boto.ProfileNotFound():
+            return BadInputError(f"{what}: {_short(error)}.")
+        case boto.InvalidRegionError() | boto.UnknownEndpointError() | boto.ParamValidationError():
+            return BadInputError(f"{what}: {_short(error)}")
+        case boto.ConnectionError() | boto.HTTPClientError():
+            return HostError(
+                f"{what}: the endpoint does not answer: {_short(error)}",
+                hint="What was done so far stays: run the command again when it answers.",
+            )
+        case _:
+            return HostError(f"{what}: {_short(error)}")
+
+
+def _refusal(what: str, error: boto.ClientError) -> ImgforgeError:
+    code = error_code(error)
+    message = str(error.response.get("Error", {}).get("Message", "")) or "no words"
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    hint = _HINTS.get(code, "")
+    if not hint and status >= 500:
+        hint = "The endpoint fails, which says nothing of the bundle: run the command again later."
+    return CloudError(f"{what}: refused, {code}: {_plain(message)}", code=code, hint=hint)
+
+
+def _short(error: Exception) -> str:
+    return _plain(str(error))
+
+
+def _plain(text: str) -> str:
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 1] + "…"
