@@ -1,4 +1,4 @@
-"""`imgforge bundle`: instance-store bundles. upload, download and delete come with S3."""
+"""`imgforge bundle`: instance-store bundles; what reaches S3 is in bundle_s3.py."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,8 +1,8 @@
 """The AMI tools by the names and with the flags that people know.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ami-tools-commands.html
-They end with 0, 1 for every failure, or 130, as the original's do. ec2-bundle-vol and those that
-reach S3 are still to come.
+They end with 0, 1 for every failure, or 130, as the original's do. Those that reach S3 are in
+ec2_s3_tools.py. ec2-bundle-vol is still to come.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from imgforge.cli.bundle import (
     read_pair,
 )
 from imgforge.cli.command_line import run_command_line
+from imgforge.cli.ec2_s3_tools import delete_bundle, download_bundle, upload_bundle
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import stderr_console, stdout_console
 from imgforge.errors import BadInputError, ExitCode
@@ -208,6 +209,9 @@ def _say(text: str) -> None:
 
 _TOOLS: dict[str, Callable[..., None]] = {
     "ec2-bundle-image": bundle_image,
+    "ec2-upload-bundle": upload_bundle,
+    "ec2-download-bundle": download_bundle,
+    "ec2-delete-bundle": delete_bundle,
     "ec2-unbundle": unbundle,
     "ec2-migrate-manifest": migrate_manifest,
     "ec2-ami-tools-version": ami_tools_version,

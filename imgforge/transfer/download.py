@@ -61,7 +61,7 @@ def download_bundle(
     here and right are kept, others are refused or replaced. The manifest appears last.
     Raises BundleError, BadInputError, CloudError, HostError.
     """
-    name = name or _only_manifest(cloud, place)
+    name = name or find_manifest(cloud, place)
     if not name.endswith(MANIFEST_SUFFIX) or "/" in name or len(name) > 255:
         raise BadInputError(f"Manifest {name!r}: its name must end in {MANIFEST_SUFFIX}.")
     content = _fetch_manifest(cloud, place, name)
@@ -78,7 +78,8 @@ def download_bundle(
         return getter.get(file, name, content)
 
 
-def _only_manifest(cloud: Cloud, place: BundlePlace) -> str:
+def find_manifest(cloud: Cloud, place: BundlePlace) -> str:
+    """Return the name of the only manifest there. Raises BadInputError, CloudError."""
     prefix = place.key("")
     keys = (one.key for one in cloud.storage.list_objects(place.bucket, prefix))
     names = [key[len(prefix) :] for key in keys if key.endswith(MANIFEST_SUFFIX)]

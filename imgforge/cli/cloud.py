@@ -1,0 +1,52 @@
+"""Which cloud a command means: options that all of them have, and who answers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imgforge import host
+from imgforge.errors import BadInputError
+
+if TYPE_CHECKING:
+    from imgforge.ec2 import Cloud, CloudWish
+
+_ATTEMPTS = 5
+
+RegionOption = Annotated[
+    str, typer.Option("--region", metavar="REGION", help="Else your profile's, or us-east-1.")
+]
+ProfileOption = Annotated[
+    str, typer.Option("--profile", metavar="NAME", help="A profile of ~/.aws/config.")
+]
+UrlOption = Annotated[
+    str,
+    typer.Option(
+        "--url", metavar="URL", help="Another endpoint; `local` is the one that imgforge brings."
+    ),
+]
+
+
+def cloud_wish(
+    *, region: str, url: str, profile: str = "", access: str = "", secret: str = "", token: str = ""
+) -> "CloudWish":
+    """Return what a command line says of the cloud. Raises BadInputError for half a key."""
+    from imgforge.ec2 import CloudWish, Credentials
+
+    if bool(access) is not bool(secret):
+        raise BadInputError(
+            "Credentials: an access key needs its secret key, and the other way round.",
+            hint="Give both, or leave both to AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        )
+    keys = Credentials(access, secret, token) if access else None
+    return CloudWish(region=region, profile=profile, url=url, credentials=keys)
+
+
+@contextmanager
+def reached_cloud(wish: "CloudWish", *, attempts: int = _ATTEMPTS) -> Iterator["Cloud"]:
+    """Give the cloud that a command means; the embedded one keeps its things in the catalog."""
+    from imgforge.ec2 import open_cloud
+
+    with open_cloud(wish, folder=host.catalog_dir() / "s3", attempts=attempts) as cloud:
+        yield cloud
