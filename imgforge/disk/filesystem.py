@@ -35,12 +35,21 @@ _TIMEOUT_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class FilesystemSpec:
-    """What the file system is called, where every id in it comes from, and its time."""
+    """What the file system is called, where every id in it comes from, and its time.
+
+    `kept_uuid` is its own UUID where that is not to come of `identity`.
+    """
 
     kind: FilesystemType
     label: str
     identity: uuid.UUID
     stamp_s: int
+    kept_uuid: uuid.UUID | None = None
+
+    @property
+    def uuid(self) -> uuid.UUID:
+        """The UUID by which the file system is found."""
+        return self.kept_uuid or uuid.uuid5(self.identity, "file system")
 
 
 class FilesystemFullError(BadInputError):
@@ -61,7 +70,8 @@ def make_ext(
 ) -> None:
     """Put the tree into the root partition of `disk` as ext2, ext3 or ext4.
 
-    `boot_files` go to /boot/grub under their names. The disk's folder holds nothing else that
+    `boot_files` go to /boot/grub under their names; without any, there need be no such folder. The
+    disk's folder holds nothing else that
     matters: scratch files stand there for the time. Raises FilesystemFullError, HostFullError.
     """
     entries = _populate(disk, plan=plan, spec=spec, rootfs=rootfs)
@@ -74,7 +84,8 @@ def make_ext(
         if entry.xattrs:
             number = dirents[_key(entry)].inode if entry.path != "." else 2
             commands += _set_xattrs(disk.parent, entry, number, len(commands))
-    _run_debugfs(disk, commands, offset=offset, stamp_s=spec.stamp_s)
+    if commands:
+        _run_debugfs(disk, commands, offset=offset, stamp_s=spec.stamp_s)
     patch_inodes(
         disk,
         offset=offset,
@@ -120,7 +131,7 @@ def mke2fs_arguments(
     ]
     arguments: list[str | Path] = ["-q", "-t", spec.kind.value, "-b", str(BLOCK_BYTES)]
     arguments += ["-I", str(INODE_BYTES), "-N", str(plan.inode_count), "-m", "1"]
-    arguments += ["-L", spec.label, "-U", str(uuid.uuid5(spec.identity, "file system"))]
+    arguments += ["-L", spec.label, "-U", str(spec.uuid)]
     arguments += ["-O", f"none,{_FEATURES[spec.kind]}", "-E", ",".join(extended)]
     if spec.kind is not FilesystemType.EXT2:
         arguments += ["-J", f"size={plan.journal_mib}"]
@@ -144,7 +155,9 @@ def _write_boot_files(
     filesystem: ExtFilesystem, dirents: Mapping[bytes, Dirent], boot_files: Mapping[str, Path]
 ) -> list[str]:
     """Return the debugfs commands that put the boot files in place, over any that stand there."""
-    commands = []
+    commands: list[str] = []
+    if not boot_files:
+        return commands
     for folder in BOOT_FOLDERS:
         dirent = dirents.get(folder)
         if dirent is None:

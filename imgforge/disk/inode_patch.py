@@ -58,7 +58,8 @@ def patch_inodes(
     with disk.open("r+b") as file:
         filesystem = ExtFilesystem(file, offset=offset)
         ours = {_LOST_FOUND, *(BOOT_FOLDERS[-1] + b"/" + name.encode() for name in boot_files)}
-        dirents = {**dirents, **_list_boot_folders(filesystem)}
+        if boot_files:
+            dirents = {**dirents, **_list_boot_folders(filesystem)}
         known = {
             key: entry for entry in entries if (key := _key(entry)) not in ours - {_LOST_FOUND}
         }

@@ -69,8 +69,8 @@ def plan_disk(recipe_file: RecipeFile, *, layout: Layout, content: Content, tree
             f"Recipe {recipe_file.path.name}: disk.size is {size_bytes // _GIB} GiB; GRUB Legacy "
             "and the MBR reach 2 TiB."
         )
-    plan = _arrange(size_bytes, layout=layout, content=content, kind=kind)
-    leaves = plan.root_bytes - _overhead_bytes(plan, kind)
+    plan = arrange(size_bytes, layout=layout, content=content, kind=kind)
+    leaves = leaves_bytes(plan, kind)
     needed = content.file_bytes
     if kind is FilesystemType.XFS and plan.root_bytes < _LEAST_XFS_BYTES:
         raise too_small(
@@ -101,16 +101,25 @@ def automatic_size(*, layout: Layout, content: Content, kind: FilesystemType) ->
         wanted = max(wanted, _LEAST_XFS_BYTES)
     size = -(-wanted // _MIB + 4) * _MIB
     while True:
-        plan = _arrange(size, layout=layout, content=content, kind=kind)
-        lacking = wanted - (plan.root_bytes - _overhead_bytes(plan, kind))
+        plan = arrange(size, layout=layout, content=content, kind=kind)
+        lacking = wanted - leaves_bytes(plan, kind)
         if lacking <= 0:
             return size
         size += -(-lacking // _MIB) * _MIB
 
 
-def _arrange(
-    size_bytes: int, *, layout: Layout, content: Content, kind: FilesystemType
+def arrange(
+    size_bytes: int,
+    *,
+    layout: Layout,
+    content: Content,
+    kind: FilesystemType,
+    first_lba: int = FIRST_LBA,
 ) -> DiskPlan:
+    """Arrange a disk of this size; `first_lba` is where an MBR's partition starts.
+
+    Whether the content fits is not looked at: `leaves_bytes` tells.
+    """
     sectors = size_bytes // SECTOR_BYTES
     match layout:
         case Layout.PV:
@@ -119,7 +128,7 @@ def _arrange(
             start = FIRST_LBA + BIOS_BOOT_SECTORS
             root = Partition(1, start, sectors - start - GPT_TAIL_SECTORS, "", "gpt")
         case _:
-            root = Partition(1, FIRST_LBA, sectors - FIRST_LBA, "83", "mbr")
+            root = Partition(1, first_lba, sectors - first_lba, "83", "mbr")
     # Partitions of whole blocks: a file system smaller than its partition confuses resize2fs.
     per_block = BLOCK_BYTES // SECTOR_BYTES
     count = root.sector_count // per_block * per_block
@@ -137,6 +146,11 @@ def _journal_mib(root_bytes: int) -> int:
     if root_bytes < 128 * _MIB:
         return 4
     return 16 if root_bytes < 2 * _GIB else 64
+
+
+def leaves_bytes(plan: DiskPlan, kind: FilesystemType) -> int:
+    """Return what is surely left for files."""
+    return plan.root_bytes - _overhead_bytes(plan, kind)
 
 
 def _overhead_bytes(plan: DiskPlan, kind: FilesystemType) -> int:

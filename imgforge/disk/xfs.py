@@ -11,7 +11,6 @@ inodes that xfs_db sets right afterwards is in nobody's hand but its own.
 import os
 import re
 import stat
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -76,7 +75,7 @@ def _with_boot_files(
     rootfs: Rootfs, boot_files: Mapping[str, Path], stamp_s: int
 ) -> dict[bytes, TreeEntry]:
     entries = {os.fsencode(entry.path): entry for entry in rootfs.entries()}
-    for folder in BOOT_FOLDERS:
+    for folder in BOOT_FOLDERS if boot_files else ():
         path = os.fsdecode(folder)
         made = TreeEntry(path, EntryKind.DIRECTORY, 0o755, 0, 0, stamp_s)
         if entries.setdefault(folder, made).kind is not EntryKind.DIRECTORY:
@@ -161,8 +160,7 @@ def _content(entry: TreeEntry, tree: Path, source: Path | None) -> bytes:
 
 
 def _run_mkfs(aside: Path, spec: FilesystemSpec, rootfs: Rootfs) -> None:
-    identity = uuid.uuid5(spec.identity, "file system")
-    arguments = ["-q", "-K", "-b", f"size={BLOCK_BYTES}", "-m", f"{_FORMAT_4},uuid={identity}"]
+    arguments = ["-q", "-K", "-b", f"size={BLOCK_BYTES}", "-m", f"{_FORMAT_4},uuid={spec.uuid}"]
     arguments += ["-n", "ftype=0", "-i", "sparse=0,nrext64=0,size=256", "-l", "lazy-count=1"]
     arguments += ["-L", spec.label, "-p", "prototype", aside.name]
     try:

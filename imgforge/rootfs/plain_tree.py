@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgforge.errors import BadInputError
+from imgforge.rootfs.found import FileContent
 from imgforge.rootfs.tree import EntryKind, TreeEntry, write_index
 
 _BLOCK_BYTES = 1024 * 1024
@@ -114,6 +115,24 @@ class PlainTree:
             os.fchmod(file.fileno(), 0o644)
             inode = os.fstat(file.fileno()).st_ino
         self._keep(replace(entry, path=place), Content(inode, digest.hexdigest(), size_bytes))
+
+    def add_content(self, entry: TreeEntry, content: FileContent) -> None:
+        """Add a file of which only what is no hole is read, replacing what is no folder."""
+        place = self._make_way(entry.path)
+        plain = self.folder / place
+        digest = hashlib.sha256(b"%d\n" % content.size_bytes)
+        with self._naming(place), plain.open("xb") as file:
+            for offset, block in content.blocks:
+                if block.strip(b"\0"):
+                    digest.update(b"%d %d\n" % (offset, len(block)))
+                    digest.update(block)
+                    file.seek(offset)
+                    file.write(block)
+            file.truncate(content.size_bytes)
+            os.fchmod(file.fileno(), 0o644)
+            inode = os.fstat(file.fileno()).st_ino
+        kept = Content(inode, digest.hexdigest(), content.size_bytes)
+        self._keep(replace(entry, path=place), kept)
 
     def add_symlink(self, entry: TreeEntry, target: str) -> None:
         """Add a symlink, replacing what is no folder."""
