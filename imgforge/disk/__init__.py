@@ -3,19 +3,26 @@
 from imgforge.disk.build import build_disk
 from imgforge.disk.difference import Difference, first_difference
 from imgforge.disk.disk import Disk
+from imgforge.disk.ext_tree import find_root_volume, read_ext_tree
 from imgforge.disk.fstab_place import PlacedEdit, apply_fstab_edit, plan_fstab_edits
+from imgforge.disk.menu import recipe_menu
 from imgforge.disk.menu_check import MenuExamination, examine_menu
 from imgforge.disk.menu_edit import NewEntry
 from imgforge.disk.menu_finding import MenuFinding, Weight, World
 from imgforge.disk.menu_parser import Menu, parse_menu
 from imgforge.disk.menu_place import FoundMenu
+from imgforge.disk.menu_root import correct_menu_root
 from imgforge.disk.menu_rule_table import RULES
 from imgforge.disk.menu_write import edit_disk, read_first_menu
+from imgforge.disk.mounted import DeviceFacts, examine_device
 from imgforge.disk.pvgrub import PvBoot, PvBootFailure, evaluate_pv_boot
 from imgforge.disk.record import disk_sha256, open_disk
+from imgforge.disk.tree_disk import TreeDiskWish, boot_stages, enough_bytes, make_tree_disk
+from imgforge.disk.volume import Volume, VolumeKind
 
 __all__ = [
     "RULES",
+    "DeviceFacts",
     "Difference",
     "Disk",
     "FoundMenu",
@@ -26,17 +33,28 @@ __all__ = [
     "PlacedEdit",
     "PvBoot",
     "PvBootFailure",
+    "TreeDiskWish",
+    "Volume",
+    "VolumeKind",
     "Weight",
     "World",
     "apply_fstab_edit",
+    "boot_stages",
     "build_disk",
+    "correct_menu_root",
     "disk_sha256",
     "edit_disk",
+    "enough_bytes",
     "evaluate_pv_boot",
+    "examine_device",
     "examine_menu",
+    "find_root_volume",
     "first_difference",
+    "make_tree_disk",
     "open_disk",
     "parse_menu",
     "plan_fstab_edits",
+    "read_ext_tree",
     "read_first_menu",
+    "recipe_menu",
 ]

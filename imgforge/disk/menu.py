@@ -43,6 +43,12 @@ def resolve_entries(recipe_file: RecipeFile, tree: Path) -> tuple[MenuEntry, ...
     return tuple(entries)
 
 
+def recipe_menu(recipe_file: RecipeFile, tree: Path, *, layout: Layout) -> bytes:
+    """Write menu.lst from a recipe, with paths that are in `tree`. Raises BadInputError."""
+    entries = resolve_entries(recipe_file, tree)
+    return format_menu(recipe_file.recipe.boot, entries, layout=layout)
+
+
 def format_menu(boot: BootPart, entries: tuple[MenuEntry, ...], *, layout: Layout) -> bytes:
     """Write menu.lst as GRUB Legacy 0.97 and PV-GRUB read it (GRUB manual 0.97, chapter 13)."""
     lines = [f"default {boot.default}"]

@@ -127,6 +127,16 @@ def read_partitions(path: Path) -> tuple[Partition, ...]:
     return tuple(found)
 
 
+def read_scheme(path: Path) -> str:
+    """Return "gpt", "mbr" or "none": which table a file or a device begins with. Raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(2 * SECTOR_BYTES)
+    if len(head) < SECTOR_BYTES or head[510:512] != b"\x55\xaa":
+        return "none"
+    kinds = {head[_MBR_TABLE + 16 * index + 4] for index in range(4)}
+    return "gpt" if _PROTECTIVE_TYPE in kinds and head[512:520] == b"EFI PART" else "mbr"
+
+
 def _parse_mbr(head: bytes) -> list[Partition]:
     found = []
     for index in range(4):

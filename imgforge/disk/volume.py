@@ -92,6 +92,12 @@ def read_volumes(disk: Path) -> tuple[Volume, ...]:
     return tuple(found)
 
 
+def recognise_volume(path: Path) -> Volume:
+    """Return what a file or a device holds as a whole, whatever table is on it. Raises OSError."""
+    with path.open("rb") as file:
+        return _recognise(file.read(_HEAD_BYTES), None)
+
+
 def _recognise(head: bytes, partition: Partition | None) -> Volume:
     number = partition.number if partition else 0
     if head[1080:1082] == b"\x53\xef" and len(head) >= 2048:

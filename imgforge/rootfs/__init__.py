@@ -1,5 +1,7 @@
 """Packages, folders or tars become one root tree, without root, cached by content."""
 
+from imgforge.rootfs.found import FileContent, Found
+from imgforge.rootfs.made_tree import read_rootfs
 from imgforge.rootfs.package_mode import (
     HostOffer,
     PackageMode,
@@ -8,18 +10,26 @@ from imgforge.rootfs.package_mode import (
     probe_host,
     remove_with_subordinate_ids,
 )
+from imgforge.rootfs.plain_tree import PlainTree
 from imgforge.rootfs.prepare import prepare_rootfs
+from imgforge.rootfs.standing_tree import Reader, read_standing_tree
 from imgforge.rootfs.tree import EntryKind, Rootfs, TreeEntry
 
 __all__ = [
     "EntryKind",
+    "FileContent",
+    "Found",
     "HostOffer",
     "PackageMode",
     "PackageModeChoice",
+    "PlainTree",
+    "Reader",
     "Rootfs",
     "TreeEntry",
     "choose_package_mode",
     "prepare_rootfs",
     "probe_host",
+    "read_rootfs",
+    "read_standing_tree",
     "remove_with_subordinate_ids",
 ]
