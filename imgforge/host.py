@@ -151,6 +151,17 @@ def metadata_way() -> str:
     return os.environ.get("IMGFORGE_METADATA_WAY", "")
 
 
+def metadata_endpoint() -> str | None:
+    """Return where this machine's metadata service is, by AWS SDKs' variables; None: do not ask.
+
+    By AWS_EC2_METADATA_SERVICE_ENDPOINT and AWS_EC2_METADATA_DISABLED, as AWS's SDKs.
+    """
+    if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+        return None
+    own = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "")
+    return own or "http://169.254.169.254"
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Memory this process may have: this machine's, or less where its control group limits it."""

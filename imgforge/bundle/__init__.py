@@ -6,6 +6,7 @@ from imgforge.bundle.create import (
     Bundle,
     BundleWish,
     Signers,
+    check_wish,
     create_bundle,
 )
 from imgforge.bundle.edit import Edit, OldSignature, edit_manifest, keep_backup
@@ -77,6 +78,7 @@ __all__ = [
     "SigningPair",
     "Verification",
     "certificate_from_pem",
+    "check_wish",
     "create_bundle",
     "edit_manifest",
     "extract_bundle",

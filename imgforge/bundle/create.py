@@ -58,6 +58,7 @@ class BundleWish:
     name: str
     account: str
     machine: MachineConfiguration
+    ancestors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +123,9 @@ def create_bundle(
     Raises BadInputError for an image, a wish or a destination that cannot be what it is,
     HostError where the host fails or the image changes meanwhile.
     """
-    _check_wish(wish)
+    check_wish(wish, destination=destination, existing=existing)
     if problem := signers.user.certificate.expiry_problem(datetime.now(UTC)):
         warn(problem)
-    if destination.exists() and not destination.is_dir():
-        raise BadInputError(f"Bundle {destination}: is no folder.")
     with _opened(image) as descriptor, told(destination):
         tidy(destination)
         _check_free(destination, wish.name, existing)
@@ -141,12 +140,16 @@ def create_bundle(
     return made
 
 
-def _check_wish(wish: BundleWish) -> None:
+def check_wish(wish: BundleWish, *, destination: Path, existing: Existing) -> None:
+    """Raise BadInputError for a wish or a destination that cannot be, before anything is read."""
     if not is_safe_name(wish.name):
         raise BadInputError(f"Bundle: name {wish.name!r}; a name has {NAME_RULE}.")
     if not is_account(wish.account):
         raise BadInputError(f"Bundle: account {wish.account!r}; twelve digits are needed.")
     check_machine(wish.machine)
+    if destination.exists() and not destination.is_dir():
+        raise BadInputError(f"Bundle {destination}: is no folder.")
+    _check_free(destination, wish.name, existing)
 
 
 @contextlib.contextmanager
@@ -232,6 +235,7 @@ def _write(descriptor: int, wish: BundleWish, signers: Signers, folder: Path) ->
             bundled_size_bytes=sum(part.size_bytes for part in written),
             key=seal_secret(secret, user=signers.user.certificate, ec2=signers.ec2),
             parts=_named(wish.name, written),
+            ancestors=wish.ancestors,
         ),
     )
     for index, part in enumerate(manifest.image.parts):

@@ -2,7 +2,7 @@
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ami-tools-commands.html
 They end with 0, 1 for every failure, or 130, as the original's do. Those that reach S3 are in
-ec2_s3_tools.py. ec2-bundle-vol is still to come.
+ec2_s3_tools.py, ec2-bundle-vol is in ec2_bundle_vol.py.
 """
 
 from collections.abc import Callable
@@ -218,6 +218,14 @@ _TOOLS: dict[str, Callable[..., None]] = {
 }
 
 
+def _tool(name: str) -> Callable[..., None]:
+    if name == "ec2-bundle-vol":  # of a module of its own, which imports this one
+        from imgforge.cli.ec2_bundle_vol import bundle_vol
+
+        return bundle_vol
+    return _TOOLS[name]
+
+
 def run_tool(name: str, arguments: list[str]) -> int:
     """Run one of the tools; return its exit code."""
     tool = typer.Typer(
@@ -226,6 +234,6 @@ def run_tool(name: str, arguments: list[str]) -> int:
         rich_markup_mode=None,
         context_settings=_CONTEXT,
     )
-    tool.command()(_TOOLS[name])
+    tool.command()(_tool(name))
     code = run_command_line(arguments, command=tool, name=name)
     return code if code in {ExitCode.DONE, ExitCode.INTERRUPTED} else _FAILED

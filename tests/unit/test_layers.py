@@ -22,6 +22,7 @@ ROOMS = {
     "report",
     "user_data",
     "ec2",
+    "volume",
 }
 # The flow: what wires the rooms together, from its lowest to its highest: each may import those
 # before it.
@@ -42,6 +43,8 @@ FLOW = (
     "launch",
     "pipeline",
     "doctor",
+    "volume_source",
+    "bundle_volume",
 )
 GROUND = {
     "accelerator",

@@ -1,0 +1,412 @@
+"""A machine's root volume becomes an instance-store bundle: tree, corrections, disk, bundle."""
+
+import shutil
+import uuid
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+
+from imgforge import host
+from imgforge.bundle import (
+    Bundle,
+    BundleWish,
+    Existing,
+    MachineConfiguration,
+    Mapping,
+    Signers,
+    check_wish,
+    create_bundle,
+)
+from imgforge.disk import (
+    TreeDiskWish,
+    Weight,
+    boot_stages,
+    correct_menu_root,
+    enough_bytes,
+    examine_menu,
+    make_tree_disk,
+)
+from imgforge.errors import BadInputError
+from imgforge.files import scratch_folder
+from imgforge.layout import Layout, PartitionKind
+from imgforge.progress import report, warn
+from imgforge.recipe import FilesystemType
+from imgforge.rootfs import EntryKind, PlainTree, Rootfs, TreeEntry
+from imgforge.volume import (
+    Inherited,
+    LeftOut,
+    Rules,
+    Selection,
+    ask_instance,
+    check_fstab,
+    gather,
+    generate_fstab,
+    other_devices,
+    root_line,
+    summarize,
+    without_efi,
+)
+from imgforge.volume_source import LARGEST_BYTES, VolumeSource, excluded_paths, place_in
+
+_MIB = 2**20
+_MBR_FIRST_LBA = 63  # as the AMI tools: where the first track ended
+_MENU = "boot/grub/menu.lst"
+_GRUB_CONF = "boot/grub/grub.conf"
+_FSTAB = "etc/fstab"
+_KINDS = frozenset(kind.value for kind in FilesystemType)
+_DEFAULT_KIND = FilesystemType.EXT3
+_LONGEST_LABEL = {FilesystemType.XFS: 12}
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeWish:
+    """What of a volume is wanted, and how its disk is to be.
+
+    What is None is the source's. `excluded` are folders or files left out, `included` what the
+    filter is to let through; `fstab` replaces the image's own, and with `generates_fstab` one is
+    written for EC2. With `inherits` the machine's metadata service is asked for what is not given.
+    """
+
+    partition: PartitionKind | None = None
+    size_bytes: int | None = None
+    filesystem: FilesystemType | None = None
+    excluded: tuple[str, ...] = ()
+    included: tuple[str, ...] = ()
+    filtered: bool = True
+    fstab: Path | None = None
+    generates_fstab: bool = False
+    inherits: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeDisk:
+    """The disk that was made of a volume, and all that is not as in its source."""
+
+    partition: PartitionKind
+    filesystem: FilesystemType
+    label: str
+    identity: uuid.UUID | None
+    size_bytes: int
+    left_out: tuple[LeftOut, ...]
+    changed: tuple[str, ...]
+    corrections: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeBundle:
+    """A bundle of a volume; the disk was removed once it was bundled."""
+
+    bundle: Bundle
+    disk: VolumeDisk
+
+
+def bundle_volume(
+    source: VolumeSource,
+    wish: VolumeWish,
+    *,
+    bundle: BundleWish,
+    signers: Signers,
+    destination: Path,
+    existing: Existing = Existing.REFUSE,
+) -> VolumeBundle:
+    """Bundle a volume into the folder `destination`; what is made on the way stands aside there.
+
+    Raises BadInputError for what cannot be bundled, or would not boot, HostError where the host
+    fails; then nothing new is there.
+    """
+    check_wish(bundle, destination=destination, existing=existing)
+    inherited = _ask(source, wish)
+    named = _inherit(bundle, inherited)
+    check_wish(named, destination=destination, existing=existing)
+    place = destination
+    while not place.is_dir():
+        place = place.parent
+    with scratch_folder(place) as aside:
+        made = make_volume_disk(source, wish, aside=aside, mappings=named.machine.mappings)
+        bundled = create_bundle(
+            aside / "disk" / "image",
+            wish=named,
+            signers=signers,
+            destination=destination,
+            existing=existing,
+        )
+    return VolumeBundle(bundled, made)
+
+
+def make_volume_disk(
+    source: VolumeSource, wish: VolumeWish, *, aside: Path, mappings: tuple[Mapping, ...] = ()
+) -> VolumeDisk:
+    """Make the disk of a volume as ASIDE/disk/image; what is read goes through ASIDE/tree.
+
+    `aside` is an empty folder, in the folder that the bundle goes to. Raises as bundle_volume.
+    """
+    partition = wish.partition or source.partition or PartitionKind.GPT
+    with source.using():
+        tree, selection = _read(source, wish, aside)
+        facts = _settle(source, wish, tree, partition)
+        corrections = [
+            *_correct_fstab(tree, wish, facts, mappings),
+            *_correct_menu(tree, source, facts),
+        ]
+    if not facts.layout.is_pv:
+        _add_stages(tree, facts.kind)
+    rootfs = _finish(tree, aside)
+    facts = _fit(facts, source, wish, rootfs)
+    report(f"disk: {partition}, {(facts.size_bytes or 0) // _MIB} MiB, {facts.kind}")
+    (aside / "disk").mkdir()
+    disk = aside / "disk" / "image"
+    size_bytes = make_tree_disk(rootfs, facts, destination=disk)
+    for left_over in (aside / "tree", aside / "index"):
+        shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
+    _warn_of_menu(disk, facts.layout)
+    _tell(selection, corrections)
+    return VolumeDisk(
+        partition=partition,
+        filesystem=facts.kind,
+        label=facts.label,
+        identity=facts.kept_uuid,
+        size_bytes=size_bytes,
+        left_out=tuple(selection.left_out),
+        changed=tuple(selection.changed),
+        corrections=tuple(corrections),
+    )
+
+
+def _ask(source: VolumeSource, wish: VolumeWish) -> Inherited:
+    """Ask the machine's metadata service what its image is to inherit, and tell what it said."""
+    endpoint = host.metadata_endpoint()
+    if not (wish.inherits and source.is_folder and endpoint):
+        return Inherited()
+    inherited = ask_instance(endpoint)
+    if inherited is None:
+        report(f"metadata: nobody answers at {endpoint}: nothing is inherited from an instance")
+        return Inherited()
+    found = [inherited.kernel_id, inherited.ramdisk_id, *inherited.product_codes]
+    found += [f"{virtual}={device}" for virtual, device in inherited.mappings]
+    report(f"metadata: inherited {', '.join(filter(None, found)) or 'nothing'}")
+    return inherited
+
+
+def _inherit(bundle: BundleWish, inherited: Inherited) -> BundleWish:
+    """Return the wish with what was not given taken from the instance."""
+    machine = bundle.machine
+    mappings = tuple(Mapping(virtual, device) for virtual, device in inherited.mappings)
+    return replace(
+        bundle,
+        machine=MachineConfiguration(
+            architecture=machine.architecture,
+            mappings=machine.mappings or mappings,
+            kernel_id=machine.kernel_id or inherited.kernel_id,
+            ramdisk_id=machine.ramdisk_id or inherited.ramdisk_id,
+            product_codes=machine.product_codes or inherited.product_codes,
+        ),
+        ancestors=bundle.ancestors or inherited.ancestors,
+    )
+
+
+def _read(source: VolumeSource, wish: VolumeWish, aside: Path) -> tuple[PlainTree, Selection]:
+    """Copy what is kept of the tree to ASIDE/tree."""
+    rules = Rules(
+        excluded=excluded_paths(source, wish.excluded),
+        mounts=source.mounts or {},
+        bundle_folder=place_in(source, aside.parent),
+        included=wish.included,
+        filtered=wish.filtered,
+    )
+    selection = Selection(rules)
+    report(f"tree: reading {source.path}")
+    tree = PlainTree(aside / "tree", origin=f"Volume {source.path}", mtime_s=0)
+    gather(source.read(selection), tree, selection)
+    if unmet := selection.unmet_exclusions():
+        raise BadInputError(
+            f"Volume {source.path}: there is no {unmet[0]!r} to be excluded.",
+            hint="Nothing would be left out by it.",
+        )
+    for text in selection.unused_inclusions():
+        warn(f"Include {text!r}: the filter held nothing of that name back.")
+    root = tree.get(".")
+    tree.mtime_s = root.mtime_s if root else 0
+    if root is not None and root.uid != 0:
+        warn(
+            f"Volume {source.path}: its root folder belongs to {root.uid}:{root.gid}, not to root; "
+            "all owners stay as they are."
+        )
+    return tree, selection
+
+
+def _settle(
+    source: VolumeSource, wish: VolumeWish, tree: PlainTree, partition: PartitionKind
+) -> TreeDiskWish:
+    """Decide the file system: what is asked for, else the source's, else what fstab says of /."""
+    line = root_line(wish.fstab.read_bytes() if wish.fstab else _content(tree, _FSTAB) or b"")
+    said = line.source.partition("=") if line else ("", "", "")
+    kind_text = source.kind or (line.kind if line else "")
+    kind = wish.filesystem or (FilesystemType(kind_text) if kind_text in _KINDS else _DEFAULT_KIND)
+    if kind_text not in _KINDS and kind_text and wish.filesystem is None:
+        warn(f"Volume {source.path}: is {kind_text}, which GRUB Legacy cannot read: {kind} it is.")
+    if line and line.kind not in {kind.value, "auto"}:
+        warn(f"Volume {source.path}: fstab mounts / as {line.kind}; the image's is {kind}.")
+    label, identity = source.label, source.identity
+    if label is None and identity is None and source.is_folder:
+        label = said[2].strip('"') if said[0] == "LABEL" else None
+        identity = _uuid(said[2].strip('"')) if said[0] == "UUID" else None
+    label = label or ""
+    longest = _LONGEST_LABEL.get(kind, 16)
+    if len(label.encode(errors="surrogateescape")) > longest:
+        raise BadInputError(
+            f"Volume {source.path}: its label {label!r} has more than the {longest} bytes that "
+            f"{kind} holds.",
+            hint="Choose another file system with --filesystem.",
+        )
+    return TreeDiskWish(
+        layout=partition.layout,
+        kind=kind,
+        label=label,
+        kept_uuid=identity,
+        first_lba=_MBR_FIRST_LBA,
+    )
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+def _fit(
+    facts: TreeDiskWish, source: VolumeSource, wish: VolumeWish, rootfs: Rootfs
+) -> TreeDiskWish:
+    """Decide the size: what is asked for, else the source's, or what its content needs."""
+    if wish.size_bytes is not None:
+        size_bytes = wish.size_bytes
+    else:
+        enough = enough_bytes(rootfs, facts)
+        size_bytes = max(source.size_bytes or enough, enough)
+    if size_bytes > LARGEST_BYTES:
+        raise BadInputError(
+            f"Volume {source.path}: an image of {-(-size_bytes // _MIB)} MiB would be needed; EC2 "
+            f"takes instance-store images up to {LARGEST_BYTES // _MIB} MiB.",
+            hint="Leave something out with --exclude (-e), or give a smaller --size (-s).",
+        )
+    return replace(facts, size_bytes=size_bytes)
+
+
+def _correct_fstab(
+    tree: PlainTree, wish: VolumeWish, facts: TreeDiskWish, mappings: tuple[Mapping, ...]
+) -> list[str]:
+    said = []
+    old = _content(tree, _FSTAB)
+    if wish.fstab is not None:
+        data = wish.fstab.read_bytes()
+        check_fstab(data, origin=f"Fstab {wish.fstab}")
+        said.append(f"fstab: replaced by {wish.fstab}")
+    elif wish.generates_fstab:
+        data = generate_fstab(
+            root=_root_name(facts), kind=facts.kind.value, ephemeral=_ephemeral(mappings)
+        )
+        said.append("fstab: generated for EC2")
+    elif old is None:
+        return []
+    else:
+        data = old
+    data, efi = without_efi(data)
+    said += [f"fstab: {place} is commented out: the image has no EFI partition" for place in efi]
+    if data != old:
+        _replace(tree, _FSTAB, data)
+    for place in other_devices(data):
+        warn(f"fstab: mounts a device at {place} and is not nofail: the image may not have it.")
+    return said
+
+
+def _root_name(facts: TreeDiskWish) -> str:
+    if facts.label:
+        return f"LABEL={facts.label}"
+    if facts.kept_uuid:
+        return f"UUID={facts.kept_uuid}"
+    return "/dev/sda1"
+
+
+def _ephemeral(mappings: tuple[Mapping, ...]) -> str | None:
+    """Return the device of the first instance store volume; as AWS's default, /dev/sdb."""
+    for mapping in mappings:
+        if mapping.virtual == "ephemeral0":
+            return f"/dev/{mapping.device.removeprefix('/dev/')}"
+    return None if mappings else "/dev/sdb"
+
+
+def _correct_menu(tree: PlainTree, source: VolumeSource, facts: TreeDiskWish) -> list[str]:
+    """Let menu.lst name the root that the image will have."""
+    old = _content(tree, _MENU)
+    if old is None and source.menu is not None:
+        _replace(tree, _MENU, source.menu(facts.layout))
+        return []
+    said = []
+    if old is None and _content(tree, _GRUB_CONF) is not None:
+        link = TreeEntry(_MENU, EntryKind.SYMLINK, 0o777, 0, 0, tree.mtime_s)
+        tree.add_symlink(link, "grub.conf")
+        said.append("menu.lst: a symbolic link to grub.conf, which no loader of EC2 looks for")
+        old = _content(tree, _MENU)
+    if old is None:
+        if not facts.layout.is_pv:
+            raise BadInputError(
+                f"Volume {source.path}: has no /{_MENU}: GRUB Legacy would find nothing to boot.",
+                hint="Write one for GRUB Legacy (GRUB 2's grub.cfg is another thing), or take a "
+                "/boot of its own in with --all (-a), or use --partition none with a --kernel.",
+            )
+        warn(f"Volume {source.path}: has no /{_MENU}: it boots by a --kernel of EC2's own only.")
+        return []
+    root = "(hd0)" if facts.layout is Layout.PV else "(hd0,0)"
+    data, changed = correct_menu_root(old, root=root)
+    if changed:
+        _replace(tree, _MENU, data)
+        said.append(f"menu.lst: {changed} lines name {root} now")
+    return said
+
+
+def _content(tree: PlainTree, path: str) -> bytes | None:
+    """Return a file's content, symbolic links followed within the tree."""
+    plain = tree.locate(path)
+    if plain is None or not plain.is_file() or plain.stat().st_size > _MIB:
+        return None
+    return plain.read_bytes()
+
+
+def _replace(tree: PlainTree, path: str, data: bytes) -> None:
+    """Give a file new content: where a symbolic link leads to, with its metadata; or a new one."""
+    plain = tree.locate(path)
+    place = str(plain.relative_to(tree.folder)) if plain is not None else path
+    entry = tree.get(place)
+    if entry is None:
+        entry = TreeEntry(place, EntryKind.FILE, 0o644, 0, 0, tree.mtime_s)
+    tree.add_file(entry, BytesIO(data))
+
+
+def _add_stages(tree: PlainTree, kind: FilesystemType) -> None:
+    for stage in boot_stages(kind):
+        entry = TreeEntry(f"boot/grub/{stage.name}", EntryKind.FILE, 0o644, 0, 0, tree.mtime_s)
+        with stage.open("rb") as content:
+            tree.add_file(entry, content)
+
+
+def _finish(tree: PlainTree, aside: Path) -> Rootfs:
+    index = aside / "index"
+    sha256, content_bytes = tree.finish(index)
+    return Rootfs(tree.folder, index, sha256, "", content_bytes)
+
+
+def _warn_of_menu(disk: Path, layout: Layout) -> None:
+    """Say what would keep the image from booting, as far as menu.lst tells."""
+    if layout.is_pv:
+        return
+    for finding in examine_menu(disk).findings:
+        if finding.weight is Weight.ERROR:
+            warn(f"menu.lst: {finding.found}; needed: {finding.rule.needed}")
+
+
+def _tell(selection: Selection, corrections: list[str]) -> None:
+    for line in corrections:
+        report(line)
+    report(f"left out: {summarize(selection.left_out) or 'nothing'}")
+    for path in selection.changed:
+        warn(f"/{path}: was written to while it was read; the image has what was read.")

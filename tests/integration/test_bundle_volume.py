@@ -1,0 +1,307 @@
+"""A volume becomes a bundle, and what is extracted again is the volume, less what stays out."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.volume_material import (
+    KEPT_HIDDEN,
+    MENU,
+    SECRETS,
+    make_machine,
+    see_disk,
+    see_folder,
+)
+
+PROGRAMS = Path(sys.executable).parent
+SECTOR = 512
+FIRST = {"none": 0, "mbr": 63, "gpt": 4096}
+IS_ROOT = os.geteuid() == 0
+ADDED = {"dev/console", "dev/null", "dev/tty", "dev/zero", "lost+found"}
+STAGES = {f"boot/grub/{name}" for name in ("stage1", "stage2", "e2fs_stage1_5")}
+
+
+class Desk:
+    """A folder with a key, its certificate, and a machine's tree."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "XDG_DATA_HOME": str(folder / "data"),
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        self.good("imgforge", "certificate", "create")
+
+    def run(self, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(PROGRAMS / program), *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def good(self, program: str, *arguments: str | Path) -> str:
+        done = self.run(program, *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def bundle(self, source: Path, *more: str) -> subprocess.CompletedProcess[str]:
+        keys = ("-k", "private-key.pem", "-c", "certificate.pem", "-u", "1234-5678-9012")
+        return self.run("imgforge", "bundle", "volume", source, *keys, "--json", *more)
+
+    def made(self, source: Path, *more: str) -> tuple[dict[str, Any], Path]:
+        """Bundle and extract again; return what was told, and the disk."""
+        done = self.bundle(source, *more)
+        assert done.returncode == 0, done.stderr
+        values = json.loads(done.stdout)
+        return values, self.extract(Path(values["manifest"]))
+
+    def extract(self, manifest: Path) -> Path:
+        disk = self.folder / "back.raw"
+        self.good(
+            "imgforge",
+            "bundle",
+            "extract",
+            manifest,
+            "-k",
+            "private-key.pem",
+            "-o",
+            disk,
+            "--force",
+        )
+        return disk
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("machine")
+    return make_machine(folder / "tree", as_root=IS_ROOT)
+
+
+def ask(*words: str | Path) -> str:
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def part(disk: Path, first_lba: int) -> str:
+    return f"{disk}?offset={first_lba * SECTOR}"
+
+
+@pytest.mark.parametrize("partition", ["none", "mbr", "gpt"])
+def test_what_is_extracted_is_the_tree_less_what_stays_out(
+    desk: Desk, machine: Path, partition: str
+) -> None:
+    values, disk = desk.made(machine, "--partition", partition, "-s", "600M")
+    wanted, found = see_folder(machine), see_disk(disk)
+    assert disk.stat().st_size == 600 * 2**20
+    assert disk.stat().st_blocks * 512 < 100 * 2**20
+    ask("e2fsck", "-fn", part(disk, FIRST[partition]))
+    emptied = {path for path in wanted if re.match(r"(?:dev|proc|sys|mnt|media)/", path)}
+    keys = {"srv/tls.key", "srv/no-name-tells"}
+    changed = {"etc/fstab"} | (set() if partition == "none" else {"boot/grub/menu.lst"})
+    missing = wanted.keys() - found.keys()
+    assert missing == emptied | keys | set(SECRETS) | {"root/.config/gcloud"}
+    assert found.keys() - wanted.keys() == ADDED | (STAGES if partition != "none" else set())
+    for path in wanted.keys() & found.keys() - changed:
+        assert found[path] == wanted[path], path
+    assert set(KEPT_HIDDEN) <= found.keys()
+    for path in changed:
+        assert found[path].entry == wanted[path].entry
+    left_out = {one["path"]: one["cause"] for one in values["left_out"]}
+    assert left_out["/srv/tls.key"] == left_out["/srv/no-name-tells"] == "private-key"
+    assert left_out["/root/.zsh_history"] == "history"
+    assert left_out["/run/socket"] == "socket"
+    held_back = {f"/{path}" for path in SECRETS if "gcloud" not in path}
+    assert {*held_back, "/root/.config/gcloud"} <= left_out.keys()
+
+
+@pytest.mark.parametrize("partition", ["none", "mbr", "gpt"])
+def test_the_disk_is_partitioned_as_ec2_wants_it_and_menu_lst_fits(
+    desk: Desk, machine: Path, partition: str
+) -> None:
+    values, disk = desk.made(machine, "--partition", partition, "-s", "300M", "-e", "/var/sparse")
+    place = part(disk, FIRST[partition])
+    shown = ask("tune2fs", "-l", place)
+    assert "Check interval:           0 (<none>)" in shown
+    assert re.search(r"Maximum mount count: +-1", shown)
+    assert re.search(r"volume name: +cloudimg-rootfs", shown)
+    assert "extent" in shown  # ext4, as fstab says
+    menu = ask("debugfs", "-R", "cat /boot/grub/menu.lst", place)
+    root = "(hd0)" if partition == "none" else "(hd0,0)"
+    assert menu == MENU.replace("(hd0)", root)
+    fstab = ask("debugfs", "-R", "cat /etc/fstab", place)
+    assert "\n#LABEL=UEFI     /boot/efi       vfat    defaults        0 0\n" in fstab
+    head = disk.read_bytes()[: 2060 * SECTOR]
+    assert values["partition"] == partition
+    if partition == "none":
+        assert not any(head[:1024])
+        return
+    assert b"GRUB" in head[:512]
+    table = ask("sfdisk", "-d", disk)
+    if partition == "mbr":
+        assert re.search(r"1 : start= +63, size= +\d+, type=83, bootable", table)
+        assert b"/boot/grub/stage2 /boot/grub/menu.lst" in head[512 : 63 * 512]
+    else:
+        assert "No problems found" in ask("sgdisk", "-v", disk)
+        shown = ask("sgdisk", "-p", disk)
+        assert re.search(r"\n +1 +4096 +\d+ .* 8300 ", shown)
+        assert re.search(r"\n +128 +2048 +4095 +1024.0 KiB +EF02 ", shown)
+        assert b"/boot/grub/stage2 /boot/grub/menu.lst" in head[2048 * SECTOR :]
+
+
+def test_the_same_tree_gives_the_same_disk_also_by_way_of_a_disk(desk: Desk, machine: Path) -> None:
+    more = ("--partition", "mbr", "-s", "300M", "-e", "/var/sparse")
+    _, first = desk.made(machine, *more)
+    once = first.rename(desk.folder / "once.raw")
+    _, second = desk.made(machine, *more, "-p", "again")
+    assert ask("cmp", once, second) == ""
+    second.unlink()
+    values, third = desk.made(once, "-d", "third", "-p", "third")
+    assert values["partition"] == "mbr"
+    assert [one["path"] for one in values["left_out"]] == [
+        f"/{name}/*" for name in ("dev", "media", "mnt", "proc", "sys")
+    ]
+    assert see_disk(third) == see_disk(once)
+    shown = [ask("tune2fs", "-l", part(disk, 63)) for disk in (once, third)]
+    uuids = [re.findall(r"UUID: +(\S+)", text) for text in shown]
+    assert uuids[0] == uuids[1]
+
+
+def test_an_ordinary_user_bundles_a_tree_and_a_disk(desk: Desk, machine: Path) -> None:
+    """What no root is needed for, tried without root also where root runs the tests."""
+    if not IS_ROOT:
+        pytest.skip("the other tests are this one already")
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv (util-linux) is not there")
+    values, disk = desk.made(machine, "--partition", "mbr", "-s", "300M", "-e", "/var/sparse")
+    manifest = Path(values["manifest"])
+    assert manifest.name == "image.manifest.xml"
+    for path in (desk.folder, *desk.folder.rglob("*")):
+        os.chown(path, 65534, 65534)
+    reached = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "test", "-r", disk],
+        check=False,
+    )
+    if reached.returncode:
+        pytest.skip("an ordinary user cannot reach the test's folder")
+    keys = ("-k", "private-key.pem", "-c", "certificate.pem", "-u", "123456789012")
+    done = subprocess.run(
+        [
+            *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+            *(str(PROGRAMS / "imgforge"), "bundle", "volume", "back.raw", *keys, "-p", "plain"),
+        ],
+        cwd=desk.folder,
+        env={**desk.environment, "HOME": str(desk.folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    again = disk.rename(desk.folder / "first.raw")
+    assert see_disk(desk.extract(desk.folder / "plain.bundle/plain.manifest.xml")) == see_disk(
+        again
+    )
+
+
+def test_the_filter_can_be_opened_in_part_or_whole(desk: Desk, machine: Path) -> None:
+    more = ("--partition", "none", "-s", "300M", "-e", "/var/sparse,/odd")
+    include = "/root/.ssh/id_rsa,srv/*.key,.bash_history,/root/.aws/credentials,/nothing"
+    done = desk.bundle(machine, *more, "--include", include)
+    assert done.returncode == 0, done.stderr
+    assert "Include '/nothing': the filter held nothing of that name back" in done.stderr
+    found = see_disk(desk.extract(desk.folder / "image.bundle/image.manifest.xml"))
+    included = {
+        *("root/.ssh/id_rsa", "srv/tls.key", "root/.bash_history", "root/.aws/credentials"),
+    }
+    assert included <= found.keys()
+    assert not (set(SECRETS) - included) & found.keys()
+    assert "odd" not in found
+    _, disk = desk.made(machine, *more, "--no-filter", "-p", "all")
+    assert {*SECRETS, "srv/no-name-tells"} <= see_disk(disk).keys()
+
+
+def test_ec2_bundle_vol_works_as_the_guide_has_it(desk: Desk, machine: Path) -> None:
+    """Lines 1077 and 1249 of the guide, with paths replaced and a tree in the place of /."""
+    (desk.folder / "cert").mkdir()
+    (machine / "tmp/cert").mkdir()
+    (machine / "tmp/cert/mine").write_text("mine")
+    (desk.folder / "bundle").mkdir()
+    keys = ("-k", "private-key.pem", "-c", "certificate.pem", "-u", "123456789012")
+    where = ("-v", machine, "-d", "bundle", "-s", "500")
+    try:
+        said = desk.good(
+            "ec2-bundle-vol", *keys, "-r", "x86_64", "-e", "/tmp/cert", "--partition", "gpt", *where
+        )
+    finally:
+        shutil.rmtree(machine / "tmp/cert")
+        os.utime(machine / "tmp", (1_500_000_000, 1_500_000_003))
+    assert said == "Bundle manifest is bundle/image.manifest.xml\n"
+    disk = desk.extract(desk.folder / "bundle/image.manifest.xml")
+    assert disk.stat().st_size == 500 * 2**20
+    assert "tmp/cert" not in see_disk(disk)
+    assert sorted(path.name for path in (desk.folder / "bundle").iterdir()) == [
+        "image.manifest.xml",
+        *(
+            f"image.part.{number}"
+            for number in range(len(list((desk.folder / "bundle").iterdir())) - 1)
+        ),
+    ]
+
+
+def test_what_cannot_be_is_told_and_leaves_nothing(desk: Desk, machine: Path) -> None:
+    (desk.folder / "data").mkdir(exist_ok=True)  # the installation's own EC2 key goes there
+    before = sorted(path.name for path in desk.folder.iterdir())
+    small = desk.bundle(machine, "--partition", "gpt", "-s", "4M", "-e", "/var/sparse")
+    assert small.returncode == 2
+    assert re.search(r"its files need \d+ MiB, an image of 4 MiB leaves \d+", small.stderr)
+    typo = desk.bundle(machine, "-e", "/tmp/cretificates")
+    assert typo.returncode == 2
+    assert "there is no" in typo.stderr
+    huge = desk.bundle(machine, "-s", "11G")
+    assert huge.returncode == 2
+    outside = desk.bundle(machine, "-e", "../x")
+    assert outside.returncode == 2
+    nothing = desk.bundle(machine / "etc", "--partition", "mbr")
+    assert nothing.returncode == 2
+    assert "/boot/grub/menu.lst" in nothing.stderr
+    assert desk.bundle(machine / "up").returncode == 2
+    assert sorted(path.name for path in desk.folder.iterdir()) == before
+
+
+@pytest.mark.skipif(IS_ROOT, reason="root reads everything")
+def test_unreadable_files_are_named(desk: Desk) -> None:
+    tree = make_machine(desk.folder / "tree", as_root=False)
+    (tree / "etc/shadow").write_text("secret")
+    (tree / "etc/shadow").chmod(0)
+    (tree / "var/log").chmod(0)
+    done = desk.bundle(tree)
+    (tree / "var/log").chmod(0o755)
+    assert done.returncode == 2
+    assert "2 paths cannot be read" in done.stderr
+    assert "/etc/shadow: Permission denied" in done.stderr
+    assert "/var/log: Permission denied" in done.stderr
+
+
+def test_the_bundle_does_not_hold_itself(desk: Desk, machine: Path) -> None:
+    tree = make_machine(desk.folder / "tree", as_root=False)
+    (tree / "srv/out").mkdir()
+    (tree / "srv/out/mine").write_text("stays")
+    (tree / "srv/out/old.part.0").write_text("of another bundle")
+    _, disk = desk.made(tree, "-d", str(tree / "srv/out"), "-s", "500M", "--partition", "none")
+    assert {path for path in see_disk(disk) if path.startswith("srv/out/")} == {"srv/out/mine"}
