@@ -10,20 +10,27 @@ from imgforge import host
 from imgforge.disk import Disk, build_disk
 from imgforge.progress import about
 from imgforge.recipe import Layout, RecipeFile
-from imgforge.rootfs import prepare_rootfs
+from imgforge.rootfs import Rootfs, prepare_rootfs
 from imgforge.usage import in_use
 
 
 def build(
     recipe_file: RecipeFile, *, layouts: Sequence[Layout], out: Path, locked: bool
 ) -> list[Disk]:
-    """Build a raw disk of each layout, as OUT/NAME-LAYOUT.raw."""
+    """Build a raw disk of each layout, as OUT/NAME-LAYOUT.raw.
+
+    Where the pv layouts have packages of their own, theirs is another root tree.
+    """
     cache = host.cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
     disks = []
+    trees: dict[Path, Rootfs] = {}
     with in_use(cache):
-        rootfs = prepare_rootfs(recipe_file, cache=cache, locked=locked)
+        for source in (recipe_file.for_layout(layout) for layout in layouts):
+            if source.lock_path not in trees:
+                trees[source.lock_path] = prepare_rootfs(source, cache=cache, locked=locked)
         for layout in layouts:
+            rootfs = trees[recipe_file.for_layout(layout).lock_path]
             path = out / f"{recipe_file.recipe.name}-{layout}.raw"
             with about(layout):
                 disks.append(build_disk(rootfs, recipe_file, layout=layout, destination=path))

@@ -60,6 +60,7 @@ def _check_one_line(text: str) -> str:
 
 GuestPath = Annotated[str, AfterValidator(_check_guest_path)]
 OneLine = Annotated[str, AfterValidator(_check_one_line)]
+PackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 
 
 class _Part(BaseModel):
@@ -80,8 +81,12 @@ class PackagesSource(_Part):
         default="minbase",
         description="minbase: configured packages; extract: unpacked, no script of theirs is run",
     )
-    include: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")], ...] = Field(
-        default=(), description="package names"
+    include: tuple[PackageName, ...] = Field(default=(), description="package names")
+    include_hvm: tuple[PackageName, ...] = Field(
+        default=(), description="those that the layouts hvm-mbr and hvm-gpt have besides"
+    )
+    include_pv: tuple[PackageName, ...] = Field(
+        default=(), description="those that the layouts pv and pv-part have besides"
     )
     exclude_paths: tuple[str, ...] = Field(
         default=(), description="shell patterns of paths to leave out, as in /usr/share/doc/*"
@@ -159,7 +164,10 @@ class BootEntry(_Part):
     title: OneLine = Field(min_length=1)
     kernel: GuestPath = Field(description="a path, or a pattern that exactly one file matches")
     initrd: GuestPath | None = Field(default=None, description="as kernel")
-    command_line: OneLine = Field(description="what the kernel is told, as in root=LABEL=root ro")
+    command_line: OneLine = Field(
+        description="what the kernel is told, as in root=LABEL=root ro console={console}; "
+        "{console} is hvc0 for the pv layouts, ttyS0 for the others"
+    )
 
 
 class BootPart(_Part):
@@ -281,12 +289,13 @@ class Recipe(_Part):
 
 
 class RecipeFile(BaseModel):
-    """A recipe and where it stands."""
+    """A recipe and where it stands; `variant` is "pv" where that of the pv layouts is another."""
 
     model_config = ConfigDict(frozen=True)
 
     path: Path
     recipe: Recipe
+    variant: Literal["", "pv"] = ""
 
     def locate(self, relative: str) -> Path:
         """Return the path of something the recipe names relative to itself."""
@@ -295,4 +304,18 @@ class RecipeFile(BaseModel):
     @property
     def lock_path(self) -> Path:
         """Where the locked inputs of this recipe stand."""
-        return self.path.with_name(self.path.name + ".lock")
+        variant = f".{self.variant}" if self.variant else ""
+        return self.path.with_name(f"{self.path.name}{variant}.lock")
+
+    def for_layout(self, layout: Layout) -> Self:
+        """Return the recipe as a layout has it: with the packages of its virtualization type."""
+        source = self.recipe.rootfs.source
+        if not isinstance(source, PackagesSource) or not (source.include_hvm or source.include_pv):
+            return self
+        more = source.include_pv if layout.is_pv else source.include_hvm
+        none: dict[str, object] = {"include_hvm": (), "include_pv": ()}
+        chosen = source.model_copy(update={**none, "include": (*source.include, *more)})
+        rootfs = self.recipe.rootfs.model_copy(update={"source": chosen})
+        recipe = self.recipe.model_copy(update={"rootfs": rootfs})
+        variant = "pv" if layout.is_pv else ""
+        return self.model_copy(update={"recipe": recipe, "variant": variant})

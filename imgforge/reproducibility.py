@@ -58,7 +58,8 @@ def _build_elsewhere(recipe_file: RecipeFile, *, layouts: Sequence[Layout], fold
     if packages.is_dir():
         (cache / "packages").symlink_to(packages)
     wanted = [text for layout in layouts for text in ("--layout", str(layout))]
-    locked = ["--locked"] if recipe_file.lock_path.exists() else []
+    locks = [recipe_file.for_layout(layout).lock_path for layout in layouts]
+    locked = ["--locked"] if all(path.exists() for path in locks) else []
     line: list[str | Path] = ["-m", "imgforge", "build", recipe_file.path.absolute()]
     command.run(
         sys.executable,

@@ -60,7 +60,8 @@ def format_menu(boot: BootPart, entries: tuple[MenuEntry, ...], *, layout: Layou
         lines += ["serial --unit=0 --speed=115200", "terminal --dumb serial"]
     for entry in entries:
         lines += ["", f"title {entry.title}", f"root {grub_root(layout)}"]
-        lines.append(f"kernel {entry.kernel} {entry.command_line}".rstrip())
+        command_line = entry.command_line.replace("{console}", "hvc0" if layout.is_pv else "ttyS0")
+        lines.append(f"kernel {entry.kernel} {command_line}".rstrip())
         if entry.initrd is not None:
             lines.append(f"initrd {entry.initrd}")
     return "\n".join([*lines, ""]).encode()

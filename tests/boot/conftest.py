@@ -22,6 +22,7 @@ from tests.boot.wrong_guest import write_overlay
 TCG = Accelerator(AcceleratorKind.TCG, "max", "for the test")
 GUEST = Path(__file__).parents[2] / "guest"
 DEBIAN_EXPECT = ExpectPart(login_user="debian", boot_limit_s=900, silence_limit_s=240)
+LOCK_ENDS = (".lock", ".pv.lock")
 _FROM_CACHE = ("accelerator", "apt", "locks", "packages")
 
 
@@ -78,7 +79,8 @@ class Workshop:
             text = text.replace(old, new)
         path = folder / "wrong.toml"
         path.write_text(text, encoding="utf-8")
-        shutil.copy(self.recipe.with_name("minimal.toml.lock"), folder / "wrong.toml.lock")
+        for end in LOCK_ENDS:
+            shutil.copy(self.recipe.with_name(f"minimal.toml{end}"), folder / f"wrong.toml{end}")
         return path
 
     def link_cache(self, cache: Path) -> Path:
@@ -97,9 +99,8 @@ def _make(workshop: Workshop, room: Room) -> None:
     recipe = (GUEST / "recipes/minimal.toml").read_text(encoding="utf-8")
     recipe = recipe.replace('"../', f'"{GUEST}/')
     workshop.recipe.write_text(recipe, encoding="utf-8")
-    lock = GUEST / "recipes/minimal.toml.lock"
-    if lock.exists():
-        shutil.copy(lock, workshop.folder)
+    for end in LOCK_ENDS:
+        shutil.copy(GUEST / f"recipes/minimal.toml{end}", workshop.folder)
     words = ("run", workshop.recipe, "--layout", "pv", "--out", workshop.disk.parent)
     ended: Ended = room.run(*words)
     assert ended.exit_code == 0, ended.stderr

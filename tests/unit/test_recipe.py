@@ -78,6 +78,22 @@ def test_a_good_recipe_is_read(tmp_path: Path) -> None:
     assert loaded.recipe.boot.entries[1].initrd == "/boot/initrd.img"
     assert loaded.locate("x") == tmp_path / "x"
     assert loaded.lock_path == tmp_path / "r.toml.lock"
+    assert loaded.for_layout(Layout.PV) is loaded
+
+
+def test_the_pv_layouts_have_packages_and_a_lock_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    more = 'include_hvm = ["cloud"]\ninclude_pv = ["generic"]\n'
+    path.write_text(GOOD.replace('include = ["busybox-static"]\n', f'include = ["busy"]\n{more}'))
+    loaded = load_recipe(path)
+    for layout in Layout:
+        chosen = loaded.for_layout(layout)
+        source = chosen.recipe.rootfs.source
+        assert source.kind == "packages"
+        assert source.include == ("busy", "generic" if layout.is_pv else "cloud")
+        assert (source.include_hvm, source.include_pv) == ((), ())
+        assert chosen.lock_path.name == ("r.toml.pv.lock" if layout.is_pv else "r.toml.lock")
+        assert chosen.locate("x") == tmp_path / "x"
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
@@ -114,6 +130,7 @@ def test_our_own_recipes_are_good(path: Path) -> None:
         ('include = ["busybox-static"]', 'include = ["a; rm"]', "r.toml:5: rootfs.source.include"),
         ('include = ["busybox-static"]', 'include = ["--x"]', "r.toml:5: rootfs.source.include[0]"),
         ('include = ["busybox-static"]', 'include = "x"', "r.toml:5: rootfs.source.include:"),
+        ('include = ["busybox-static"]', 'include_pv = [""]', "rootfs.source.include_pv[0]"),
         ('suite = "bookworm"', 'suite = "../x"', "r.toml:4: rootfs.source.suite:"),
         ('kernel = "/boot/old"', 'kernel = "boot/old"', 'starts with "/"'),
         ('kernel = "/boot/old"', 'kernel = "/boot/../../x"', 'has no ".."'),

@@ -91,4 +91,10 @@ def test_a_pv_menu_knows_no_serial_port_and_names_the_whole_disk() -> None:
     menu = format_menu(boot_part(), (ENTRY,), layout=Layout.PV).decode()
     assert "serial" not in menu
     assert "root (hd0)\n" in menu
+    entry = MenuEntry("t", "/k", None, "ro console={console} {x}")
+    assert (
+        "kernel /k ro console=hvc0 {x}\n"
+        in format_menu(boot_part(), (entry,), layout=Layout.PV).decode()
+    )
+    assert "ttyS0 {x}" in format_menu(boot_part(), (entry,), layout=Layout.HVM_MBR).decode()
     assert "serial" not in format_menu(boot_part(serial=False), (), layout=Layout.HVM_MBR).decode()
