@@ -1,5 +1,6 @@
 """Images, snapshots and volumes: their records and where they are kept."""
 
+from imgforge.catalog.account import Account
 from imgforge.catalog.catalog import Catalog
 from imgforge.catalog.image import (
     LOCAL_OWNER_ID,
@@ -13,11 +14,13 @@ from imgforge.catalog.image import (
     VirtualizationType,
     VolumeType,
 )
+from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.registration import Gate, ImageRegistration, NameConflict
 from imgforge.catalog.rules import Finding, check_registration
 
 __all__ = [
     "LOCAL_OWNER_ID",
+    "Account",
     "Architecture",
     "BlockDeviceMapping",
     "BootMode",
@@ -29,6 +32,7 @@ __all__ = [
     "ImageRegistration",
     "ImageState",
     "NameConflict",
+    "RefusedError",
     "Snapshot",
     "VirtualizationType",
     "VolumeType",

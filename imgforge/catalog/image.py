@@ -9,14 +9,18 @@ from imgforge.recipe import Layout
 
 LOCAL_OWNER_ID = "123456789012"
 """The account that owns what is registered here; the metadata service tells the same one."""
+LOCAL_REGION = "us-east-1"
+"""The region of what is registered here without saying one."""
 
 
 class Architecture(StrEnum):
-    """EC2's ArchitectureValues, as far as a disk of ours can have them."""
+    """EC2's ArchitectureValues."""
 
     I386 = "i386"
     X86_64 = "x86_64"
     ARM64 = "arm64"
+    X86_64_MAC = "x86_64_mac"
+    ARM64_MAC = "arm64_mac"
 
 
 class VirtualizationType(StrEnum):
@@ -55,6 +59,7 @@ class ImageState(StrEnum):
     """EC2's ImageState, as far as images here can be in it."""
 
     AVAILABLE = "available"
+    DISABLED = "disabled"
     DEREGISTERED = "deregistered"
 
 
@@ -68,6 +73,8 @@ class EbsDevice:
     iops: int | None = None
     delete_on_termination: bool = True
     encrypted: bool | None = None
+    throughput: int | None = None
+    kms_key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,8 @@ class BlockDeviceMapping:
             "VolumeSize": self.ebs.volume_size_gib,
             "VolumeType": str(self.ebs.volume_type),
             "Iops": self.ebs.iops,
+            "Throughput": self.ebs.throughput,
+            "KmsKeyId": self.ebs.kms_key_id,
             "DeleteOnTermination": self.ebs.delete_on_termination,
             "Encrypted": bool(self.ebs.encrypted),
         }

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
 from imgforge.catalog.image import (
+    LOCAL_REGION,
     Architecture,
     BlockDeviceMapping,
     BootMode,
@@ -35,25 +36,43 @@ _DEVICE_COLUMNS = (
     "encrypted",
     "virtual_name",
     "no_device",
+    "throughput",
+    "kms_key_id",
 )
-Value = str | int | None
+Value = str | int | float | None
 
 
 def insert_image(connection: sqlite3.Connection, image: Image, *, registration_sha256: str) -> None:
     """Write an image with its block devices and tags."""
     values = {column: getattr(image, column) for column in _IMAGE_COLUMNS}
-    _insert(connection, "images", {**values, "registration_sha256": registration_sha256})
-    for position, device in enumerate(image.block_devices):
-        row = (image.image_id, position, *_device_values(device))
-        _insert(connection, "block_devices", dict(zip(_DEVICE_COLUMNS, row, strict=True)))
-    for key, value in image.tags.items():
-        _insert(connection, "tags", {"resource_id": image.image_id, "key": key, "value": value})
+    values["image_location"] = f"{image.owner_id}/{image.name}"
+    insert(connection, "images", {**values, "registration_sha256": registration_sha256})
+    insert_devices(connection, image.image_id, image.block_devices)
+    insert_tags(connection, image.image_id, image.tags)
+
+
+def insert_devices(
+    connection: sqlite3.Connection, image_id: str, devices: Iterable[BlockDeviceMapping]
+) -> None:
+    """Write an image's block devices, in their order."""
+    for position, device in enumerate(devices):
+        row = (image_id, position, *_device_values(device))
+        insert(connection, "block_devices", dict(zip(_DEVICE_COLUMNS, row, strict=True)))
+
+
+def insert_tags(connection: sqlite3.Connection, resource_id: str, tags: Mapping[str, str]) -> None:
+    """Write a resource's tags; one of a key that is there takes its place."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO tags (resource_id, key, value) VALUES (?, ?, ?)",
+        [(resource_id, key, value) for key, value in tags.items()],
+    )
 
 
 def insert_snapshot(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
     """Write a snapshot."""
     values = {column: getattr(snapshot, column) for column in _SNAPSHOT_COLUMNS}
-    _insert(connection, "snapshots", values)
+    values["completion_time"] = snapshot.start_time
+    insert(connection, "snapshots", values)
 
 
 def deregister(
@@ -78,11 +97,12 @@ def set_verdict(connection: sqlite3.Connection, image_id: str, verdict_json: str
 def find_by_name(
     connection: sqlite3.Connection, *, owner_id: str, name: str
 ) -> tuple[Image, str] | None:
-    """Return the image that has this name now, and its registration's digest."""
+    """Return the image that has this name in the local region, and its registration's digest."""
     row = connection.execute(
         "SELECT image_id, registration_sha256 FROM images"
-        " WHERE owner_id = ? AND name = ? AND state <> 'deregistered'",
-        (owner_id, name),
+        " WHERE owner_id = ? AND region = ? AND name = ? AND state <> 'deregistered'"
+        " AND image_type = 'machine'",
+        (owner_id, LOCAL_REGION, name),
     ).fetchone()
     if row is None:
         return None
@@ -100,7 +120,8 @@ def list_images(connection: sqlite3.Connection, states: Iterable[ImageState]) ->
     """Return the images in these states, the oldest first."""
     wanted = tuple(states)
     marks = ", ".join("?" * len(wanted))
-    return _load(connection, f"WHERE state IN ({marks})", wanted)
+    where = f"WHERE state IN ({marks}) AND image_type = 'machine' AND root_device_type = 'ebs'"
+    return _load(connection, where, wanted)
 
 
 def find_snapshot(connection: sqlite3.Connection, snapshot_id: str) -> Snapshot | None:
@@ -114,8 +135,9 @@ def find_snapshot(connection: sqlite3.Connection, snapshot_id: str) -> Snapshot 
     return Snapshot(**{**values, "encrypted": bool(row["encrypted"])})
 
 
-def _insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Value]) -> None:
-    # Table and columns are names of this module; only values come from outside.
+def insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Value]) -> None:
+    """Write a row; table and columns are this room's own names."""
+    # Table and columns are names of this room; only values come from outside.
     marks = ", ".join("?" * len(values))
     statement = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})"  # noqa: S608 (as said above)
     connection.execute(statement, tuple(values.values()))
@@ -125,7 +147,7 @@ def _device_values(device: BlockDeviceMapping) -> tuple[Value, ...]:
     ebs = device.ebs
     rest = (device.virtual_name, device.no_device)
     if ebs is None:
-        return (device.device_name, False, None, None, None, None, None, None, *rest)
+        return (device.device_name, False, *[None] * 6, *rest, None, None)
     return (
         device.device_name,
         True,
@@ -136,6 +158,8 @@ def _device_values(device: BlockDeviceMapping) -> tuple[Value, ...]:
         ebs.delete_on_termination,
         ebs.encrypted,
         *rest,
+        ebs.throughput,
+        ebs.kms_key_id,
     )
 
 
@@ -149,7 +173,7 @@ def _load(connection: sqlite3.Connection, where: str, arguments: tuple[str, ...]
         f"SELECT * FROM block_devices WHERE image_id IN ({ids}) ORDER BY position",  # noqa: S608 (the same)
         arguments,
     ):
-        devices[row["image_id"]].append(_read_device(row))
+        devices[row["image_id"]].append(read_device(row))
     tags: dict[str, dict[str, str]] = defaultdict(dict)
     for row in connection.execute(
         f"SELECT * FROM tags WHERE resource_id IN ({ids}) ORDER BY key",  # noqa: S608 (the same)
@@ -184,7 +208,8 @@ def _read_choices(row: sqlite3.Row) -> dict[str, object]:
     }
 
 
-def _read_device(row: sqlite3.Row) -> BlockDeviceMapping:
+def read_device(row: sqlite3.Row) -> BlockDeviceMapping:
+    """Return a block device of its row."""
     ebs = None
     if row["has_ebs"]:
         ebs = EbsDevice(
@@ -194,6 +219,8 @@ def _read_device(row: sqlite3.Row) -> BlockDeviceMapping:
             iops=row["iops"],
             delete_on_termination=bool(row["delete_on_termination"]),
             encrypted=None if row["encrypted"] is None else bool(row["encrypted"]),
+            throughput=row["throughput"],
+            kms_key_id=row["kms_key_id"],
         )
     return BlockDeviceMapping(
         row["device_name"],

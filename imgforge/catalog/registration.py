@@ -16,6 +16,15 @@ from imgforge.catalog.image import (
 )
 from imgforge.recipe import BlockDevice, ImagePart, Layout
 
+_LATER = {
+    "ramdisk_id",
+    "sriov_net_support",
+    "tpm_support",
+    "imds_support",
+    "throughput",
+    "kms_key_id",
+}
+
 
 class NameConflict(StrEnum):
     """What happens where the name belongs to another image: refuse, or deregister that one."""
@@ -47,6 +56,10 @@ class ImageRegistration:
     boot_mode: BootMode | None = None
     ena_support: bool = False
     kernel_id: str | None = None
+    ramdisk_id: str | None = None
+    sriov_net_support: str | None = None
+    tpm_support: str | None = None
+    imds_support: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -76,7 +89,13 @@ class ImageRegistration:
 
     def digest(self, disk_sha256: str) -> str:
         """Return the SHA-256 of all that is asked, with the disk's: equal requests have one."""
-        canonical = json.dumps([asdict(self), disk_sha256], sort_keys=True)
+        asked = asdict(self)
+        for device in (asked, *(device["ebs"] or {} for device in asked["block_devices"])):
+            # Not of the first version, whose digests stay those of equal requests.
+            for name in _LATER & device.keys():
+                if device[name] is None:
+                    del device[name]
+        canonical = json.dumps([asked, disk_sha256], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -5,8 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from imgforge.acceptance import Verdict
+from imgforge.aki import identify
 from imgforge.catalog.image import BootMode, EbsDevice, VirtualizationType, VolumeType
+from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.registration import Gate, ImageRegistration
+from imgforge.catalog.rule_table import RULES, Severity
 from imgforge.disk import Disk
 from imgforge.errors import BadInputError, ImageRejectedError
 
@@ -16,6 +19,8 @@ _HVM_DEVICE = re.compile(r"/dev/(sd[a-z]|xvd[a-d][a-z]|xvd[e-z])")
 _HVM_ROOTS = ("/dev/sda1", "/dev/xvda")
 _PV_ROOT = "/dev/sda1"
 _EPHEMERAL = re.compile(r"ephemeral(\d|1\d|2[0-3])")
+_RAMDISK_ID = re.compile(r"ari-([0-9a-f]{8}|[0-9a-f]{17})")
+_THROUGHPUT = (125, 2_000)
 _KERNEL_ID = re.compile(r"aki-([0-9a-f]{8}|[0-9a-f]{17})")
 _MAX_TAGS = 50
 # EC2 API, data type EbsBlockDevice, VolumeSize and Iops.
@@ -43,6 +48,21 @@ class Finding:
     found: str
     needed: str
 
+    @property
+    def source(self) -> str:
+        """Where the rule is written."""
+        return RULES[self.rule].source
+
+    @property
+    def code(self) -> str:
+        """EC2's error code; "" for what EC2 takes."""
+        return RULES[self.rule].code
+
+    @property
+    def severity(self) -> Severity:
+        """Whether EC2 refuses."""
+        return RULES[self.rule].severity
+
     def __str__(self) -> str:
         return f"{self.rule}: found {self.found}; {self.needed}"
 
@@ -53,55 +73,100 @@ def size_gib(size_bytes: int) -> int:
 
 
 def check_registration(
-    registration: ImageRegistration, *, disk: Disk, snapshots: Mapping[str, int]
+    registration: ImageRegistration,
+    *,
+    disk: Disk | None,
+    snapshots: Mapping[str, int],
+    region: str | None = None,
 ) -> tuple[Finding, ...]:
     """Return every rule that the registration breaks (EC2 API, RegisterImage).
 
-    `snapshots` are those that exist here, with their size in GiB.
+    `snapshots` are those that exist here, with their size in GiB. Without a `disk` the root's
+    volume is made from one of them. `region` is where a kernel has to be, if that is known.
     """
     return (
-        *_check_texts(registration),
+        *check_texts(registration.name, registration.description),
+        *_check_tags(registration.tags),
         *_check_virtualization(registration, disk),
+        *_check_kernel(registration, region),
         *_check_devices(registration),
         *_check_volumes(registration, disk, snapshots),
     )
 
 
-def _check_texts(registration: ImageRegistration) -> Iterator[Finding]:
-    if not _NAME.fullmatch(registration.name):
+def check_texts(name: str, description: str) -> Iterator[Finding]:
+    """Yield what an image's name and description cannot be."""
+    if not _NAME.fullmatch(name):
         yield Finding(
-            "name",
-            repr(registration.name),
-            "3 to 128 of A-Z a-z 0-9 ( ) [ ] space . / - ' @ _ are allowed",
+            "name", repr(name), "3 to 128 of A-Z a-z 0-9 ( ) [ ] space . / - ' @ _ are allowed"
         )
-    if len(registration.description) > 255:
-        found = f"{len(registration.description)} characters"
-        yield Finding("description", found, "at most 255 are allowed")
-    if len(registration.tags) > _MAX_TAGS:
-        yield Finding("tags", str(len(registration.tags)), f"at most {_MAX_TAGS} are allowed")
-    for key, value in registration.tags.items():
+    if len(description) > 255:
+        yield Finding("description", f"{len(description)} characters", "at most 255 are allowed")
+
+
+def _check_tags(tags: Mapping[str, str]) -> Iterator[Finding]:
+    if len(tags) > _MAX_TAGS:
+        yield Finding("tags", str(len(tags)), f"at most {_MAX_TAGS} are allowed")
+    for key, value in tags.items():
         if not 1 <= len(key) <= 128 or key.lower().startswith("aws:"):
             yield Finding("tags", f"key {key!r}", "1 to 128 characters, not starting with aws:")
         if len(value) > 256:
             yield Finding("tags", f"{len(value)} characters under {key!r}", "at most 256")
 
 
-def _check_virtualization(registration: ImageRegistration, disk: Disk) -> Iterator[Finding]:
+def _check_virtualization(registration: ImageRegistration, disk: Disk | None) -> Iterator[Finding]:
     kind = registration.virtualization_type
-    kernel_id = registration.kernel_id
-    if disk.layout and VirtualizationType.of_layout(disk.layout) is not kind:
+    if disk and disk.layout and VirtualizationType.of_layout(disk.layout) is not kind:
         needed = f"the disk's layout {disk.layout} needs another"
         yield Finding("virtualization-type", str(kind), needed)
+    if registration.tpm_support and registration.boot_mode is not BootMode.UEFI:
+        found = f"{registration.tpm_support} with boot mode {registration.boot_mode or 'none'}"
+        yield Finding("tpm-support", found, "NitroTPM needs boot mode uefi")
     if kind is VirtualizationType.HVM:
-        if kernel_id:
-            yield Finding("kernel-id", kernel_id, "an hvm image has none")
         return
-    if kernel_id and not _KERNEL_ID.fullmatch(kernel_id):
-        yield Finding("kernel-id", repr(kernel_id), "aki- and 8 or 17 hexadecimal digits")
     if registration.ena_support:
         yield Finding("ena-support", "true", "a paravirtual image cannot have it")
+    if registration.sriov_net_support:
+        found = registration.sriov_net_support
+        yield Finding("sriov-net-support", found, "a paravirtual image cannot have it")
     if registration.boot_mode in {BootMode.UEFI, BootMode.UEFI_PREFERRED}:
         yield Finding("boot-mode", str(registration.boot_mode), "paravirtual images know no UEFI")
+
+
+def _check_kernel(registration: ImageRegistration, region: str | None) -> Iterator[Finding]:
+    kernel_id, ramdisk_id = registration.kernel_id, registration.ramdisk_id
+    if registration.virtualization_type is VirtualizationType.HVM:
+        if kernel_id:
+            yield Finding("kernel-id", kernel_id, "an hvm image has none")
+        if ramdisk_id:
+            yield Finding("ramdisk-id", ramdisk_id, "an hvm image has none")
+        return
+    if ramdisk_id and not _RAMDISK_ID.fullmatch(ramdisk_id):
+        yield Finding("ramdisk-id", repr(ramdisk_id), "ari- and 8 or 17 hexadecimal digits")
+    if kernel_id and not _KERNEL_ID.fullmatch(kernel_id):
+        yield Finding("kernel-id", repr(kernel_id), "aki- and 8 or 17 hexadecimal digits")
+    elif kernel_id:
+        yield from _check_aki(registration, kernel_id, region)
+
+
+def _check_aki(
+    registration: ImageRegistration, kernel_id: str, region: str | None
+) -> Iterator[Finding]:
+    aki = identify(kernel_id)
+    if region is not None and (aki is None or aki.region != region):
+        needed = "the region's list has it (imgforge aki list)"
+        if aki is not None:
+            needed = f"that one is of {aki.region}"
+        yield Finding("kernel-region", f"{kernel_id} in {region}", needed)
+    if aki is None:
+        return
+    if registration.ramdisk_id:
+        found = registration.ramdisk_id
+        yield Finding("ramdisk-id", found, f"PV-GRUB ({kernel_id}) takes none")
+    bits = aki.pv_grub.architecture
+    if registration.architecture.value != bits.value:
+        needed = f"{kernel_id} starts {bits} kernels only ({bits.bits}-bit)"
+        yield Finding("kernel-bits", str(registration.architecture), needed)
 
 
 def _check_devices(registration: ImageRegistration) -> Iterator[Finding]:
@@ -133,7 +198,7 @@ def _check_devices(registration: ImageRegistration) -> Iterator[Finding]:
 
 
 def _check_volumes(
-    registration: ImageRegistration, disk: Disk, snapshots: Mapping[str, int]
+    registration: ImageRegistration, disk: Disk | None, snapshots: Mapping[str, int]
 ) -> Iterator[Finding]:
     for device in registration.block_devices:
         name, ebs = device.device_name, device.ebs
@@ -142,6 +207,8 @@ def _check_volumes(
                 yield from _check_extra_volume(name, ebs, snapshots)
         elif ebs is None:
             yield Finding("root-device", f"{name} without ebs", "the root is an EBS volume")
+        elif disk is None:
+            yield from _check_root_snapshot(name, ebs, snapshots)
         else:
             yield from _check_root_volume(name, ebs, size_gib(disk.size_bytes))
 
@@ -149,9 +216,23 @@ def _check_volumes(
 def _check_root_volume(name: str, ebs: EbsDevice, least_gib: int) -> Iterator[Finding]:
     if ebs.snapshot_id is not None:
         yield Finding("snapshot", f"{ebs.snapshot_id} for {name}", "the disk becomes its snapshot")
+    yield from _check_root_type(name, ebs)
+    yield from _check_from_snapshot(name, ebs, least_gib)
+
+
+def _check_root_snapshot(
+    name: str, ebs: EbsDevice, snapshots: Mapping[str, int]
+) -> Iterator[Finding]:
+    yield from _check_root_type(name, ebs)
+    if ebs.snapshot_id is None:
+        yield Finding("root-device", f"{name} without a snapshot", "the root is made from one")
+    else:
+        yield from _check_extra_volume(name, ebs, snapshots)
+
+
+def _check_root_type(name: str, ebs: EbsDevice) -> Iterator[Finding]:
     if ebs.volume_type in {VolumeType.ST1, VolumeType.SC1}:
         yield Finding("volume-type", f"{ebs.volume_type} for {name}", "it cannot be booted from")
-    yield from _check_from_snapshot(name, ebs, least_gib)
 
 
 def _check_extra_volume(
@@ -161,7 +242,7 @@ def _check_extra_volume(
         if ebs.volume_size_gib is None:
             yield Finding("volume-size", f"none for {name}", "a blank volume needs its size")
         else:
-            yield from _check_limits(name, ebs, ebs.volume_size_gib)
+            yield from check_limits(name, ebs, ebs.volume_size_gib)
     elif ebs.snapshot_id not in snapshots:
         yield Finding("snapshot", f"{ebs.snapshot_id} for {name}", "no such snapshot is here")
     else:
@@ -172,19 +253,30 @@ def _check_from_snapshot(name: str, ebs: EbsDevice, least_gib: int) -> Iterator[
     if ebs.encrypted is not None:
         found = f"encrypted = {str(ebs.encrypted).lower()} for {name}"
         yield Finding("encrypted", found, "a volume made from a snapshot is as the snapshot is")
+    if ebs.kms_key_id is not None:
+        found = f"one for {name}"
+        yield Finding("kms-key-id", found, "a volume made from a snapshot has the snapshot's")
     chosen_gib = ebs.volume_size_gib or least_gib
     if chosen_gib < least_gib:
         found = f"{chosen_gib} GiB for {name}"
         yield Finding("volume-size", found, f"its snapshot has {least_gib} GiB")
-    yield from _check_limits(name, ebs, chosen_gib)
+    yield from check_limits(name, ebs, chosen_gib)
 
 
-def _check_limits(name: str, ebs: EbsDevice, chosen_gib: int) -> Iterator[Finding]:
+def check_limits(name: str, ebs: EbsDevice, chosen_gib: int) -> Iterator[Finding]:
+    """Yield what a volume of this type cannot have; `name` is the device's, for people."""
     kind = ebs.volume_type
     least, most = _SIZES_GIB[kind]
     if not least <= chosen_gib <= most:
         needed = f"a {kind} volume has {least} to {most} GiB"
         yield Finding("volume-size", f"{chosen_gib} GiB for {name}", needed)
+    if ebs.throughput is not None:
+        least, most = _THROUGHPUT
+        if kind is not VolumeType.GP3:
+            yield Finding("throughput", f"{ebs.throughput} for {name}", f"a {kind} volume has none")
+        elif not least <= ebs.throughput <= most:
+            needed = f"a gp3 volume has {least} to {most} MiB/s"
+            yield Finding("throughput", f"{ebs.throughput} for {name}", needed)
     if ebs.iops is None:
         if kind in {VolumeType.IO1, VolumeType.IO2}:
             yield Finding("iops", f"none for {name}", f"a {kind} volume needs them")
@@ -200,6 +292,13 @@ def refuse(name: str, findings: Iterable[Finding]) -> None:
     lines = [f"  {finding}." for finding in findings]
     if lines:
         raise BadInputError("\n".join([f"Image {name!r} cannot be registered:", *lines]))
+
+
+def refuse_as_ec2(findings: Iterable[Finding]) -> None:
+    """Raise RefusedError with EC2's code of the first finding it refuses, and all of them told."""
+    refused = [one for one in findings if one.severity is Severity.REFUSED]
+    if refused:
+        raise RefusedError(refused[0].code, "; ".join(map(str, refused)))
 
 
 def check_gate(disk: Disk, *, verdict: Verdict | None, gate: Gate) -> bool:

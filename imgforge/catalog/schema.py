@@ -86,7 +86,189 @@ CREATE TABLE tags (
 ) STRICT
 """
 
-_STEPS: Sequence[Sequence[str]] = ((_SNAPSHOTS, _IMAGES, _IMAGE_NAMES, _BLOCK_DEVICES, _TAGS),)
+_SNAPSHOTS_2 = """
+CREATE TABLE snapshots_2 (
+  snapshot_id TEXT NOT NULL PRIMARY KEY CHECK (snapshot_id LIKE 'snap-%'),
+  region TEXT NOT NULL DEFAULT 'us-east-1',
+  owner_id TEXT NOT NULL CHECK (length(owner_id) = 12),
+  volume_size_gib INTEGER NOT NULL CHECK (volume_size_gib BETWEEN 1 AND 65536),
+  state TEXT NOT NULL CHECK (state IN ('pending', 'completed', 'error', 'deleted')),
+  start_time TEXT NOT NULL,
+  completion_time TEXT,
+  description TEXT NOT NULL,
+  encrypted INTEGER NOT NULL CHECK (encrypted IN (0, 1)),
+  kms_key_id TEXT CHECK ((kms_key_id IS NOT NULL) <= encrypted),
+  blob_sha256 TEXT NOT NULL DEFAULT '' CHECK (length(blob_sha256) IN (0, 64)),
+  blob_size_bytes INTEGER NOT NULL DEFAULT 0,
+  content_id TEXT NOT NULL DEFAULT '',
+  volume_id TEXT NOT NULL DEFAULT 'vol-ffffffff',
+  parent_snapshot_id TEXT,
+  ready_at_s REAL NOT NULL DEFAULT 0,
+  timeout_at_s REAL,
+  CHECK ((blob_sha256 = '') = (blob_size_bytes = 0)),
+  CHECK ((blob_sha256 = '') <> (content_id = ''))
+) STRICT
+"""
+
+_MOVE_SNAPSHOTS = """
+INSERT INTO snapshots_2 (snapshot_id, owner_id, volume_size_gib, state, start_time,
+  completion_time, description, encrypted, blob_sha256, blob_size_bytes)
+SELECT snapshot_id, owner_id, volume_size_gib, state, start_time,
+  start_time, description, encrypted, blob_sha256, blob_size_bytes FROM snapshots
+"""
+
+_IMAGES_2 = """
+CREATE TABLE images_2 (
+  image_id TEXT NOT NULL PRIMARY KEY CHECK (image_id GLOB 'a[mkr]i-*'),
+  region TEXT NOT NULL DEFAULT 'us-east-1',
+  owner_id TEXT NOT NULL CHECK (length(owner_id) = 12),
+  owner_alias TEXT,
+  name TEXT NOT NULL CHECK (length(name) BETWEEN 3 AND 128),
+  description TEXT NOT NULL CHECK (length(description) <= 255),
+  image_type TEXT NOT NULL DEFAULT 'machine'
+    CHECK (image_type IN ('machine', 'kernel', 'ramdisk')),
+  image_location TEXT NOT NULL DEFAULT '',
+  architecture TEXT NOT NULL,
+  virtualization_type TEXT NOT NULL CHECK (virtualization_type IN ('hvm', 'paravirtual')),
+  boot_mode TEXT,
+  root_device_name TEXT NOT NULL,
+  root_device_type TEXT NOT NULL DEFAULT 'ebs'
+    CHECK (root_device_type IN ('ebs', 'instance-store')),
+  kernel_id TEXT,
+  ramdisk_id TEXT,
+  platform TEXT,
+  ena_support INTEGER NOT NULL CHECK (ena_support IN (0, 1)),
+  sriov_net_support TEXT,
+  tpm_support TEXT,
+  imds_support TEXT,
+  uefi_data TEXT,
+  public INTEGER NOT NULL CHECK (public IN (0, 1)),
+  state TEXT NOT NULL,
+  state_reason_code TEXT,
+  state_reason_message TEXT,
+  ready_at_s REAL NOT NULL DEFAULT 0,
+  creation_date TEXT NOT NULL,
+  deprecation_time TEXT,
+  protection TEXT NOT NULL DEFAULT 'disabled',
+  protected_until_s REAL NOT NULL DEFAULT 0,
+  source_image_id TEXT,
+  source_image_region TEXT,
+  source_instance_id TEXT,
+  layout TEXT,
+  disk_sha256 TEXT NOT NULL DEFAULT '' CHECK (length(disk_sha256) IN (0, 64)),
+  recipe_sha256 TEXT NOT NULL DEFAULT '',
+  lock_sha256 TEXT NOT NULL DEFAULT '',
+  verified INTEGER NOT NULL DEFAULT 0 CHECK (verified IN (0, 1)),
+  verdict_json TEXT CHECK (verified = 0 OR verdict_json IS NOT NULL),
+  deregistration_date TEXT CHECK ((deregistration_date IS NULL) = (state <> 'deregistered')),
+  superseded_by TEXT REFERENCES images (image_id) DEFERRABLE INITIALLY DEFERRED,
+  registration_sha256 TEXT NOT NULL DEFAULT '' CHECK (length(registration_sha256) IN (0, 64))
+) STRICT
+"""
+
+_MOVE_IMAGES = """
+INSERT INTO images_2 (image_id, owner_id, name, description, image_location, architecture,
+  virtualization_type, boot_mode, root_device_name, kernel_id, ena_support, public, state,
+  creation_date, layout, disk_sha256, recipe_sha256, lock_sha256, verified, verdict_json,
+  deregistration_date, superseded_by, registration_sha256)
+SELECT image_id, owner_id, name, description, owner_id || '/' || name, architecture,
+  virtualization_type, boot_mode, root_device_name, kernel_id, ena_support, public, state,
+  creation_date, layout, disk_sha256, recipe_sha256, lock_sha256, verified, verdict_json,
+  deregistration_date, superseded_by, registration_sha256 FROM images ORDER BY rowid
+"""
+
+_IMAGE_NAMES_2 = """
+CREATE UNIQUE INDEX image_names ON images (owner_id, region, name)
+  WHERE state <> 'deregistered' AND image_type = 'machine'
+"""
+
+_VOLUMES = """
+CREATE TABLE volumes (
+  volume_id TEXT NOT NULL PRIMARY KEY CHECK (volume_id LIKE 'vol-%'),
+  region TEXT NOT NULL,
+  owner_id TEXT NOT NULL CHECK (length(owner_id) = 12),
+  availability_zone TEXT NOT NULL,
+  size_gib INTEGER NOT NULL CHECK (size_gib BETWEEN 1 AND 65536),
+  volume_type TEXT NOT NULL,
+  iops INTEGER,
+  throughput INTEGER,
+  snapshot_id TEXT,
+  encrypted INTEGER NOT NULL CHECK (encrypted IN (0, 1)),
+  kms_key_id TEXT,
+  multi_attach INTEGER NOT NULL DEFAULT 0,
+  state TEXT NOT NULL CHECK (state IN ('available', 'deleted')),
+  create_time TEXT NOT NULL,
+  ready_at_s REAL NOT NULL DEFAULT 0
+) STRICT
+"""
+
+_LAUNCH_PERMISSIONS = """
+CREATE TABLE launch_permissions (
+  image_id TEXT NOT NULL REFERENCES images (image_id),
+  kind TEXT NOT NULL
+    CHECK (kind IN ('Group', 'UserId', 'OrganizationArn', 'OrganizationalUnitArn')),
+  value TEXT NOT NULL,
+  PRIMARY KEY (image_id, kind, value)
+) STRICT
+"""
+
+_VOLUME_PERMISSIONS = """
+CREATE TABLE volume_permissions (
+  snapshot_id TEXT NOT NULL REFERENCES snapshots (snapshot_id),
+  kind TEXT NOT NULL CHECK (kind IN ('Group', 'UserId')),
+  value TEXT NOT NULL,
+  PRIMARY KEY (snapshot_id, kind, value)
+) STRICT
+"""
+
+_PRODUCT_CODES = """
+CREATE TABLE product_codes (
+  image_id TEXT NOT NULL REFERENCES images (image_id),
+  code TEXT NOT NULL,
+  type TEXT NOT NULL CHECK (type IN ('devpay', 'marketplace')),
+  PRIMARY KEY (image_id, code)
+) STRICT
+"""
+
+_REQUEST_TOKENS = """
+CREATE TABLE request_tokens (
+  owner_id TEXT NOT NULL,
+  region TEXT NOT NULL,
+  action TEXT NOT NULL,
+  token TEXT NOT NULL,
+  request_sha256 TEXT NOT NULL CHECK (length(request_sha256) = 64),
+  result_json TEXT NOT NULL,
+  PRIMARY KEY (owner_id, region, action, token)
+) STRICT
+"""
+
+# What EC2 knows beside: regions, permissions, tokens; a disk and a blob are no longer needed.
+_EC2 = (
+    _SNAPSHOTS_2,
+    _MOVE_SNAPSHOTS,
+    "DROP TABLE snapshots",
+    "ALTER TABLE snapshots_2 RENAME TO snapshots",
+    _IMAGES_2,
+    _MOVE_IMAGES,
+    "DROP TABLE images",
+    "ALTER TABLE images_2 RENAME TO images",
+    _IMAGE_NAMES_2,
+    "CREATE INDEX images_by_region ON images (region, image_type, state)",
+    "ALTER TABLE block_devices ADD COLUMN throughput INTEGER",
+    "ALTER TABLE block_devices ADD COLUMN kms_key_id TEXT",
+    "CREATE INDEX block_devices_by_snapshot ON block_devices (snapshot_id)",
+    "CREATE INDEX tags_by_key ON tags (key, value)",
+    _VOLUMES,
+    _LAUNCH_PERMISSIONS,
+    _VOLUME_PERMISSIONS,
+    _PRODUCT_CODES,
+    _REQUEST_TOKENS,
+)
+
+_STEPS: Sequence[Sequence[str]] = (
+    (_SNAPSHOTS, _IMAGES, _IMAGE_NAMES, _BLOCK_DEVICES, _TAGS),
+    _EC2,
+)
 SCHEMA_VERSION = len(_STEPS)
 
 
@@ -103,9 +285,10 @@ def open_database(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             # In WAL mode only FULL keeps what was acknowledged through a power cut.
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
             if version < SCHEMA_VERSION:
                 _bring_up(connection)
+            # Only now: a step makes tables anew that others refer to (sqlite.org/lang_altertable).
+            connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
             connection.close()
             raise

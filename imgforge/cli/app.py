@@ -25,6 +25,7 @@ from imgforge.cli.metadata import metadata_app
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.replay import replay
 from imgforge.cli.seed import seed
+from imgforge.cli.serve import serve
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.cli.user_data import tell_findings, user_data_app
 from imgforge.errors import BadInputError, ExitCode
@@ -389,6 +390,7 @@ def run(
 
 app.command()(replay)
 app.command()(seed)
+app.command()(serve)
 
 
 @app.command("verify-reproducible")

@@ -2,6 +2,8 @@
 
 from imgforge.ec2.cloud import Cloud, open_cloud
 from imgforge.ec2.endpoint import LOCAL, CloudWish, Credentials, Endpoint, EndpointKind
+from imgforge.ec2.local.fault import Fault, FaultKind, parse_fault
+from imgforge.ec2.local.whole import serving_all
 from imgforge.ec2.storage import CannedAcl, Content, Storage, StoredObject, digests_of
 
 __all__ = [
@@ -13,8 +15,12 @@ __all__ = [
     "Credentials",
     "Endpoint",
     "EndpointKind",
+    "Fault",
+    "FaultKind",
     "Storage",
     "StoredObject",
     "digests_of",
     "open_cloud",
+    "parse_fault",
+    "serving_all",
 ]

@@ -42,6 +42,7 @@ FLOW = (
     "trial",
     "launch",
     "pipeline",
+    "serve",
     "doctor",
     "volume_source",
     "bundle_volume",

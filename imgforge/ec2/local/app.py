@@ -57,11 +57,18 @@ class App:
             if caller.access_key not in self._access_keys:
                 words = "The AWS Access Key Id you provided does not exist in our records."
                 return _refuse(403, "InvalidAccessKeyId", words)
-        name = self._default if caller is None else caller.service
+        name = self._unsigned(request) if caller is None else caller.service
         service = self._services.get(name)
         if service is None:
             return _refuse(501, "NotImplemented", f"This endpoint has no service {name}.")
         return service.respond(request)
+
+    def _unsigned(self, request: Request) -> str:
+        """Return the service that refuses a request which is signed for none."""
+        form = "application/x-www-form-urlencoded"
+        is_form = request.headers.get("content-type", "").startswith(form)
+        is_query = request.path == "/" and (is_form or "Action" in request.query)
+        return "ec2" if is_query and "ec2" in self._services else self._default
 
     @staticmethod
     def _drain(environ: dict[str, Any]) -> None:

@@ -1,12 +1,14 @@
 """What an endpoint is asked, what it answers, and how it refuses."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
 CHUNK_BYTES = 2**20
+CUT = "imgforge.cut"
+"""What ends the connection, in WSGI's environment."""
 _CREDENTIAL = re.compile(
     r"(?:^|Credential=)(?P<key>[^/\s,=]{1,128})/[0-9]{8}/(?P<region>[a-z0-9-]{1,32})/(?P<service>[a-z0-9-]{1,32})"
     r"/aws4_request"
@@ -41,6 +43,8 @@ class Request:
     size_bytes: int
     caller: Caller | None
     """None for somebody who does not say who they are."""
+    cut: Callable[[], None] = lambda: None
+    """Ends the connection at once, for a fault that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ def read_request(environ: Mapping[str, Any]) -> Request:
         body=environ["wsgi.input"],
         size_bytes=int(length) if length.isdecimal() else 0,
         caller=_caller(headers.get("authorization", ""), query),
+        cut=environ.get(CUT, lambda: None),
     )
 
 

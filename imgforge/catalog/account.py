@@ -1,0 +1,176 @@
+"""EC2 as its callers see it: an action and its parameters in, a result or a refusal out."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from imgforge.aki import AKIS
+from imgforge.catalog.actions import ACTIONS
+from imgforge.catalog.actions.action import Access
+from imgforge.catalog.image import LOCAL_OWNER_ID
+from imgforge.catalog.refusal import RefusedError
+from imgforge.catalog.schema import open_database, told, transaction
+from imgforge.catalog.session import AMAZON_ID, Parameters, Session, request_sha256
+from imgforge.errors import HostError
+from imgforge.files import locked_folder
+
+_DEFAULT_PENDING_S = 1.0
+
+
+class Account:
+    """The catalog in `folder`, as EC2: of `owner_id` where a caller names no account of its own.
+
+    A context manager; may be asked by several threads, and under several processes, at once. What
+    was answered is kept through a kill.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        regions: Sequence[str],
+        owner_id: str = LOCAL_OWNER_ID,
+        pending_s: float = _DEFAULT_PENDING_S,
+    ) -> None:
+        self.folder = folder
+        self.regions = tuple(regions)
+        self._owner_id = owner_id
+        self._pending_s = pending_s
+        self._database = folder / "catalog.sqlite3"
+        self._mine = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._turn = threading.Lock()
+
+    def __enter__(self) -> Self:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            connection = self._connection()
+        except OSError as error:
+            raise HostError(
+                f"Catalog {self.folder}: cannot be opened: {error.strerror}.",
+                hint="--catalog names another folder.",
+            ) from error
+        with told(self._database), transaction(connection):
+            _insert_akis(connection)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._turn:
+            for connection in self._opened:
+                with suppress(sqlite3.Error):
+                    connection.close()
+            self._opened.clear()
+
+    def perform(
+        self, name: str, parameters: Parameters, *, region: str, account_id: str | None = None
+    ) -> Mapping[str, Any]:
+        """Do what an action asks, and return its result by the names of EC2's model.
+
+        Raises RefusedError where EC2 would refuse, HostError where the database fails.
+        """
+        action = ACTIONS.get(name)
+        if action is None:
+            raise RefusedError(
+                "UnsupportedOperation", f"The action {name} is not answered by this endpoint."
+            )
+        session = Session(
+            connection=self._connection(),
+            folder=self.folder,
+            region=region,
+            owner_id=account_id or self._owner_id,
+            now=datetime.now(UTC),
+            pending_s=self._pending_s,
+            regions=self.regions,
+        )
+        with told(self._database):
+            if action.access is Access.OWN:
+                return action.do(session, parameters)
+            if action.access is Access.READ:
+                found = action.do(session, parameters)
+                _end_dry_run(parameters)
+                return found
+            with transaction(session.connection):
+                result = _once(session, name, parameters)
+                _end_dry_run(parameters)  # what was changed is taken back
+                return result
+
+    def _connection(self) -> sqlite3.Connection:
+        found: sqlite3.Connection | None = getattr(self._mine, "connection", None)
+        if found is None:
+            with locked_folder(self.folder):
+                found = open_database(self._database)
+            self._mine.connection = found
+            with self._turn:
+                self._opened.append(found)
+        return found
+
+
+def _end_dry_run(parameters: Parameters) -> None:
+    if parameters.get("DryRun"):
+        raise RefusedError(
+            "DryRunOperation",
+            "Request would have succeeded, but DryRun flag is set.",
+            status=412,
+        )
+
+
+def _once(session: Session, name: str, parameters: Parameters) -> Mapping[str, Any]:
+    """Do it, or return what the same request with the same token gave before (EC2: idempotency)."""
+    token = parameters.get("ClientToken")
+    if not token:
+        return ACTIONS[name].do(session, parameters)
+    where = (session.owner_id, session.region, name, token)
+    digest = request_sha256(parameters)
+    before = session.row(
+        "SELECT request_sha256, result_json FROM request_tokens"
+        " WHERE owner_id = ? AND region = ? AND action = ? AND token = ?",
+        *where,
+    )
+    if before is not None:
+        if before["request_sha256"] != digest:
+            raise RefusedError(
+                "IdempotentParameterMismatch",
+                "The client token was used before, with other parameters.",
+            )
+        result: Mapping[str, Any] = json.loads(before["result_json"])
+        return result
+    result = ACTIONS[name].do(session, parameters)
+    names = ("owner_id", "region", "action", "token")
+    row = dict(zip(names, where, strict=True))
+    kept = {"request_sha256": digest, "result_json": json.dumps(result)}
+    session.insert("request_tokens", {**row, **kept})
+    return result
+
+
+def _insert_akis(connection: sqlite3.Connection) -> None:
+    """Let Amazon's PV-GRUBs exist, each in its region ("User Provided Kernels")."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO images (image_id, region, owner_id, owner_alias, name, description,"
+        " image_type, image_location, architecture, virtualization_type, root_device_name,"
+        " root_device_type, ena_support, public, state, creation_date)"
+        " VALUES (?, ?, ?, 'amazon', ?, ?, 'kernel', ?, ?, 'paravirtual', '',"
+        " 'instance-store', 0, 1, 'available', '2016-06-27T00:00:00.000Z')",
+        [
+            (
+                aki.aki_id,
+                aki.region,
+                AMAZON_ID,
+                aki.pv_grub.name,
+                f"PV-GRUB release {aki.pv_grub.release}, {aki.pv_grub.architecture.bits}-bit",
+                f"ec2-public-images-{aki.region}/{aki.pv_grub.name}.manifest.xml",
+                aki.pv_grub.architecture,
+            )
+            for aki in AKIS
+        ],
+    )

@@ -1,0 +1,223 @@
+"""RegisterImage and DeregisterImage."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from imgforge.catalog.actions.action import action
+from imgforge.catalog.actions.image_row import own_image, protection
+from imgforge.catalog.actions.snapshot_row import delete_snapshot_row, usable_snapshot
+from imgforge.catalog.image import (
+    Architecture,
+    BlockDeviceMapping,
+    BootMode,
+    EbsDevice,
+    VirtualizationType,
+    VolumeType,
+)
+from imgforge.catalog.records import insert_devices, insert_tags
+from imgforge.catalog.refusal import RefusedError, combination, invalid_value, missing
+from imgforge.catalog.registration import ImageRegistration
+from imgforge.catalog.rules import Finding, check_registration, refuse_as_ec2
+from imgforge.catalog.session import (
+    Parameters,
+    Result,
+    Session,
+    iso,
+    new_id,
+    requested_tags,
+)
+
+_SRIOV = "simple"
+
+
+@action("RegisterImage")
+def register_image(session: Session, parameters: Parameters) -> Result:
+    """Register an image from the snapshots that its block device mapping names."""
+    if parameters.get("ImageLocation"):
+        raise RefusedError(
+            "UnsupportedOperation", "This endpoint does not register from a manifest in S3 yet."
+        )
+    tags = requested_tags(parameters, "image", "snapshot")
+    if not parameters.get("BlockDeviceMappings"):
+        raise missing("BlockDeviceMapping")
+    registration = _registration(parameters, tags["image"])
+    known = _snapshots(session, registration.block_devices)
+    findings = check_registration(registration, disk=None, snapshots=known, region=session.region)
+    refuse_as_ec2([*findings, *_no_snapshot(registration, known)])
+    check_name_is_free(session, registration.name)
+    filled = tuple(_filled(device, known) for device in registration.block_devices)
+    image_id = new_id("ami")
+    session.insert(
+        "images",
+        {
+            **_columns(session, registration),
+            "image_id": image_id,
+            "uefi_data": parameters.get("UefiData"),
+            "creation_date": iso(session.now),
+        },
+    )
+    insert_devices(session.connection, image_id, filled)
+    insert_tags(session.connection, image_id, tags["image"])
+    return {"ImageId": image_id}
+
+
+def _columns(session: Session, registration: ImageRegistration) -> dict[str, Any]:
+    return {
+        "region": session.region,
+        "owner_id": session.owner_id,
+        "name": registration.name,
+        "description": registration.description,
+        "image_location": f"{session.owner_id}/{registration.name}",
+        "architecture": registration.architecture,
+        "virtualization_type": registration.virtualization_type,
+        "boot_mode": registration.boot_mode,
+        "root_device_name": registration.root_device_name,
+        "kernel_id": registration.kernel_id,
+        "ramdisk_id": registration.ramdisk_id,
+        "ena_support": registration.ena_support,
+        "sriov_net_support": registration.sriov_net_support,
+        "tpm_support": registration.tpm_support,
+        "imds_support": registration.imds_support,
+        "public": False,
+        "state": "available",
+        "ready_at_s": session.ready_at_s,
+    }
+
+
+def _registration(parameters: Parameters, tags: Mapping[str, str]) -> ImageRegistration:
+    """Return what is asked; the defaults are EC2's: i386 and paravirtual."""
+    kind = parameters.get("VirtualizationType", "paravirtual")
+    if kind not in {*VirtualizationType}:
+        raise invalid_value(kind, "virtualizationType")
+    sriov = parameters.get("SriovNetSupport")
+    if sriov is not None and sriov != _SRIOV:
+        raise invalid_value(sriov, "sriovNetSupport")
+    root = parameters.get("RootDeviceName", "")
+    boot_mode = parameters.get("BootMode")
+    if parameters.get("UefiData") and boot_mode not in {"uefi", "uefi-preferred"}:
+        raise combination("UefiData needs the boot mode uefi or uefi-preferred")
+    return ImageRegistration(
+        name=parameters["Name"],
+        architecture=Architecture(parameters.get("Architecture", "i386")),
+        virtualization_type=VirtualizationType(kind),
+        root_device_name=root,
+        block_devices=tuple(_device(one, root) for one in parameters["BlockDeviceMappings"]),
+        description=parameters.get("Description", ""),
+        boot_mode=BootMode(boot_mode) if boot_mode else None,
+        ena_support=parameters.get("EnaSupport", False),
+        kernel_id=parameters.get("KernelId") or None,
+        ramdisk_id=parameters.get("RamdiskId") or None,
+        sriov_net_support=sriov,
+        tpm_support=parameters.get("TpmSupport"),
+        imds_support=parameters.get("ImdsSupport"),
+        tags=tags,
+    )
+
+
+def _device(given: Mapping[str, Any], root: str) -> BlockDeviceMapping:
+    name = given.get("DeviceName", "")
+    ebs = None
+    if "Ebs" in given:
+        asked = given["Ebs"]
+        for unknown in ("OutpostArn", "AvailabilityZone", "AvailabilityZoneId", "EbsCardIndex"):
+            if unknown in asked:
+                raise combination(f"The parameter {unknown} is not allowed in RegisterImage")
+        ebs = EbsDevice(
+            snapshot_id=asked.get("SnapshotId") or None,
+            volume_size_gib=asked.get("VolumeSize"),
+            volume_type=VolumeType(asked.get("VolumeType", "standard")),
+            iops=asked.get("Iops"),
+            delete_on_termination=asked.get("DeleteOnTermination", name == root),
+            encrypted=asked.get("Encrypted"),
+            throughput=asked.get("Throughput"),
+            kms_key_id=asked.get("KmsKeyId"),
+        )
+    return BlockDeviceMapping(
+        name,
+        ebs=ebs,
+        virtual_name=given.get("VirtualName"),
+        no_device="NoDevice" in given,
+    )
+
+
+def _snapshots(session: Session, devices: Sequence[BlockDeviceMapping]) -> dict[str, int]:
+    """Return the sizes of the snapshots that are named; refuse one that cannot be used."""
+    found = {}
+    for device in devices:
+        if device.ebs is not None and device.ebs.snapshot_id is not None:
+            row = usable_snapshot(session, device.ebs.snapshot_id)
+            found[row["snapshot_id"]] = row["volume_size_gib"]
+    return found
+
+
+def _no_snapshot(registration: ImageRegistration, known: Mapping[str, int]) -> list[Finding]:
+    if known:
+        return []
+    needed = "at least the root is made from a snapshot"
+    return [Finding("root-device", "no snapshot in the mapping", needed)]
+
+
+def _filled(device: BlockDeviceMapping, known: Mapping[str, int]) -> BlockDeviceMapping:
+    ebs = device.ebs
+    if ebs is None or ebs.volume_size_gib is not None:
+        return device
+    return replace(device, ebs=replace(ebs, volume_size_gib=known.get(ebs.snapshot_id or "")))
+
+
+def check_name_is_free(session: Session, name: str) -> None:
+    """Refuse a name that another image of the caller's has in the region."""
+    taken = session.row(
+        "SELECT image_id FROM images WHERE owner_id = ? AND region = ? AND name = ?"
+        " AND image_type = 'machine' AND state <> 'deregistered'",
+        session.owner_id,
+        session.region,
+        name,
+    )
+    if taken is not None:
+        raise RefusedError(
+            "InvalidAMIName.Duplicate",
+            f"AMI name {name} is already in use by AMI {taken['image_id']}",
+        )
+
+
+@action("DeregisterImage")
+def deregister_image(session: Session, parameters: Parameters) -> Result:
+    """Deregister an image; its snapshots stay, unless they are asked to go with it."""
+    row = own_image(session, parameters["ImageId"])
+    image_id = row["image_id"]
+    protected = protection(session, row)
+    if protected != "disabled":
+        raise RefusedError(
+            "OperationNotPermitted",
+            f"Deregistration protection of {image_id} is {protected}: end it first"
+            " (DisableImageDeregistrationProtection).",
+        )
+    session.run("DELETE FROM launch_permissions WHERE image_id = ?", image_id)
+    session.run(
+        "UPDATE images SET state = 'deregistered', public = 0, deregistration_date = ?"
+        " WHERE image_id = ?",
+        iso(session.now),
+        image_id,
+    )
+    result: Result = {"Return": True}
+    if parameters.get("DeleteAssociatedSnapshots"):
+        named = session.rows(
+            "SELECT DISTINCT snapshot_id FROM block_devices WHERE image_id = ?"
+            " AND snapshot_id IS NOT NULL ORDER BY position",
+            image_id,
+        )
+        result["DeleteSnapshotResults"] = [
+            {"SnapshotId": one["snapshot_id"], "ReturnCode": _delete(session, one["snapshot_id"])}
+            for one in named
+        ]
+    return result
+
+
+def _delete(session: Session, snapshot_id: str) -> str:
+    """Delete a snapshot that went with its image; tell what came of it, in EC2's words."""
+    try:
+        delete_snapshot_row(session, snapshot_id)
+    except RefusedError as error:
+        return "skipped" if error.code == "InvalidSnapshot.InUse" else "client-error"
+    return "success"

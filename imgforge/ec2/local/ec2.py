@@ -1,0 +1,174 @@
+"""EC2 and EBS direct, over an account of the catalog: requests in, answers by botocore's models."""
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from imgforge.catalog import Account, RefusedError
+from imgforge.ec2.local import ebs_rest
+from imgforge.ec2.local.ebs_rest import RestRequest
+from imgforge.ec2.local.ec2_answer import write_xml, write_xml_error
+from imgforge.ec2.local.ec2_query import check_version, parse_query, read_fields
+from imgforge.ec2.local.fault import Fault, FaultKind, Faults, refusal
+from imgforge.ec2.local.operations import find_operation
+from imgforge.ec2.local.signature import Caller, read_caller
+from imgforge.ec2.local.wire import RefusalError, Request, Response, chunks_of
+from imgforge.errors import ImgforgeError
+from imgforge.progress import warn
+
+_MOST_BODY_BYTES = 2 * 2**20
+_TIMEOUT_S = 3600.0
+_XML = "text/xml;charset=UTF-8"
+
+
+class CutError(Exception):
+    """The connection ends without an answer: a fault that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What both services need: the account, the faults, and when the endpoint ends."""
+
+    account: Account
+    faults: Faults
+    is_ending: threading.Event
+
+    def perform(
+        self, service: str, name: str, parameters: Mapping[str, Any], caller: Caller
+    ) -> Mapping[str, Any]:
+        """Do what an action asks, unless a fault is in the way. Raises RefusedError, CutError."""
+        fault = self.faults.meet(name)
+        if fault is not None:
+            self._suffer(fault, service)
+        result = self.account.perform(
+            name, parameters, region=caller.region, account_id=caller.account_id
+        )
+        if fault is not None and fault.kind is FaultKind.CUT_AFTER:
+            raise CutError
+        return result
+
+    def _suffer(self, fault: Fault, service: str) -> None:
+        if fault.kind is FaultKind.CUT:
+            raise CutError
+        if fault.kind is FaultKind.TIMEOUT:
+            self.is_ending.wait(_TIMEOUT_S)
+            raise CutError
+        self.is_ending.wait(fault.delay_ms / 1000)
+        if wrong := refusal(fault.kind, service):
+            raise wrong
+
+    def caller_of(self, request: Request, service: str) -> Caller:
+        """Return who asks. Raises RefusedError where the signature is not what it has to be."""
+        caller = read_caller(request.headers, request.query, now=datetime.now(UTC))
+        if caller.service != service:
+            raise RefusedError(
+                "SignatureDoesNotMatch",
+                f"Credential should be scoped to correct service: '{service}'.",
+                status=403,
+            )
+        if caller.region not in self.account.regions:
+            raise RefusedError(
+                "AuthFailure", "Credential should be scoped to a valid region.", status=401
+            )
+        return caller
+
+
+class Ec2:
+    """EC2, as `App` asks it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def respond(self, request: Request) -> Response:
+        """Answer a request."""
+        return _answered(request, self._answer, _refuse_in_xml)
+
+    def _answer(self, request: Request, request_id: str) -> Response:
+        caller = self._desk.caller_of(request, "ec2")
+        if request.method == "POST":
+            fields = read_fields(read_body(request))
+        elif request.method == "GET":
+            fields = dict(request.query)
+        else:
+            raise RefusedError("InvalidRequest", "GET or POST is needed.", status=405)
+        name = fields.get("Action", "")
+        if not name:
+            raise RefusedError("MissingAction", "The request must contain the parameter Action")
+        operation = find_operation("ec2", name)
+        if operation is None:
+            message = f"The action {name[:100]} is not valid for this web service."
+            raise RefusedError("InvalidAction", message)
+        check_version(fields)
+        parameters = parse_query(fields, operation)
+        result = self._desk.perform("ec2", name, parameters, caller)
+        body = write_xml(operation, result, request_id=request_id)
+        headers = {"Content-Type": _XML, "x-amzn-requestid": request_id}
+        return Response(200, headers, (body,), len(body))
+
+
+class Ebs:
+    """EBS direct, as `App` asks it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def respond(self, request: Request) -> Response:
+        """Answer a request."""
+        return _answered(request, self._answer, _refuse_in_json)
+
+    def _answer(self, request: Request, request_id: str) -> Response:
+        caller = self._desk.caller_of(request, "ebs")
+        route = ebs_rest.find_route(request.method, request.path)
+        if route is None:
+            raise RefusedError("UnknownOperationException", "No such operation.", status=404)
+        operation, in_path = route
+        asked = RestRequest(in_path, request.query, request.headers, read_body(request))
+        parameters = ebs_rest.parse_rest(operation, asked)
+        result = self._desk.perform("ebs", operation.name, parameters, caller)
+        return _response(ebs_rest.write_rest(operation, result, request_id=request_id))
+
+
+def _answered(
+    request: Request,
+    answer: Callable[[Request, str], Response],
+    refuse: Callable[[RefusedError, str], Response],
+) -> Response:
+    """Return the answer; where that is a refusal, or fails, say so in the service's words."""
+    request_id = str(uuid.uuid4())
+    try:
+        return answer(request, request_id)
+    except RefusedError as error:
+        return refuse(error, request_id)
+    except RefusalError as error:
+        return refuse(RefusedError(error.code, str(error), status=error.status), request_id)
+    except CutError:
+        request.cut()
+        raise
+    except ImgforgeError as error:  # the catalog's folder fails
+        warn(f"request {request_id}: {error}")
+        wrong = RefusedError("InternalError", "An internal error has occurred.", status=500)
+        return refuse(wrong, request_id)
+
+
+def read_body(request: Request) -> bytes:
+    """Return a request's body. Raises RefusedError where it is larger than any that is allowed."""
+    if request.size_bytes > _MOST_BODY_BYTES:
+        raise RefusedError("RequestEntityTooLarge", "The request is too large.", status=413)
+    return b"".join(chunks_of(request.body, request.size_bytes))
+
+
+def _refuse_in_xml(error: RefusedError, request_id: str) -> Response:
+    body = write_xml_error(error.code, str(error), request_id=request_id)
+    headers = {"Content-Type": _XML, "x-amzn-requestid": request_id}
+    return Response(error.status, headers, (body,), len(body))
+
+
+def _refuse_in_json(error: RefusedError, request_id: str) -> Response:
+    return _response(ebs_rest.write_rest_error(error, request_id=request_id))
+
+
+def _response(answer: ebs_rest.Answer) -> Response:
+    return Response(answer.status, answer.headers, (answer.body,), len(answer.body))

@@ -1,0 +1,39 @@
+"""The local EC2: the catalog behind the endpoint, on a port of this host, until it is stopped."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgforge import host
+from imgforge.ec2 import Fault, serving_all
+
+
+@dataclass(frozen=True, slots=True)
+class ServeWish:
+    """What `imgforge serve` is asked for; port 0 is a free one.
+
+    `pending_s` is how long images, snapshots and volumes that are made stay pending.
+    """
+
+    port: int = 0
+    catalog: Path | None = None
+    pending_s: float = 1.0
+    faults: Sequence[Fault] = ()
+
+
+def serve(wish: ServeWish, *, announce: Callable[[str], None]) -> None:
+    """Answer requests until a signal raises KeyboardInterrupt; `announce` is told the URL first.
+
+    Raises HostError where the port or the catalog cannot be had.
+    """
+    folder = wish.catalog or host.catalog_dir()
+    with serving_all(
+        folder,
+        storage=folder / "s3",
+        port=wish.port,
+        pending_s=wish.pending_s,
+        faults=wish.faults,
+    ) as url:
+        announce(url)
+        threading.Event().wait()
