@@ -149,6 +149,28 @@ def identify(aki_id: str) -> Aki | None:
     return next((aki for aki in AKIS if aki.aki_id == aki_id), None)
 
 
+def equal_aki(aki_id: str, *, region: str) -> Aki:
+    """Return the AKI that is in `region` what this one is in its own.
+
+    Raises BadInputError for what is no AKI's id, and where the guide does not list the id, the
+    region, or an equal there.
+    """
+    aki = identify(aki_id)
+    if aki is None:
+        raise BadInputError(
+            f"Kernel {aki_id}: the guide does not list it, so what equals it in {region} cannot be "
+            "told here.",
+            hint=f"imgforge aki find --region {region} lists the kernels there.",
+        )
+    for other in find_akis(region=region, architecture=aki.pv_grub.architecture):
+        if other.pv_grub == aki.pv_grub:
+            return other
+    raise BadInputError(
+        f"Kernel {aki_id}: is {aki.pv_grub.name}, and the guide lists none of that name in "
+        f"{region}."
+    )
+
+
 def read_pv_grub(text: str) -> PvGrub:
     """Return the PV-GRUB that a person names by an AKI's id or name.
 

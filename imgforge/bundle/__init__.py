@@ -9,7 +9,7 @@ from imgforge.bundle.create import (
     check_wish,
     create_bundle,
 )
-from imgforge.bundle.edit import Edit, OldSignature, edit_manifest, keep_backup
+from imgforge.bundle.edit import Edit, OldSignature, edit_manifest
 from imgforge.bundle.extract import (
     Extracted,
     Opener,
@@ -39,6 +39,7 @@ from imgforge.bundle.manifest import (
     Part,
 )
 from imgforge.bundle.manifest_reader import ManifestFile, read_manifest
+from imgforge.bundle.migrate import Migration, OldIds, migrate_manifest
 from imgforge.bundle.names import MANIFEST_SUFFIX, is_part_of, is_safe_name
 from imgforge.bundle.passing import Passing
 from imgforge.bundle.place import Existing
@@ -67,6 +68,8 @@ __all__ = [
     "ManifestFile",
     "ManifestVersion",
     "Mapping",
+    "Migration",
+    "OldIds",
     "OldSignature",
     "Opener",
     "Outcome",
@@ -84,9 +87,9 @@ __all__ = [
     "extract_bundle",
     "is_part_of",
     "is_safe_name",
-    "keep_backup",
     "load_manifest",
     "make_signing_pair",
+    "migrate_manifest",
     "read_certificate",
     "read_manifest",
     "read_manifest_file",

@@ -66,6 +66,15 @@ def edit_manifest(
     """
     if destination is not None and destination != path and destination.exists():
         raise BadInputError(f"Manifest {destination}: already exists.", hint="Name another file.")
+    edited = edited_manifest(path, edit, pair=pair, old_signature=old_signature)
+    write_in_place(edited, destination or path)
+    return edited
+
+
+def edited_manifest(
+    path: Path, edit: Edit, *, pair: SigningPair, old_signature: OldSignature = OldSignature.GOOD
+) -> Manifest:
+    """Return what `edit_manifest` writes; it raises the same."""
     file = load_manifest(path)
     if old_signature is OldSignature.GOOD:
         require_signature(file, pair.key.public_key)
@@ -82,11 +91,13 @@ def edit_manifest(
     changed = replace(
         manifest, version=ManifestVersion.V2007_10_10, machine=machine, image=image, signature=""
     )
-    signed = sign_manifest(changed, pair.key)
-    place = destination or path
+    return sign_manifest(changed, pair.key)
+
+
+def write_in_place(manifest: Manifest, place: Path) -> None:
+    """Write a manifest as the file `place`, which it replaces. Raises HostError."""
     with told(place.parent), appearing(place) as new:
-        new.write_bytes(write_manifest(signed))
-    return signed
+        new.write_bytes(write_manifest(manifest))
 
 
 def keep_backup(path: Path) -> Path:

@@ -164,10 +164,10 @@ def migrate_manifest(
     ] = False,
     region: Annotated[str, typer.Option("--region", help="The region it goes to.")] = "",
     access_key: Annotated[
-        str, typer.Option("-a", "--access-key", help="Not needed: nothing is looked up.")
+        str, typer.Option("-a", "--access-key", help="Not needed: EC2 is not asked.")
     ] = "",
     secret_key: Annotated[
-        str, typer.Option("-s", "--secret-key", help="Not needed: nothing is looked up.")
+        str, typer.Option("-s", "--secret-key", help="Not needed: EC2 is not asked.")
     ] = "",
     batch: BatchOption = False,
     debug: DebugOption = False,
@@ -175,25 +175,21 @@ def migrate_manifest(
 ) -> None:
     """Make a manifest one of another region: EC2's certificate, kernel and RAM disk.
 
-    The old manifest is kept beside it as MANIFEST.bak.
+    A PV-GRUB's equal there is looked up in the guide's list. The old manifest is kept beside it as
+    MANIFEST.bak.
     """
-    from imgforge.bundle import Edit, edit_manifest, keep_backup, load_manifest
+    from imgforge.bundle import Migration, OldIds
+    from imgforge.bundle import migrate_manifest as migrate
 
-    machine = load_manifest(manifest).manifest.machine
-    if machine and machine.kernel_id and not (kernel or no_mapping):
-        raise BadInputError(
-            f"Manifest {manifest}: has the kernel {machine.kernel_id}, which other regions do not "
-            "know; give --kernel with that of the same name there, or --no-mapping."
-        )
-    pair = read_pair(privatekey, cert)
-    edit = Edit(
-        kernel_id=kernel or None,
-        ramdisk_id=ramdisk or None,
+    migration = Migration(
         ec2=ec2_certificate(ec2cert),
+        region=region,
+        kernel_id=kernel,
+        ramdisk_id=ramdisk,
+        old_ids=OldIds.KEEP if no_mapping else OldIds.LOOK_UP,
     )
     with shown_progress(stderr_console()):
-        keep_backup(manifest)
-        edit_manifest(manifest, edit, pair=pair)
+        migrate(manifest, migration, pair=read_pair(privatekey, cert))
     suitable = f" It is now suitable for use in {region}." if region else ""
     _say(f"Successfully migrated {manifest}.{suitable}")
 

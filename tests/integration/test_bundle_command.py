@@ -127,10 +127,13 @@ def test_the_tools_of_the_guide_work_by_their_names(desk: Desk) -> None:
     assert compared.returncode == 0
     twice = desk.run("ec2-unbundle", "-m", manifest, "-k", "private-key.pem", "-d", "bundle")
     assert twice.returncode == 1
-    desk.good("ec2-migrate-manifest", "-m", manifest, *KEYS, "--kernel", "aki-1234abcd")
+    desk.good("imgforge", "bundle", "edit", manifest, *KEYS, "--kernel", "aki-5c21674b")
+    migrate = ("ec2-migrate-manifest", "-m", manifest, *KEYS)
+    assert "--region" in desk.run(*migrate).stderr
+    assert "eu-central-1" in desk.good(*migrate, "--region", "eu-central-1")
     assert (desk.folder / "bundle" / "disk.manifest.xml.bak").is_file()
     shown = json.loads(desk.good("imgforge", "bundle", "inspect", manifest, "--json"))
-    assert shown["kernel_id"] == "aki-1234abcd"
+    assert shown["kernel_id"] == "aki-931fe3fc"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from imgforge.aki import (
     AkiPlace,
     AkiState,
     advise,
+    equal_aki,
     find_akis,
     identify,
     parse_name,
@@ -57,6 +58,21 @@ def test_hd00_is_not_listed_and_has_an_alternative() -> None:
     assert advice.alternative.aki_id == "aki-59cc8239"
     newest = advise(parse_name("pv-grub-hd00_1.05-x86_64.gz"), region="us-west-1")
     assert newest.state is AkiState.NOT_LISTED
+
+
+def test_each_aki_has_its_equal_in_each_region() -> None:
+    for aki in AKIS:
+        for region in REGIONS:
+            equal = equal_aki(aki.aki_id, region=region)
+            assert (equal.region, equal.pv_grub) == (region, aki.pv_grub)
+        assert equal_aki(aki.aki_id, region=aki.region) == aki
+
+
+def test_an_equal_that_cannot_be_told_is_said() -> None:
+    with pytest.raises(BadInputError, match="aki-919dcaf8: the guide does not list it"):
+        equal_aki("aki-919dcaf8", region="us-east-1")
+    with pytest.raises(BadInputError, match="mars-1: the guide lists no PV-GRUB there"):
+        equal_aki(AKIS[0].aki_id, region="mars-1")
 
 
 def test_the_update_is_the_guides_procedure() -> None:
