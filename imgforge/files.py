@@ -5,11 +5,11 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from imgforge.errors import BadInputError
@@ -66,20 +66,24 @@ def _appear_as_folder(new: Path, destination: Path) -> bool:
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """Give a new folder in `parent` that goes away at the end; sweep those of killed runs."""
-    with locked_folder(parent):
-        sweep(parent)
-        folder = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=parent))
-        # Not the folder itself: whoever works in it may lock that.
-        descriptor = _open_alive(folder)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        yield folder
-    finally:
+    # Its name is known before it is there: an interruption may come at any moment.
+    folder = parent / f"{_ASIDE}{secrets.token_hex(6)}"
+    with ExitStack() as held:
         try:
-            if undo_move(folder):
-                _remove(folder)
+            with locked_folder(parent):
+                sweep(parent)
+                folder.mkdir(mode=0o700)
+                # Not the folder itself: whoever works in it may lock that.
+                descriptor = _open_alive(folder)
+                held.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield folder
         finally:
-            os.close(descriptor)
+            try:
+                _take_away(folder)
+            except KeyboardInterrupt:  # there is but one (interruption.py)
+                _take_away(folder)
+                raise
 
 
 @contextmanager
@@ -112,6 +116,11 @@ def lock_within(descriptor: int, kind: int, *, limit_s: float) -> bool:
 
 def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take_away(folder: Path) -> None:
+    if undo_move(folder):
+        _remove(folder)
 
 
 def sweep(parent: Path, *, remove: Callable[[Path], None] = _remove) -> None:

@@ -34,11 +34,11 @@ from imgforge.bundle.names import (
 )
 from imgforge.bundle.parts import Written, encrypt, write_parts
 from imgforge.bundle.passing import Passing
-from imgforge.bundle.place import Existing, told
+from imgforge.bundle.place import Existing, tidy_around, told
 from imgforge.bundle.secret import make_secret, seal_secret, sign_manifest
 from imgforge.bundle.tar_writer import TarPlan, plan_tar, write_tar
 from imgforge.errors import BadInputError, HostError
-from imgforge.files import appearing, locked_folder, move_together, scratch_folder, tidy
+from imgforge.files import appearing, locked_folder, move_together, scratch_folder
 from imgforge.progress import report, warn
 
 ARCHITECTURES = ("i386", "x86_64")
@@ -127,8 +127,6 @@ def create_bundle(
     if problem := signers.user.certificate.expiry_problem(datetime.now(UTC)):
         warn(problem)
     with _opened(image) as descriptor, told(destination):
-        tidy(destination)
-        _check_free(destination, wish.name, existing)
         before = _identity(os.fstat(descriptor))
         with _room(destination, wish.name, existing) as folder:
             manifest = _write(descriptor, wish, signers, folder)
@@ -141,7 +139,10 @@ def create_bundle(
 
 
 def check_wish(wish: BundleWish, *, destination: Path, existing: Existing) -> None:
-    """Raise BadInputError for a wish or a destination that cannot be, before anything is read."""
+    """Raise BadInputError for a wish or a destination that cannot be, before anything is read.
+
+    What killed runs left at the destination is removed first.
+    """
     if not is_safe_name(wish.name):
         raise BadInputError(f"Bundle: name {wish.name!r}; a name has {NAME_RULE}.")
     if not is_account(wish.account):
@@ -149,6 +150,7 @@ def check_wish(wish: BundleWish, *, destination: Path, existing: Existing) -> No
     check_machine(wish.machine)
     if destination.exists() and not destination.is_dir():
         raise BadInputError(f"Bundle {destination}: is no folder.")
+    tidy_around(destination)
     _check_free(destination, wish.name, existing)
 
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from imgforge.bundle.keys import PrivateKey
 from imgforge.bundle.manifest_reader import ManifestFile, read_manifest
 from imgforge.bundle.parts import check_sizes
-from imgforge.bundle.place import Existing, told
+from imgforge.bundle.place import Existing, tidy_around, told
 from imgforge.bundle.problem import BundleError
 from imgforge.bundle.secret import Reader, open_secret, verify_signature
 from imgforge.bundle.unpack import Packed, unpack
@@ -85,6 +85,7 @@ def extract_bundle(
     Raises BundleError, BadInputError where a file stands there and is to stay, HostError.
     """
     image = file.manifest.image
+    tidy_around(destination)
     if destination.is_dir():
         raise BadInputError(f"Image {destination}: a folder stands there; name a file.")
     if os.path.lexists(destination) and existing is Existing.REFUSE:

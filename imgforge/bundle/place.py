@@ -2,11 +2,12 @@
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 
 from imgforge.errors import HostError
+from imgforge.files import tidy
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -30,3 +31,13 @@ def told(folder: Path) -> Iterator[None]:
                 hint="Free some, or name a place elsewhere.",
             ) from error
         raise HostError(f"Folder {folder}: cannot be written to: {error.strerror}.") from error
+
+
+def tidy_around(destination: Path) -> None:
+    """Remove what killed runs left beside a result and in it, where it is a folder.
+
+    Also where the result is there, and making it again is refused.
+    """
+    for folder in (destination.parent, destination):
+        with suppress(OSError):
+            tidy(folder)

@@ -2,62 +2,13 @@
 
 import json
 import os
-import shutil
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.bundle_material import noise, write_sparse
-
-PROGRAMS = Path(sys.executable).parent
-MIB = 2**20
-KEYS = ("-k", "private-key.pem", "-c", "certificate.pem")
-# Mounts a tmpfs of size $1 at $2, runs the rest, and lists what it left there.
-SMALL = (
-    'size=$1 place=$2; shift 2; mkdir -p "$place"; mount -t tmpfs -o size="$size" tmpfs "$place" '
-    '|| exit 99; "$@"; code=$?; find "$place" -type f -printf "left %p\\n"; exit "$code"'
-)
-
-
-class Desk:
-    """A folder with a key, its certificate and a disk, in which commands are run."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, "XDG_DATA_HOME": str(folder / "data")}
-        made = self.run("imgforge", "certificate", "create")
-        assert made.returncode == 0, made.stderr
-        data = {MIB: noise(3 * MIB), 40 * MIB: noise(9 * MIB)}
-        write_sparse(folder / "image", size_bytes=64 * MIB, data=data)
-
-    def words(self, program: str, *arguments: str | Path) -> list[str]:
-        return [str(PROGRAMS / program), *map(str, arguments)]
-
-    def run(
-        self, program: str, *arguments: str | Path, before: Sequence[str] = ()
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*before, *self.words(program, *arguments)],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def good(self, program: str, *arguments: str | Path) -> str:
-        done = self.run(program, *arguments)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def create(self, *more: str) -> subprocess.CompletedProcess[str]:
-        account = ("-u", "123456789012")
-        return self.run("imgforge", "bundle", "create", "image", *KEYS, *account, *more)
+from tests.bundle_desk import KEYS, MIB, Desk
+from tests.bundle_material import write_sparse
 
 
 @pytest.fixture
@@ -199,102 +150,3 @@ def test_an_image_that_cannot_be_bundled_is_refused(desk: Desk, kind: str) -> No
     assert done.returncode == 2
     assert "Image image" in done.stderr
     assert not (desk.folder / "image.bundle").exists()
-
-
-def small_disk(size: str, place: Path) -> list[str]:
-    return ["unshare", "-rm", "sh", "-c", SMALL, "sh", size, str(place)]
-
-
-def can_mount(place: Path) -> bool:
-    attempt = [*small_disk("64k", place), "true"]
-    return subprocess.run(attempt, capture_output=True, check=False).returncode == 0
-
-
-_SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    "size", ["5m", pytest.param("100k", marks=_SLOW), pytest.param("11m", marks=_SLOW)]
-)
-def test_a_full_disk_leaves_neither_bundle_nor_image(desk: Desk, size: str) -> None:
-    if not can_mount(desk.folder / "probe"):
-        pytest.skip("unprivileged user and mount namespaces are missing here")
-    desk.create("--out", "bundle")
-    create = desk.words("imgforge", "bundle", "create", "image", *KEYS, "-u", "123456789012")
-    manifest = "bundle/image.manifest.xml"
-    extract = desk.words("imgforge", "bundle", "extract", manifest, "-k", "private-key.pem")
-    place = desk.folder / "small"
-    for words in (
-        [*create, "--out", str(place)],
-        [*create, "--out", str(place / "new")],
-        [*extract, "--out", str(place / "image")],
-    ):
-        done = subprocess.run(
-            [*small_disk(size, place), *words],
-            cwd=desk.folder,
-            env=desk.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 3, done.stderr
-        assert "no space is left" in done.stderr
-        assert "left" not in done.stdout
-
-
-@pytest.mark.parametrize("work", ["create", "extract"])
-@pytest.mark.parametrize(
-    ("way", "moments"),
-    [
-        (signal.SIGKILL, 2),
-        pytest.param(signal.SIGKILL, 20, marks=_SLOW),
-        pytest.param(signal.SIGTERM, 20, marks=_SLOW),
-    ],
-)
-def test_a_kill_at_any_moment_leaves_all_or_nothing(
-    desk: Desk, work: str, way: signal.Signals, moments: int
-) -> None:
-    """Moments that are spread from the start of the program to its end."""
-    desk.create("--out", "bundle")
-    account = ("-u", "123456789012")
-    words: tuple[str, ...]
-    if work == "create":
-        words = ("create", "image", *KEYS, *account, "--out", "out/new")
-        result = desk.folder / "out" / "new" / "image.manifest.xml"
-    else:
-        manifest = "bundle/image.manifest.xml"
-        words = ("extract", manifest, "-k", "private-key.pem", "-o", "out/image")
-        result = desk.folder / "out" / "image"
-    command = ("imgforge", "bundle", *words)
-    started = time.monotonic()
-    desk.good(*command)
-    whole_s = time.monotonic() - started
-    for moment in range(moments):
-        shutil.rmtree(desk.folder / "out")
-        process = subprocess.Popen(
-            desk.words(*command),
-            cwd=desk.folder,
-            env=desk.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(whole_s * (moment + 1) / (moments + 0.5))
-        process.send_signal(way)
-        process.wait()
-        out = desk.folder / "out"
-        there = [path.name for path in out.iterdir()] if out.is_dir() else []
-        shown = [name for name in there if not name.startswith(".imgforge-aside-")]
-        assert shown in ([], ["new" if work == "create" else "image"])
-        if way is signal.SIGTERM:
-            assert shown == there
-        out.mkdir(exist_ok=True)
-        if work == "create" and shown:
-            assert len(list(result.parent.glob("image.part.*"))) == 2
-            verified = ("imgforge", "bundle", "verify", result, *KEYS)
-            desk.good(*verified)
-        elif shown:
-            assert result.read_bytes() == (desk.folder / "image").read_bytes()
-    shutil.rmtree(desk.folder / "out" / "new", ignore_errors=True)
-    result.unlink(missing_ok=True)
-    desk.good(*command)  # and the next one sweeps what was left
-    assert not list((desk.folder / "out").glob(".imgforge-aside-*"))
