@@ -2,7 +2,6 @@
 
 from imgforge.bundle.check import Check, Outcome, Verification
 from imgforge.bundle.create import (
-    ARCHITECTURES,
     Bundle,
     BundleWish,
     Signers,
@@ -30,6 +29,7 @@ from imgforge.bundle.keys import (
     read_private_key,
     signing_pair,
 )
+from imgforge.bundle.machine_rules import ARCHITECTURES
 from imgforge.bundle.manifest import (
     BundledImage,
     MachineConfiguration,

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from imgforge import host
 from imgforge.bundle.compression import compress
 from imgforge.bundle.keys import Certificate, SigningPair
+from imgforge.bundle.machine_rules import check_machine
 from imgforge.bundle.manifest import (
     LARGEST_IMAGE_BYTES,
     BundledImage,
@@ -32,23 +32,14 @@ from imgforge.bundle.names import (
     is_safe_name,
     part_name,
 )
-from imgforge.bundle.parts import Written, encrypt, write_parts
+from imgforge.bundle.parts import encrypt, write_parts
 from imgforge.bundle.passing import Passing
 from imgforge.bundle.place import Existing, tidy_around, told
-from imgforge.bundle.secret import make_secret, seal_secret, sign_manifest
+from imgforge.bundle.secret import Secret, make_secret, seal_secret, sign_manifest
 from imgforge.bundle.tar_writer import TarPlan, plan_tar, write_tar
 from imgforge.errors import BadInputError, HostError
 from imgforge.files import appearing, locked_folder, move_together, scratch_folder
 from imgforge.progress import report, warn
-
-ARCHITECTURES = ("i386", "x86_64")
-_RULES = {
-    "kernel": re.compile(r"aki-[0-9a-z]{1,32}"),
-    "ramdisk": re.compile(r"ari-[0-9a-z]{1,32}"),
-    "product code": re.compile(r"[A-Za-z0-9]{1,64}"),
-    "virtual device": re.compile(r"ami|root|swap|ephemeral[0-9]{1,2}|ebs[A-Za-z0-9]{1,8}"),
-    "device": re.compile(r"(?:/dev/)?[a-z][a-z0-9]{1,15}"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,26 +78,6 @@ class Signers:
     ec2: Certificate
 
 
-def check_machine(machine: MachineConfiguration) -> None:
-    """Raise BadInputError for what EC2 would not take of a machine's configuration."""
-    if machine.architecture not in ARCHITECTURES:
-        raise BadInputError(
-            f"Bundle: architecture {machine.architecture!r}; allowed: {', '.join(ARCHITECTURES)}."
-        )
-    found = [("kernel", machine.kernel_id)] if machine.kernel_id else []
-    found += [("ramdisk", machine.ramdisk_id)] if machine.ramdisk_id else []
-    found += [("product code", code) for code in machine.product_codes]
-    for mapping in machine.mappings:
-        found += [("virtual device", mapping.virtual), ("device", mapping.device)]
-    for what, text in found:
-        if not _RULES[what].fullmatch(text):
-            raise BadInputError(f"Bundle: {what} {text!r}; it must be {_RULES[what].pattern}.")
-    virtual = [mapping.virtual for mapping in machine.mappings]
-    for name in virtual:
-        if virtual.count(name) > 1:
-            raise BadInputError(f"Bundle: {name} is mapped twice.")
-
-
 def create_bundle(
     image: Path,
     *,
@@ -126,12 +97,16 @@ def create_bundle(
     check_wish(wish, destination=destination, existing=existing)
     if problem := signers.user.certificate.expiry_problem(datetime.now(UTC)):
         warn(problem)
-    with _opened(image) as descriptor, told(destination):
+    with _opened(image) as descriptor, told(destination, "a bundle"):
         before = _identity(os.fstat(descriptor))
         with _room(destination, wish.name, existing) as folder:
-            manifest = _write(descriptor, wish, signers, folder)
+            with told(destination, "the parts of a bundle"):
+                packed = _write_parts(descriptor, wish.name, folder)
             if _identity(os.fstat(descriptor)) != before:
                 raise HostError(f"Image {image}: changed while it was bundled.")
+            manifest = _describe(packed, wish, signers)
+            with told(destination, "the manifest of a bundle"):
+                _write_manifest(manifest, folder)
     made = Bundle(destination / f"{wish.name}{MANIFEST_SUFFIX}", manifest)
     if not made.manifest_path.is_file():  # another process made the folder first
         raise BadInputError(f"Bundle {destination}: somebody else made this folder meanwhile.")
@@ -215,15 +190,39 @@ def _files_of(folder: Path, name: str) -> list[str]:
     return sorted(one for one in there if one == manifest or is_part_of(one, name))
 
 
-def _write(descriptor: int, wish: BundleWish, signers: Signers, folder: Path) -> Manifest:
-    """Write the parts and the manifest under their own names into an empty folder."""
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """An image in its parts: `sha1` is that of the tar stream."""
+
+    secret: Secret
+    sha1: str
+    size_bytes: int
+    bundled_size_bytes: int
+    parts: tuple[Part, ...]
+
+
+def _write_parts(descriptor: int, name: str, folder: Path) -> _Packed:
+    """Write the parts under their own names into an empty folder."""
     secret = make_secret()
-    plan = plan_tar(descriptor, name=wish.name)
+    plan = plan_tar(descriptor, name=name)
     digest = hashlib.sha1(usedforsecurity=False)
     stream = _told(write_tar(descriptor, plan), plan, digest)
     packed = compress(stream, workers=host.cpu_count())
     with contextlib.closing(packed):
         written = write_parts(encrypt(packed, secret), folder)
+    names = [part_name(name, index=index, count=len(written)) for index in range(len(written))]
+    for index, part in enumerate(names):  # their count is known only now
+        (folder / str(index)).rename(folder / part)
+    return _Packed(
+        secret=secret,
+        sha1=digest.hexdigest(),
+        size_bytes=os.fstat(descriptor).st_size,
+        bundled_size_bytes=sum(one.size_bytes for one in written),
+        parts=tuple(Part(*one) for one in zip(names, (one.sha1 for one in written), strict=True)),
+    )
+
+
+def _describe(packed: _Packed, wish: BundleWish, signers: Signers) -> Manifest:
     manifest = Manifest(
         version=ManifestVersion.V2007_10_10,
         bundler=own_bundler(),
@@ -232,32 +231,24 @@ def _write(descriptor: int, wish: BundleWish, signers: Signers, folder: Path) ->
             name=wish.name,
             account=wish.account,
             type=ImageType.MACHINE,
-            sha1=digest.hexdigest(),
-            size_bytes=os.fstat(descriptor).st_size,
-            bundled_size_bytes=sum(part.size_bytes for part in written),
-            key=seal_secret(secret, user=signers.user.certificate, ec2=signers.ec2),
-            parts=_named(wish.name, written),
+            sha1=packed.sha1,
+            size_bytes=packed.size_bytes,
+            bundled_size_bytes=packed.bundled_size_bytes,
+            key=seal_secret(packed.secret, user=signers.user.certificate, ec2=signers.ec2),
+            parts=packed.parts,
             ancestors=wish.ancestors,
         ),
     )
-    for index, part in enumerate(manifest.image.parts):
-        (folder / str(index)).rename(folder / part.filename)
-    signed = sign_manifest(manifest, signers.user.key)
-    content = write_manifest(signed)
+    return sign_manifest(manifest, signers.user.key)
+
+
+def _write_manifest(manifest: Manifest, folder: Path) -> None:
+    content = write_manifest(manifest)
     read_manifest(content)  # what we could not read ourselves is not handed out
-    with (folder / f"{wish.name}{MANIFEST_SUFFIX}").open("xb") as file:
+    with (folder / f"{manifest.image.name}{MANIFEST_SUFFIX}").open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    return signed
-
-
-def _named(name: str, written: list[Written]) -> tuple[Part, ...]:
-    count = len(written)
-    return tuple(
-        Part(part_name(name, index=index, count=count), part.sha1)
-        for index, part in enumerate(written)
-    )
 
 
 def _told(chunks: Iterator[bytes], plan: TarPlan, digest: "hashlib._Hash") -> Iterator[bytes]:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from imgforge.bundle.create import check_machine
 from imgforge.bundle.extract import load_manifest, require_signature
 from imgforge.bundle.keys import Certificate, SigningPair
+from imgforge.bundle.machine_rules import check_machine
 from imgforge.bundle.manifest import (
     MachineConfiguration,
     Manifest,
@@ -96,7 +96,7 @@ def edited_manifest(
 
 def write_in_place(manifest: Manifest, place: Path) -> None:
     """Write a manifest as the file `place`, which it replaces. Raises HostError."""
-    with told(place.parent), appearing(place) as new:
+    with told(place.parent, "the manifest"), appearing(place) as new:
         new.write_bytes(write_manifest(manifest))
 
 
@@ -107,7 +107,7 @@ def keep_backup(path: Path) -> Path:
     """
     content = path.read_bytes()
     backup = path.with_name(f"{path.name}.bak")
-    with told(path.parent):
+    with told(path.parent, "a copy of the manifest"):
         if not backup.exists():
             with appearing(backup) as new:
                 new.write_bytes(content)

@@ -97,7 +97,7 @@ def extract_bundle(
     for problem in check_sizes(folder, image):
         raise problem
     report(f"extract: {image.name}, {len(image.parts)} parts")
-    with told(destination.parent), appearing(destination) as new:
+    with told(destination.parent, "the image"), appearing(destination) as new:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             os.truncate(descriptor, image.size_bytes)

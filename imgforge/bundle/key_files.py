@@ -21,7 +21,7 @@ def write_signing_pair(
     """
     if key.absolute() == certificate.absolute():
         raise BadInputError(f"File {key}: cannot be both the key and the certificate.")
-    with told(key.parent):
+    with told(key.parent, "a key and its certificate"):
         key.parent.mkdir(parents=True, exist_ok=True)
         certificate.parent.mkdir(parents=True, exist_ok=True)
         placed: list[Path] = []

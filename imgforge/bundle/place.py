@@ -20,17 +20,19 @@ class Existing(StrEnum):
 
 
 @contextmanager
-def told(folder: Path) -> Iterator[None]:
-    """Tell failures of the folder that is written to as what they are."""
+def told(folder: Path, what: str) -> Iterator[None]:
+    """Tell failures of the folder that is written to as what they are; `what` goes there."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
             raise HostError(
-                f"Folder {folder}: no space is left on its file system for the result.",
+                f"Folder {folder}: no space is left on its file system for {what}.",
                 hint="Free some, or name a place elsewhere.",
             ) from error
-        raise HostError(f"Folder {folder}: cannot be written to: {error.strerror}.") from error
+        raise HostError(
+            f"Folder {folder}: {what} cannot be written there: {error.strerror}."
+        ) from error
 
 
 def tidy_around(destination: Path) -> None:

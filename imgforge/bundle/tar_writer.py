@@ -70,7 +70,7 @@ def plan_tar(descriptor: int, *, name: str) -> TarPlan:
 def write_tar(descriptor: int, plan: TarPlan) -> Iterator[bytes]:
     """Yield the stream in chunks of 1 MiB, the last one shorter; holes are not read.
 
-    Raises HostError where the file has become shorter.
+    Raises HostError where the file cannot be read, or has become shorter.
     """
     waiting = bytearray()
     for piece in _pieces(descriptor, plan):
@@ -94,13 +94,22 @@ def _pieces(descriptor: int, plan: TarPlan) -> Iterator[bytes]:
         end = position + segment.size_bytes
         while position < end:
             wanted = min(_CHUNK_BYTES - done % _CHUNK_BYTES, end - position)
-            piece = os.pread(descriptor, wanted, position)
+            piece = _read(descriptor, wanted, position)
             if not piece:
                 raise HostError("The image became shorter while it was bundled.")
             yield piece
             position += len(piece)
             done += len(piece)
     yield bytes(plan.size_bytes - done)
+
+
+def _read(descriptor: int, size_bytes: int, offset_bytes: int) -> bytes:
+    try:
+        return os.pread(descriptor, size_bytes, offset_bytes)
+    except OSError as error:
+        raise HostError(
+            f"The image cannot be read at byte {offset_bytes}: {error.strerror}."
+        ) from error
 
 
 def find_segments(descriptor: int, *, size_bytes: int) -> Iterator[Segment]:
