@@ -68,7 +68,8 @@ def left_out_mounts(folder: str, mounts: Iterable[Mount], *, all_of_them: bool) 
     own = mount_of(folder, every)
     shown = [own] if own else []
     left_out = {}
-    for mount in sorted(every, key=lambda one: one.place):
+    # What shows most of a device comes first: of /home and a bind of /home/me, /home stays.
+    for mount in sorted(every, key=lambda one: (len(one.root), one.place)):
         if not mount.place.startswith(prefix) or mount.place == prefix:
             continue
         path = mount.place[len(prefix) :]

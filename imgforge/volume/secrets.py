@@ -2,7 +2,7 @@
 
 The first table is the filter of the AMI tools (AWS, "ec2-bundle-vol", --no-filter), whose globs are
 rsync's: one without "/" is for a name, one with it for the end of a path. The second has what that
-filter forgets.
+filter forgets; it is not for what packages bring, which everybody has.
 """
 
 import re
@@ -80,10 +80,9 @@ _PACKAGED = re.compile(r"(?:usr/(?!local/)|lib[^/]*/)")
 _KEY_NAME = re.compile(r"\.(?:key|pk8|p8|der|crt|cer)\Z")
 _BEGIN = re.compile(rb"^-----BEGIN ([A-Z0-9 ]{1,60})-----[ \t\r]*$", re.MULTILINE)
 _PRIVATE_BLOCK = re.compile(
-    rb"^(?:-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----[ \t]*\r?\n"
-    rb"|---- BEGIN SSH2 (?:ENCRYPTED )?PRIVATE KEY ----[ \t]*\r?\n"
-    rb"|PuTTY-User-Key-File-\d:|AGE-SECRET-KEY-1[A-Z0-9])"
-    rb"(?=\S)",
+    rb"^(?:-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----[ \t]*\r?\n\S"
+    rb"|---- BEGIN SSH2 (?:ENCRYPTED )?PRIVATE KEY ----[ \t]*\r?\n\S"
+    rb"|PuTTY-User-Key-File-\d:|AGE-SECRET-KEY-1[A-Z0-9])",
     re.MULTILINE,
 )
 _DER_PRIVATE = re.compile(rb"\x30(?:[\x00-\x7f]|\x81.|\x82..|\x83...)\x02\x01[\x00\x01]", re.DOTALL)
@@ -104,11 +103,13 @@ def _compile(*tables: dict[Secret, tuple[str, ...]]) -> re.Pattern[str]:
     by_kind = {
         kind: "|".join(_translate(glob) for table in tables for glob in table.get(kind, ()))
         for kind in Secret
+        if any(table.get(kind) for table in tables)
     }
     groups = "|".join(f"(?P<{kind.name}>{globs})" for kind, globs in by_kind.items())
     return re.compile(rf"(?:\A|.*/)(?:{groups})\Z", re.DOTALL)
 
 
+_PACKAGED_NAMES = _compile(_ORIGINAL)
 _NAMES = _compile(_ORIGINAL, _FORGOTTEN)
 
 
@@ -125,7 +126,8 @@ class Suspicion:
 
 def suspect(path: str) -> Suspicion | None:
     """Return what a path's name makes of it; None for one that is harmless by its name."""
-    match = _NAMES.match(path)
+    is_packaged = _PACKAGED.match(path) is not None
+    match = (_PACKAGED_NAMES if is_packaged else _NAMES).match(path)
     if match is not None and match.lastgroup is not None:
         kind = Secret[match.lastgroup]
         # Dropping what everybody may know breaks an image: no TLS without /etc/ssl/certs, no
@@ -140,7 +142,7 @@ def suspect(path: str) -> Suspicion | None:
     if settings is not None:
         words = _SETTINGS[settings[1]]
         return Suspicion(Secret.CREDENTIALS, lambda data: not any(map(data.count, words)))
-    if _KEY_NAME.search(path) is not None:
+    if _KEY_NAME.search(path) is not None:  # of a package, too: as the original's *.pem
         return Suspicion(Secret.PRIVATE_KEY, lambda data: not holds_private_key(data, der=True))
     return None
 

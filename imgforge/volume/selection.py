@@ -100,7 +100,7 @@ class Selection(Reader):
         """Tell whether a folder keeps its content."""
         if path not in self._emptied:
             return True
-        cause = Cause.MOUNT if path in self.rules.mounts else Cause.ALWAYS
+        cause = Cause.ALWAYS if path in self.rules.emptied else Cause.MOUNT
         self.left_out.append(LeftOut(f"{path}/*", cause))
         return False
 
