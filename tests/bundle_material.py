@@ -1,8 +1,9 @@
 """What tests of bundles are made of: keys, images, and a bundle of each."""
 
+import hashlib
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from imgforge.bundle import (
     MachineConfiguration,
     Mapping,
     PrivateKey,
+    Reader,
     Signers,
     SigningPair,
     certificate_from_pem,
@@ -22,7 +24,12 @@ from imgforge.bundle import (
     read_private_key,
     signing_pair,
 )
+from imgforge.bundle.manifest import Bundler, Part
+from imgforge.bundle.manifest_writer import write_manifest
+from imgforge.bundle.parts import encrypt
+from imgforge.bundle.secret import open_secret, sign_manifest
 
+MIB = 2**20
 ACCOUNT = "123456789012"
 MACHINE = MachineConfiguration(
     "x86_64",
@@ -100,3 +107,39 @@ def write_sparse(path: Path, *, size_bytes: int, data: dict[int, bytes]) -> Path
 def noise(size_bytes: int, *, seed: int = 1) -> bytes:
     """Return random bytes, the same each time."""
     return random.Random(seed).randbytes(size_bytes)
+
+
+def foreign_bundle(folder: Path, *, stream: bytes, packed: bytes, size_bytes: int) -> Bundle:
+    """Write a bundle of another's tar and gzip: 1 MiB parts, names of two digits."""
+    user, ec2 = identity("user", folder / "keys"), identity("ec2", folder / "keys")
+    small = folder / "small"
+    small.write_bytes(b"x")
+    template = create_bundle(
+        small,
+        wish=BundleWish("image", ACCOUNT, MACHINE),
+        signers=Signers(user.pair, ec2.certificate),
+        destination=folder / "template",
+    ).manifest
+    secret = open_secret(template.image.key, key=user.key, reader=Reader.USER)
+    blob = b"".join(encrypt([packed], secret))
+    place = folder / "foreign"
+    place.mkdir()
+    parts = []
+    for index, start in enumerate(range(0, len(blob), MIB)):
+        part = blob[start : start + MIB]
+        (place / f"image.part.{index:02d}").write_bytes(part)
+        parts.append(Part(f"image.part.{index:02d}", hashlib.sha1(part).hexdigest()))
+    manifest = replace(
+        template,
+        bundler=Bundler("another", "1", ""),
+        image=replace(
+            template.image,
+            sha1=hashlib.sha1(stream).hexdigest(),
+            size_bytes=size_bytes,
+            bundled_size_bytes=len(blob),
+            parts=tuple(parts),
+        ),
+    )
+    path = place / "image.manifest.xml"
+    path.write_bytes(write_manifest(sign_manifest(manifest, user.key)))
+    return Bundle(path, manifest)

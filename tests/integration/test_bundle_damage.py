@@ -1,7 +1,9 @@
 """Bundles that are not what they were: each damage is found, named, and leaves nothing behind."""
 
+import gzip
 import random
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +12,14 @@ import pytest
 
 from imgforge.bundle import (
     BundleError,
+    BundleWish,
+    Edit,
     KeyRing,
     Opener,
     Reader,
+    Signers,
+    create_bundle,
+    edit_manifest,
     extract_bundle,
     load_manifest,
     verify_bundle,
@@ -20,7 +27,16 @@ from imgforge.bundle import (
 from imgforge.bundle.manifest_writer import write_manifest
 from imgforge.bundle.secret import sign_manifest
 from imgforge.errors import BadInputError
-from tests.bundle_material import ACCOUNT, Material, identity, make_material, noise
+from tests.bundle_material import (
+    ACCOUNT,
+    MACHINE,
+    Material,
+    foreign_bundle,
+    identity,
+    make_material,
+    noise,
+    write_sparse,
+)
 
 MIB = 2**20
 
@@ -55,7 +71,7 @@ def refused(material: Material, manifest: Path) -> str:
     """Return the check that extracting fails, and make sure that nothing is left of it."""
     key = material.user.key
     place = manifest.parent / "out"
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     with pytest.raises(BundleError) as caught:
         extract_bundle(
             load_manifest(manifest),
@@ -67,7 +83,9 @@ def refused(material: Material, manifest: Path) -> str:
     return caught.value.check
 
 
-def test_each_flip_in_200_places_is_found(small: Material, tmp_path: Path) -> None:
+def test_each_flip_in_200_places_is_found_and_nothing_of_it_extracted(
+    small: Material, tmp_path: Path
+) -> None:
     manifest = copied(small, tmp_path / "bundle")
     [part] = [path for path in manifest.parent.iterdir() if ".part." in path.name]
     lot = random.Random(5)
@@ -78,6 +96,7 @@ def test_each_flip_in_200_places_is_found(small: Material, tmp_path: Path) -> No
             bad[lot.randrange(len(bad))] ^= lot.randrange(1, 256)
             path.write_bytes(bad)
             assert failed(small, manifest), f"{path.name}: {good!r} and {bad!r}"
+            assert refused(small, manifest), f"{path.name}: {good!r} and {bad!r}"
         path.write_bytes(good)
     assert failed(small, manifest) == ()
 
@@ -173,6 +192,93 @@ def test_an_expired_certificate_is_a_warning(tmp_path: Path) -> None:
     [check] = [check for check in found.checks if check.id == "certificate-time"]
     assert check.outcome == "warning"
     assert "expired on" in check.words
+
+
+def test_who_signs_with_an_expired_certificate_is_warned(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expired = identity("expired", tmp_path / "keys", days=300)
+    (tmp_path / "image").write_bytes(b"x")
+    made = create_bundle(
+        tmp_path / "image",
+        wish=BundleWish("image", ACCOUNT, MACHINE),
+        signers=Signers(expired.pair, expired.certificate),
+        destination=tmp_path / "bundle",
+    )
+    edit_manifest(made.manifest_path, Edit(kernel_id=""), pair=expired.pair)
+    assert [text for text in caplog.messages if "expired on" in text] == [
+        f"Certificate expired: expired on {expired.certificate.x509.not_valid_after_utc:%Y-%m-%d}."
+    ] * 2
+
+
+def _two_files(folder: Path) -> list[str]:
+    (folder / "second").write_bytes(b"x")
+    return ["image", "second"]
+
+
+def _a_path(_folder: Path) -> list[str]:
+    return ["--transform", "s,^,/etc/,", "-P", "image"]
+
+
+def _above(_folder: Path) -> list[str]:
+    return ["--transform", "s,^,../,", "-P", "image"]
+
+
+def _a_symbolic_link(folder: Path) -> list[str]:
+    (folder / "image").unlink()
+    (folder / "image").symlink_to("/etc/passwd")
+    return ["image"]
+
+
+def _a_hard_link(folder: Path) -> list[str]:
+    (folder / "first").write_bytes(b"x")
+    (folder / "image").unlink()
+    (folder / "image").hardlink_to(folder / "first")
+    return ["first", "image"]
+
+
+def _a_folder(folder: Path) -> list[str]:
+    (folder / "image").unlink()
+    (folder / "image").mkdir()
+    return ["image"]
+
+
+def _ten_tebibytes_of_holes(folder: Path) -> list[str]:
+    write_sparse(folder / "image", size_bytes=10 * 2**40, data={0: b"x"})
+    return ["-S", "image"]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        _two_files,
+        _a_path,
+        _above,
+        _a_symbolic_link,
+        _a_hard_link,
+        _a_folder,
+        _ten_tebibytes_of_holes,
+    ],
+    ids=lambda make: make.__name__,
+)
+def test_a_hostile_tar_in_a_good_bundle_is_refused(
+    tmp_path: Path, hostile: Callable[[Path], list[str]]
+) -> None:
+    """Each part, digest and signature is right."""
+    image = tmp_path / "image"
+    image.write_bytes(noise(3000))
+    size_bytes = image.stat().st_size
+    words = ["tar", "-c", "-C", str(tmp_path), *hostile(tmp_path)]
+    stream = subprocess.run(words, capture_output=True, check=True).stdout
+    made = foreign_bundle(
+        tmp_path, stream=stream, packed=gzip.compress(stream), size_bytes=size_bytes
+    )
+    user = identity("user", tmp_path / "keys")
+    keys = KeyRing(user.certificate, user.key, account=ACCOUNT)
+    found = verify_bundle(made.manifest_path, folder=made.folder, keys=keys)
+    assert found.failed == ("tar",)
+    material = Material(image, made, user, user)
+    assert refused(material, made.manifest_path) == "tar"
 
 
 def test_nothing_unsigned_is_extracted(small: Material, tmp_path: Path) -> None:

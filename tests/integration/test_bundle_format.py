@@ -15,13 +15,9 @@ from xml.etree import ElementTree
 import pytest
 
 from imgforge.bundle import (
-    Bundle,
-    BundleWish,
     KeyRing,
     Opener,
     Reader,
-    Signers,
-    create_bundle,
     extract_bundle,
     load_manifest,
     verify_bundle,
@@ -29,8 +25,8 @@ from imgforge.bundle import (
 from imgforge.bundle.tar_writer import plan_tar, write_tar
 from tests.bundle_material import (
     ACCOUNT,
-    MACHINE,
     Material,
+    foreign_bundle,
     identity,
     make_material,
     noise,
@@ -233,7 +229,7 @@ def test_bundles_of_others_are_extracted(tmp_path: Path, way: str) -> None:
     tar_words, gzip_words = FOREIGN[way]
     stream = run(*tar_words, "-C", tmp_path, "image")
     packed = run(*gzip_words, stdin=stream)
-    made = foreign_bundle(tmp_path, image, stream, packed)
+    made = foreign_bundle(tmp_path, stream=stream, packed=packed, size_bytes=image.stat().st_size)
     key = identity("user", tmp_path / "keys").key
     found = verify_bundle(made.manifest_path, folder=made.folder, keys=KeyRing(key=key))
     assert found.is_good, found.checks
@@ -245,49 +241,6 @@ def test_bundles_of_others_are_extracted(tmp_path: Path, way: str) -> None:
     )
     run("cmp", image, tmp_path / "back")
     assert (tmp_path / "back").stat().st_blocks * 512 < 8 * MIB
-
-
-def foreign_bundle(folder: Path, image: Path, stream: bytes, packed: bytes) -> Bundle:
-    """Write a bundle of another's tar and gzip: 1 MiB parts, names of two digits."""
-    from dataclasses import replace
-
-    from imgforge.bundle.manifest import Bundler, Part
-    from imgforge.bundle.manifest_writer import write_manifest
-    from imgforge.bundle.parts import encrypt
-    from imgforge.bundle.secret import open_secret, sign_manifest
-
-    user, ec2 = identity("user", folder / "keys"), identity("ec2", folder / "keys")
-    small = folder / "small"
-    small.write_bytes(b"x")
-    template = create_bundle(
-        small,
-        wish=BundleWish("image", ACCOUNT, MACHINE),
-        signers=Signers(user.pair, ec2.certificate),
-        destination=folder / "template",
-    ).manifest
-    secret = open_secret(template.image.key, key=user.key, reader=Reader.USER)
-    blob = b"".join(encrypt([packed], secret))
-    place = folder / "foreign"
-    place.mkdir()
-    parts = []
-    for index, start in enumerate(range(0, len(blob), MIB)):
-        part = blob[start : start + MIB]
-        (place / f"image.part.{index:02d}").write_bytes(part)
-        parts.append(Part(f"image.part.{index:02d}", hashlib.sha1(part).hexdigest()))
-    manifest = replace(
-        template,
-        bundler=Bundler("another", "1", ""),
-        image=replace(
-            template.image,
-            sha1=hashlib.sha1(stream).hexdigest(),
-            size_bytes=image.stat().st_size,
-            bundled_size_bytes=len(blob),
-            parts=tuple(parts),
-        ),
-    )
-    path = place / "image.manifest.xml"
-    path.write_bytes(write_manifest(sign_manifest(manifest, user.key)))
-    return Bundle(path, manifest)
 
 
 def test_python_reads_the_sparse_tar_as_well(tmp_path: Path) -> None:
