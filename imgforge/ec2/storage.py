@@ -88,11 +88,12 @@ class Storage:
                 elsewhere = headers.get("x-amz-bucket-region")
                 if elsewhere and elsewhere != self.region:
                     return str(elsewhere)
+                # HEAD says a number and no word: what is asked for with GET tells why.
+                self._client.get_bucket_location(Bucket=bucket)
                 raise
             headers = told["ResponseMetadata"]["HTTPHeaders"]
-            return str(told.get("BucketRegion") or headers.get("x-amz-bucket-region") or "") or (
-                self._located(bucket)
-            )
+            region = told.get("BucketRegion") or headers.get("x-amz-bucket-region")
+            return str(region or self._located(bucket))
 
     def _located(self, bucket: str) -> str:
         """Ask where a bucket is; who may not ask takes it to be here."""
@@ -213,17 +214,16 @@ class Storage:
         failures = 0
         while not fetching.is_done:
             before_bytes = fetching.done_bytes
+            with explained(what):  # boto3 has tried until the answer began
+                told = self._client.get_object(Bucket=bucket, Key=key, **fetching.rest())
             try:
-                wish = {"Bucket": bucket, "Key": key, **fetching.rest()}
-                fetching.take(what, self._client.get_object(**wish), write)
+                fetching.take(what, told, write)
             except _CUT as error:
                 far = fetching.done_bytes - before_bytes >= _PROGRESS_BYTES
                 failures = 1 if far else failures + 1
                 if failures >= self._attempts:
                     raise explain(what, error) from None
                 self._pause(failures)
-            except (boto.ClientError, boto.BotoCoreError) as error:
-                raise explain(what, error) from None
         return fetching.done_bytes
 
     def delete_objects(self, bucket: str, keys: list[str]) -> None:

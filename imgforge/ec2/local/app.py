@@ -12,6 +12,8 @@ from imgforge.ec2.local.xml_wire import error_xml
 _LOG = logging.getLogger("imgforge.ec2.local")
 _DRAINED_BYTES = 2**20
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+"""What a server runs (PEP 3333)."""
 
 
 class App:

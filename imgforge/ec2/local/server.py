@@ -1,5 +1,6 @@
 """An application behind a port of the loopback, in threads of this process."""
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,14 +9,16 @@ from typing import Any
 
 from cheroot import wsgi
 
-from imgforge.ec2.local.app import App
+from imgforge.ec2.local.app import Application
 from imgforge.ec2.local.wire import CUT
 from imgforge.errors import HostError
 
+_LOG = logging.getLogger("imgforge.ec2.local")
 _THREADS = 8
 _MOST_THREADS = 64
 _REQUEST_TIMEOUT_S = 60
-_START_LIMIT_S = 10.0
+_TICK_S = 0.05  # how long an end is noticed after it was asked for
+_END_LIMIT_S = 10.0
 
 
 class _Gateway(wsgi.Gateway_10):
@@ -33,7 +36,7 @@ class _Gateway(wsgi.Gateway_10):
 
 
 @contextmanager
-def serving(app: App, *, port: int = 0) -> Iterator[str]:
+def serving(app: Application, *, port: int = 0) -> Iterator[str]:
     """Answer on a port of 127.0.0.1, any free one by default, while the block runs; give its URL.
 
     Raises HostError where the port cannot be had.
@@ -47,14 +50,23 @@ def serving(app: App, *, port: int = 0) -> Iterator[str]:
         shutdown_timeout=1,
     )
     server.gateway = _Gateway
+    server.expiration_interval = _TICK_S
+    vars(server)["error_log"] = _log  # cheroot's own writes to stderr
     try:
         server.prepare()
     except OSError as error:
-        raise HostError(f"Port {port} of 127.0.0.1: cannot be had: {error.strerror}.") from None
+        raise HostError(
+            f"Port {port} of 127.0.0.1: cannot be had: {error.strerror or error}."
+        ) from None
     thread = threading.Thread(target=server.serve, name="endpoint", daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.bind_addr[1]}"
     finally:
         server.stop()
-        thread.join(_START_LIMIT_S)
+        thread.join(_END_LIMIT_S)
+
+
+def _log(msg: str = "", level: int = logging.DEBUG, traceback: bool = False) -> None:  # noqa: FBT001, FBT002 (cheroot's)
+    """Keep what a client that goes away leaves behind."""
+    _LOG.debug("%s", msg, exc_info=traceback)
