@@ -9,7 +9,7 @@ from pathlib import Path
 from imgforge import host
 from imgforge.acceptance import Verdict
 from imgforge.build import build
-from imgforge.catalog import Catalog, Gate, Image, ImageRegistration, NameConflict
+from imgforge.catalog import Catalog, Gate, Image, ImageRegistration, NameConflict, Snapshot
 from imgforge.convert import Artifact, ArtifactFormat, Existing, convert_disk
 from imgforge.disk import Disk
 from imgforge.errors import BadInputError
@@ -134,17 +134,30 @@ def register(
     *,
     verdict: Verdict | None,
     name: str | None = None,
+    registration: ImageRegistration | None = None,
+    snapshot_id: str | None = None,
     conflict: NameConflict = NameConflict.REFUSE,
 ) -> Image:
-    """Register a disk in the local catalog; without a verdict it is recorded as unverified."""
+    """Register a disk in the local catalog; without a verdict it is recorded as unverified.
+
+    Without a `registration` it is what the disk's recipe declares, under `name` if one is given.
+    Its snapshot is a new one, or that of `snapshot_id`, which was made of the same disk.
+    """
     with Catalog(host.catalog_dir()) as catalog:
         return catalog.register_image(
-            _registration(disk, name=name),
+            registration or _registration(disk, name=name),
             disk=disk,
             verdict=verdict,
             gate=Gate.UNVERIFIED if verdict is None else Gate.VERDICT,
             conflict=conflict,
+            snapshot_id=snapshot_id,
         )
+
+
+def take_snapshot(disk: Disk, *, description: str) -> Snapshot:
+    """Keep a disk as a snapshot in the local catalog; the same disk and words give the same one."""
+    with Catalog(host.catalog_dir()) as catalog:
+        return catalog.create_snapshot(disk, description=description)
 
 
 def images(image_id: str | None = None) -> list[Image]:

@@ -57,7 +57,7 @@ class Trial:
     """A disk to be tried, where the evidence goes, and what is expected of the boot.
 
     `tests` come after a boot that was accepted. `user_data` is what all its machines are launched
-    with, the tests' too.
+    with, the tests' too. `remarks` are sentences that its verdict notes.
     """
 
     disk: Disk
@@ -66,6 +66,7 @@ class Trial:
     surroundings: Surroundings
     tests: SuiteWish = NO_TESTS
     user_data: bytes | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def user_data_path(self) -> Path | None:
@@ -74,12 +75,13 @@ class Trial:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a verdict has to say beside the boot: it is on the image with this user data."""
+        """What a verdict has to say beside the boot, as that it is on the image with user data."""
         if self.user_data is None:
-            return ()
+            return self.remarks
         digest = hashlib.sha256(self.user_data).hexdigest()
         size = f"{len(self.user_data)} bytes, SHA-256 {digest}"
-        return (f"The machines had user data ({size}): the verdict is on the image with it.",)
+        told = f"The machines had user data ({size}): the verdict is on the image with it."
+        return (*self.remarks, told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,8 +73,9 @@ class Catalog:
         verdict: Verdict | None,
         gate: Gate = Gate.VERDICT,
         conflict: NameConflict = NameConflict.REFUSE,
+        snapshot_id: str | None = None,
     ) -> Image:
-        """Register `disk` as an image, with a snapshot of its content.
+        """Register `disk` as an image, with a snapshot of its content: a new one, or the one named.
 
         The same registration of the same disk gives the image that is there; an accepted verdict
         is put to it where it had none. Raises BadInputError for broken rules, a verdict that is
@@ -85,6 +86,8 @@ class Catalog:
         with told(self._database):
             known = self._sizes_of(registration.block_devices)
             refuse(registration.name, check_registration(registration, disk=disk, snapshots=known))
+            if snapshot_id is not None:
+                self._require_snapshot_of(disk, snapshot_id)
             # Before a large copy; the transaction below looks again.
             self._find_same(registration, disk=disk, conflict=conflict)
             blobs.store_blob(self.folder, disk)
@@ -92,13 +95,28 @@ class Catalog:
             with transaction(self._connection):
                 image = self._find_same(registration, disk=disk, conflict=conflict)
                 if image is None:
-                    image = self._insert(registration, disk=disk, verdict_json=verdict_json)
+                    image = self._insert(
+                        registration, disk=disk, verdict_json=verdict_json, snapshot_id=snapshot_id
+                    )
                 if verified and not image.verified and verdict_json:
                     records.set_verdict(self._connection, image.image_id, verdict_json)
                 image = self.image(image.image_id)
         for warning in image.warnings:
             report(f"{image.image_id}: {warning}")
         return image
+
+    def create_snapshot(self, disk: Disk, *, description: str) -> Snapshot:
+        """Keep `disk` as a snapshot; the same content and description give the one that is there.
+
+        Raises BadInputError where the disk is not what its digest says, HostError.
+        """
+        with told(self._database):
+            blobs.store_blob(self.folder, disk)
+            with transaction(self._connection):
+                found = records.find_snapshot_of(
+                    self._connection, blob_sha256=disk.sha256, description=description
+                )
+                return found or self._insert_snapshot(disk, description=description, now=_now())
 
     def images(self, states: Iterable[ImageState] = (ImageState.AVAILABLE,)) -> list[Image]:
         """Return the images in these states, the oldest first."""
@@ -184,23 +202,20 @@ class Catalog:
         return None
 
     def _insert(
-        self, registration: ImageRegistration, *, disk: Disk, verdict_json: str | None
+        self,
+        registration: ImageRegistration,
+        *,
+        disk: Disk,
+        verdict_json: str | None,
+        snapshot_id: str | None,
     ) -> Image:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        now = _now()
         image_id = f"ami-{secrets.token_hex(9)[:17]}"
         self._supersede(registration.name, image_id, now)
-        snapshot = Snapshot(
-            snapshot_id=f"snap-{secrets.token_hex(9)[:17]}",
-            owner_id=self._owner_id,
-            volume_size_gib=size_gib(disk.size_bytes),
-            state="completed",
-            start_time=now,
-            description=f"Created by imgforge for {image_id}",
-            encrypted=False,
-            blob_sha256=disk.sha256,
-            blob_size_bytes=disk.size_bytes,
-        )
-        records.insert_snapshot(self._connection, snapshot)
+        snapshot = self.snapshot(snapshot_id) if snapshot_id else None
+        if snapshot is None:
+            words = f"Created by imgforge for {image_id}"
+            snapshot = self._insert_snapshot(disk, description=words, now=now)
         image = Image(
             image_id=image_id,
             owner_id=self._owner_id,
@@ -230,12 +245,35 @@ class Catalog:
         records.insert_image(self._connection, image, registration_sha256=digest)
         return image
 
+    def _insert_snapshot(self, disk: Disk, *, description: str, now: str) -> Snapshot:
+        snapshot = Snapshot(
+            snapshot_id=f"snap-{secrets.token_hex(9)[:17]}",
+            owner_id=self._owner_id,
+            volume_size_gib=size_gib(disk.size_bytes),
+            state="completed",
+            start_time=now,
+            description=description,
+            encrypted=False,
+            blob_sha256=disk.sha256,
+            blob_size_bytes=disk.size_bytes,
+        )
+        records.insert_snapshot(self._connection, snapshot)
+        return snapshot
+
+    def _require_snapshot_of(self, disk: Disk, snapshot_id: str) -> None:
+        if self.snapshot(snapshot_id).blob_sha256 != disk.sha256:
+            raise BadInputError(f"Snapshot {snapshot_id}: is not of the disk {disk.path}.")
+
     def _supersede(self, name: str, image_id: str, now: str) -> None:
         found = records.find_by_name(self._connection, owner_id=self._owner_id, name=name)
         if found is not None:
             old = found[0].image_id
             records.deregister(self._connection, old, date=now, superseded_by=image_id)
             report(f"catalog: {image_id} takes the name of {old}, which is deregistered")
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def _fill(

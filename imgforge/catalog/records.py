@@ -135,6 +135,18 @@ def find_snapshot(connection: sqlite3.Connection, snapshot_id: str) -> Snapshot 
     return Snapshot(**{**values, "encrypted": bool(row["encrypted"])})
 
 
+def find_snapshot_of(
+    connection: sqlite3.Connection, *, blob_sha256: str, description: str
+) -> Snapshot | None:
+    """Return a snapshot of this content and description."""
+    row = connection.execute(
+        "SELECT snapshot_id FROM snapshots WHERE blob_sha256 = ? AND description = ?"
+        " ORDER BY start_time LIMIT 1",
+        (blob_sha256, description),
+    ).fetchone()
+    return None if row is None else find_snapshot(connection, row["snapshot_id"])
+
+
 def insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Value]) -> None:
     """Write a row; table and columns are this room's own names."""
     # Table and columns are names of this room; only values come from outside.

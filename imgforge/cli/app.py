@@ -19,16 +19,30 @@ from imgforge.cli.aki import aki_app
 from imgforge.cli.bundle_volume import volume
 from imgforge.cli.cache import cache_app
 from imgforge.cli.certificate import certificate_app
-from imgforge.cli.instance import read_user_data
+from imgforge.cli.convert import convert
+from imgforge.cli.images import images, launch, register
 from imgforge.cli.menu_lst import menu_lst_app
 from imgforge.cli.metadata import metadata_app
+from imgforge.cli.options import (
+    AccelOption,
+    DiskArgument,
+    JsonOption,
+    LayoutOption,
+    LockedOption,
+    NetworkOption,
+    OutOption,
+    RecipeArgument,
+    SuiteOption,
+    UserDataOption,
+    told_user_data,
+)
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.replay import replay
 from imgforge.cli.seed import seed
 from imgforge.cli.serve import serve
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
-from imgforge.cli.user_data import tell_findings, user_data_app
-from imgforge.errors import BadInputError, ExitCode
+from imgforge.cli.user_data import user_data_app
+from imgforge.errors import ExitCode
 from imgforge.layout import Layout
 
 if TYPE_CHECKING:
@@ -54,35 +68,6 @@ app.add_typer(user_data_app, name="user-data")
 app.add_typer(menu_lst_app, name="menu-lst")
 app.add_typer(aki_app, name="aki")
 
-RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML).")]
-DiskArgument = Annotated[Path, typer.Argument(metavar="DISK", help="A raw disk.")]
-LayoutOption = Annotated[
-    list[Layout] | None,
-    typer.Option("--layout", help="Only this layout; may be given several times."),
-]
-OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-LockedOption = Annotated[
-    bool, typer.Option("--locked", help="Build exactly what RECIPE.lock names, or fail.")
-]
-AccelOption = Annotated[
-    AcceleratorWish, typer.Option("--accel", help="What runs the guest; kvm never falls back.")
-]
-NetworkOption = Annotated[
-    bool, typer.Option("--network", help="Let the guest reach this host's network.")
-]
-SuiteOption = Annotated[
-    str,
-    typer.Option(
-        "--suite",
-        metavar="full|none|NAME,…",
-        help="Which built-in tests follow an accepted boot: all, none, or by name or group.",
-    ),
-]
-UserDataOption = Annotated[
-    Path | None,
-    typer.Option("--user-data", metavar="FILE", help="User data of all machines, 16 KiB."),
-]
 DEFAULT_OUT = Path("out")
 
 
@@ -202,7 +187,7 @@ def boot_and_judge(
 
     expect = load_recipe(recipe).recipe.expect if recipe else None
     wanted = choose_tests(suite, tests or ())
-    told = _user_data(user_data)
+    told = told_user_data(user_data)
     with shown_progress(stderr_console()):
         trial = pipeline.plan_trial(
             open_disk(disk),
@@ -220,123 +205,10 @@ def boot_and_judge(
     return ExitCode.DONE if tested.verdict.accepted else ExitCode.IMAGE_REJECTED
 
 
-@app.command()
-def convert(
-    disk: DiskArgument,
-    *,
-    to: Annotated[ArtifactFormat, typer.Option("--to", help="The format wanted.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Else beside DISK.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Convert a raw disk, and compare it back."""
-    from imgforge import pipeline
-    from imgforge.disk import open_disk
-
-    with shown_progress(stderr_console()):
-        artifact = pipeline.seal(open_disk(disk), to=to, destination=out)
-    if as_json:
-        print_json(show.artifact_values(artifact))
-    else:
-        show.artifact(stdout_console(), artifact)
-
-
-@app.command()
-def register(
-    disk: DiskArgument,
-    *,
-    verdict: Annotated[
-        Path | None, typer.Option("--verdict", help="verdict.json that accepted this disk.")
-    ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Else the recipe's.")] = None,
-    unverified: Annotated[
-        bool, typer.Option("--unverified", help="Register without a verdict; it is recorded.")
-    ] = False,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Deregister an image that has this name.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Register an accepted disk as an AMI (local catalog)."""
-    from imgforge import pipeline
-    from imgforge.acceptance import read_verdict
-    from imgforge.catalog import NameConflict
-    from imgforge.disk import open_disk
-
-    if (verdict is None) is not unverified:
-        raise BadInputError(
-            f"Registering {disk}: give --verdict with the verdict.json that accepted it, "
-            "or --unverified; not both."
-        )
-    with shown_progress(stderr_console()):
-        image = pipeline.register(
-            open_disk(disk),
-            verdict=read_verdict(verdict) if verdict else None,
-            name=name,
-            conflict=NameConflict.SUPERSEDE if replace else NameConflict.REFUSE,
-        )
-    if as_json:
-        print_json(image.to_ec2())
-    else:
-        stdout_console().print(image.image_id)
-
-
-@app.command()
-def images(
-    image_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this one.")] = None,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """List the catalog's images, or show one."""
-    from imgforge import pipeline
-
-    found = pipeline.images(image_id)
-    if as_json:
-        print_json([image.to_ec2() for image in found])
-    elif image_id is None:
-        show.images(stdout_console(), found)
-    else:
-        show.image(stdout_console(), found[0])
-
-
-@app.command()
-def launch(
-    image_id: Annotated[str, typer.Argument(metavar="ID", help="An ami- id.")],
-    *,
-    accel: AccelOption = AcceleratorWish.AUTO,
-    network: NetworkOption = False,
-    user_data: Annotated[
-        Path | None, typer.Option("--user-data", metavar="FILE", help="Its user data, 16 KiB.")
-    ] = None,
-    nocloud: Annotated[
-        bool, typer.Option("--nocloud", help="A NoCloud seed in place of the metadata service.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Boot an image and print the ssh line that gets in.
-
-    It runs until it powers itself off or is interrupted; what it wrote is thrown away.
-    """
-    from imgforge import pipeline
-    from imgforge.launch import Launched
-    from imgforge.start import Surroundings
-
-    def announce(launched: Launched) -> None:
-        if as_json:
-            print_json(show.launched_values(launched))
-        else:
-            show.launched(stdout_console(), launched)
-
-    told = _user_data(user_data)
-    with shown_progress(stderr_console()):
-        pipeline.launch_image(
-            image_id,
-            surroundings=Surroundings(accelerator=accel, network=network),
-            announce=announce,
-            user_data=told,
-            is_seeded=nocloud,
-        )
+app.command()(convert)
+app.command()(register)
+app.command()(images)
+app.command()(launch)
 
 
 @app.command()
@@ -366,7 +238,7 @@ def run(
 
     loaded = load_recipe(recipe)
     tests = choose_tests(suite)
-    told = _user_data(user_data)
+    told = told_user_data(user_data)
     with shown_progress(stderr_console()):
         results = pipeline.run(
             loaded,
@@ -414,15 +286,6 @@ def verify_reproducible(
         show.comparisons(stdout_console(), found)
     same = all(comparison.difference is None for comparison in found)
     return ExitCode.DONE if same else ExitCode.IMAGE_REJECTED
-
-
-def _user_data(path: Path | None) -> bytes | None:
-    """Return the user data of a file, and tell what a guest would not do with it."""
-    if path is None:
-        return None
-    data = read_user_data(path)
-    tell_findings("user-data", data)
-    return data
 
 
 def _layouts(loaded: "RecipeFile", wanted: list[Layout] | None) -> tuple[Layout, ...]:

@@ -15,21 +15,25 @@ from imgforge.disk.menu_root import correct_menu_root
 from imgforge.disk.menu_rule_table import RULES
 from imgforge.disk.menu_write import edit_disk, read_first_menu
 from imgforge.disk.mounted import DeviceFacts, examine_device
+from imgforge.disk.partition import Partition, read_partitions, recognise_layout
 from imgforge.disk.pvgrub import PvBoot, PvBootFailure, evaluate_pv_boot
-from imgforge.disk.record import disk_sha256, open_disk
+from imgforge.disk.record import FileIdentity, disk_sha256, identify, open_disk
+from imgforge.disk.sparse_copy import copy_data
 from imgforge.disk.tree_disk import TreeDiskWish, boot_stages, enough_bytes, make_tree_disk
-from imgforge.disk.volume import Volume, VolumeKind
+from imgforge.disk.volume import Volume, VolumeKind, read_volumes
 
 __all__ = [
     "RULES",
     "DeviceFacts",
     "Difference",
     "Disk",
+    "FileIdentity",
     "FoundMenu",
     "Menu",
     "MenuExamination",
     "MenuFinding",
     "NewEntry",
+    "Partition",
     "PlacedEdit",
     "PvBoot",
     "PvBootFailure",
@@ -41,6 +45,7 @@ __all__ = [
     "apply_fstab_edit",
     "boot_stages",
     "build_disk",
+    "copy_data",
     "correct_menu_root",
     "disk_sha256",
     "edit_disk",
@@ -50,11 +55,15 @@ __all__ = [
     "examine_menu",
     "find_root_volume",
     "first_difference",
+    "identify",
     "make_tree_disk",
     "open_disk",
     "parse_menu",
     "plan_fstab_edits",
     "read_ext_tree",
     "read_first_menu",
+    "read_partitions",
+    "read_volumes",
     "recipe_menu",
+    "recognise_layout",
 ]

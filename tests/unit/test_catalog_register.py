@@ -376,3 +376,33 @@ def test_a_folder_without_write_permission_is_named(tmp_path: Path) -> None:
         with pytest.raises(HostError, match=r"catalog: cannot be written to"):
             catalog.register_image(HVM, disk=disk, verdict=accept(disk))
         folder.chmod(0o755)
+
+
+def test_a_snapshot_is_kept_once_and_becomes_an_images(tmp_path: Path) -> None:
+    disk = make_disk(tmp_path / "d.raw")
+    with Catalog(tmp_path / "catalog") as catalog:
+        snapshot = catalog.create_snapshot(disk, description="of a test")
+        assert catalog.create_snapshot(disk, description="of a test") == snapshot
+        assert catalog.snapshot(snapshot.snapshot_id) == snapshot
+        assert (snapshot.blob_sha256, snapshot.state) == (disk.sha256, "completed")
+        other = catalog.create_snapshot(disk, description="of another")
+        assert other.snapshot_id != snapshot.snapshot_id
+        image = catalog.register_image(
+            HVM, disk=disk, verdict=accept(disk), snapshot_id=snapshot.snapshot_id
+        )
+        assert image.root_snapshot_id == snapshot.snapshot_id
+
+
+def test_a_snapshot_of_another_disk_is_refused(tmp_path: Path) -> None:
+    disk, other = make_disk(tmp_path / "d.raw"), make_disk(tmp_path / "o.raw", b"2")
+    with Catalog(tmp_path / "catalog") as catalog:
+        snapshot = catalog.create_snapshot(other, description="of another")
+        with pytest.raises(BadInputError, match="is not of the disk"):
+            catalog.register_image(
+                HVM, disk=disk, verdict=accept(disk), snapshot_id=snapshot.snapshot_id
+            )
+        with pytest.raises(BadInputError, match="is not in the catalog"):
+            catalog.register_image(
+                HVM, disk=disk, verdict=accept(disk), snapshot_id="snap-00000000000000000"
+            )
+        assert catalog.images() == []

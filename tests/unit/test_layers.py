@@ -42,6 +42,7 @@ FLOW = (
     "trial",
     "launch",
     "pipeline",
+    "ebs_conversion",
     "serve",
     "doctor",
     "volume_source",
@@ -50,6 +51,7 @@ FLOW = (
 GROUND = {
     "accelerator",
     "artifact_format",
+    "conversion_step",
     "layout",
     "aki",
     "bucket_name",

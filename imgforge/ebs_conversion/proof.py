@@ -1,0 +1,146 @@
+"""The steps that prove a volume and make it an image: it boots, is kept, and is registered."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from imgforge import pipeline
+from imgforge.acceptance import read_verdict
+from imgforge.catalog import (
+    BlockDeviceMapping,
+    BootMode,
+    EbsDevice,
+    ImageRegistration,
+    VirtualizationType,
+)
+from imgforge.disk import Disk
+from imgforge.ebs_conversion.chain import origin_of
+from imgforge.ebs_conversion.job import TEST_FOLDER, VERDICT, Job
+from imgforge.ebs_conversion.values import (
+    Blank,
+    Identified,
+    Judged,
+    Registered,
+    SnapshotTaken,
+    SourceJudged,
+    VolumeJudged,
+)
+from imgforge.errors import BadInputError, ImageRejectedError
+from imgforge.progress import about, report, warn
+
+_SOURCE_TEST_FOLDER = "source.test"
+
+
+def judge_source(job: Job) -> SourceJudged:
+    """Take the verdict on the disk as it was in the bundle, or have one made, if so wished.
+
+    A rejection is told and no obstacle: an image may wait for instance-store volumes that no
+    machine here has. Raises BadInputError for a verdict of another disk.
+    """
+    disk = job.disk()
+    if job.wish.source_verdict is not None:
+        judged = _judged(job.wish.source_verdict, name=str(job.wish.source_verdict.absolute()))
+        if judged.disk_sha256 != disk.sha256:
+            raise BadInputError(
+                f"Verdict {job.wish.source_verdict}: is of another disk, SHA-256 "
+                f"{judged.disk_sha256}; the one in the bundle has {disk.sha256}."
+            )
+    elif job.wish.tests_source:
+        with about("source"):
+            judged = _test(job, disk, folder=job.folder / _SOURCE_TEST_FOLDER, remarks=())
+    else:
+        return SourceJudged(judged=None)
+    if not judged.accepted:
+        warn(f"the disk in the bundle was rejected: {judged.reason}")
+    return SourceJudged(judged=judged)
+
+
+def judge_volume(job: Job) -> VolumeJudged:
+    """Boot the volume on a throw-away overlay and judge it, by what its source is judged by.
+
+    Raises ImageRejectedError where it is rejected.
+    """
+    folder = job.folder / TEST_FOLDER
+    with about("volume"):
+        judged = _test(job, job.volume(), folder=folder, remarks=(origin_of(job),))
+    if not judged.accepted:
+        raise ImageRejectedError(
+            f"Volume {job.volume().path}: is rejected: {judged.reason}",
+            hint=f"{folder / 'report.html'} shows why; neither a snapshot nor an image was made.",
+        )
+    return VolumeJudged(judged=judged)
+
+
+def _test(job: Job, disk: Disk, *, folder: Path, remarks: tuple[str, ...]) -> Judged:
+    trial = pipeline.plan_trial(
+        disk,
+        surroundings=job.wish.surroundings,
+        folder=folder,
+        expect=job.wish.expect,
+        tests=job.wish.suite,
+    )
+    [tested] = pipeline.test([replace(trial, remarks=remarks)])
+    return _judged(tested.verdict_path, name=f"{folder.name}/{tested.verdict_path.name}")
+
+
+def _judged(path: Path, *, name: str) -> Judged:
+    verdict = read_verdict(path)
+    return Judged(
+        disk_sha256=verdict.disk.sha256_after,
+        verdict=name,
+        verdict_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        accepted=verdict.accepted,
+        reason=verdict.reason,
+    )
+
+
+def take_snapshot(job: Job) -> SnapshotTaken:
+    """Keep the volume as a snapshot in the catalog; of the same volume there is one."""
+    volume = job.volume()
+    snapshot = pipeline.take_snapshot(volume, description=f"imgforge: {_short(job.wish.source)}")
+    report(f"snapshot: {snapshot.snapshot_id}")
+    return SnapshotTaken(snapshot_id=snapshot.snapshot_id)
+
+
+def register(job: Job) -> Registered:
+    """Register the snapshot as an image, through the gate of the volume's verdict."""
+    image = pipeline.register(
+        job.volume(),
+        verdict=read_verdict(job.folder / VERDICT),
+        registration=registration(job),
+        snapshot_id=job.value(SnapshotTaken).snapshot_id,
+        conflict=job.wish.ebs.conflict,
+    )
+    return Registered(image_id=image.image_id)
+
+
+def image_name(job: Job) -> str:
+    """Return the name that the image gets."""
+    return job.wish.ebs.name or job.manifest().manifest.image.name
+
+
+def registration(job: Job) -> ImageRegistration:
+    """Return what is asked of RegisterImage: all that can be told of the original image.
+
+    Not as the guide has it: its own command gives an hvm image a kernel id, and its mapping no
+    device name. Whether the original has the ENA driver, no manifest tells.
+    """
+    original = job.value(Identified)
+    hvm = not original.layout.is_pv
+    root = "/dev/xvda" if hvm else "/dev/sda1"
+    ebs = EbsDevice(volume_size_gib=job.value(Blank).size_gib)
+    return ImageRegistration(
+        name=image_name(job),
+        architecture=original.architecture,
+        virtualization_type=VirtualizationType.of_layout(original.layout),
+        root_device_name=root,
+        block_devices=(BlockDeviceMapping(root, ebs=ebs),),
+        description=f"Converted from {_short(job.wish.source)}",
+        boot_mode=BootMode.LEGACY_BIOS if hvm else None,
+        kernel_id=original.kernel_id,
+    )
+
+
+def _short(source: str) -> str:
+    """Return a bundle's own name: paths of this host are nobody's business."""
+    return source.rpartition("/")[2][-200:]
