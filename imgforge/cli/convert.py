@@ -9,6 +9,7 @@ import typer
 from imgforge.accelerator import AcceleratorWish
 from imgforge.artifact_format import ArtifactFormat
 from imgforge.cli import show
+from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, cloud_wish
 from imgforge.cli.options import AccelOption, JsonOption, NetworkOption, SuiteOption
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.tables import print_rows
@@ -82,6 +83,9 @@ def convert(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="ebs: print the steps, and do none.")
     ] = False,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
     accel: AccelOption = AcceleratorWish.AUTO,
     network: NetworkOption = False,
     as_json: JsonOption = False,
@@ -106,6 +110,9 @@ def convert(
                 "--until": until,
                 "--step": step,
                 "--dry-run": dry_run,
+                "--region": region,
+                "--profile": profile,
+                "--url": url,
             }
         )
         _convert_disk(Path(source), ArtifactFormat(to), out=out, as_json=as_json)
@@ -126,6 +133,7 @@ def convert(
         out=out,
         ebs=EbsOptions(size, name, conflict),
         expect=load_recipe(recipe).recipe.expect if recipe else ExpectPart(),
+        cloud=cloud_wish(region=region, profile=profile, url=url),
         surroundings=Surroundings(accelerator=accel, network=network),
         suite=choose_tests(suite),
         source_verdict=source_verdict,

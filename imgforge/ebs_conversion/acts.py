@@ -4,8 +4,18 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from imgforge import host
 from imgforge.aki import AkiPlace, identify
-from imgforge.bundle import Existing, Manifest, Opener, Reader, extract_bundle, read_private_key
+from imgforge.bundle import (
+    Existing,
+    MachineConfiguration,
+    Manifest,
+    Opener,
+    PrivateKey,
+    Reader,
+    extract_bundle,
+    read_private_key,
+)
 from imgforge.catalog import Architecture
 from imgforge.disk import (
     Partition,
@@ -19,7 +29,8 @@ from imgforge.disk import (
     read_volumes,
     recognise_layout,
 )
-from imgforge.ebs_conversion.job import BLANK_FILE, DISK_FILE, VOLUME_FILE, Job
+from imgforge.ebs_conversion.job import BLANK_FILE, BUNDLE_FOLDER, DISK_FILE, VOLUME_FILE, Job
+from imgforge.ebs_conversion.registration import check_early
 from imgforge.ebs_conversion.values import (
     Blank,
     Copied,
@@ -31,10 +42,12 @@ from imgforge.ebs_conversion.values import (
     Probed,
     Unbundled,
 )
+from imgforge.ec2 import open_cloud
 from imgforge.errors import BadInputError, HostError
 from imgforge.files import sync, sync_folder
 from imgforge.layout import Layout
 from imgforge.progress import report, warn
+from imgforge.transfer import download_bundle, split_manifest_url
 
 _GIB = 2**30
 # Virtual devices of a manifest that are instance-store volumes: swap was one of small instances.
@@ -43,9 +56,7 @@ _INSTANCE_STORE = ("ephemeral", "swap")
 
 def download(job: Job) -> Downloaded:
     """Fetch the bundle; one that is here stays where it is."""
-    if job.wish.is_remote:
-        raise BadInputError(f"Bundle {job.wish.source}: S3 is not reached yet.")
-    path = Path(job.wish.source).absolute()
+    path = _fetch(job) if job.wish.is_remote else Path(job.wish.source).absolute()
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -53,14 +64,32 @@ def download(job: Job) -> Downloaded:
     return Downloaded(manifest=str(path), manifest_sha256=hashlib.sha256(content).hexdigest())
 
 
-def unbundle(job: Job) -> Unbundled:
-    """Take the disk out of the bundle; signature and digests are compared before it appears."""
+def _fetch(job: Job) -> Path:
+    """Download a bundle; parts that are here and right are not fetched again."""
+    place, name = split_manifest_url(job.wish.source)
+    with open_cloud(job.wish.cloud, folder=host.catalog_dir() / "s3") as cloud:
+        return download_bundle(
+            cloud,
+            place,
+            name,
+            destination=(job.folder / BUNDLE_FOLDER).absolute(),
+            existing=Existing.REPLACE,
+            signer=_key(job).public_key,
+        ).manifest_path
+
+
+def _key(job: Job) -> PrivateKey:
     if job.wish.key is None:
         raise BadInputError(
             f"Bundle {job.wish.source}: the private key that it was bundled with is needed.",
             hint="Give it with --key.",
         )
-    key = read_private_key(job.wish.key)
+    return read_private_key(job.wish.key)
+
+
+def unbundle(job: Job) -> Unbundled:
+    """Take the disk out of the bundle; signature and digests are compared before it appears."""
+    key = _key(job)
     extracted = extract_bundle(
         job.manifest(),
         folder=job.manifest_path.parent,
@@ -103,43 +132,33 @@ def identify_original(job: Job) -> Identified:
             "product codes are not carried over to an image made from a snapshot: "
             + ", ".join(machine.product_codes)
         )
+    kernel_id = _kernel_of(machine, layout)
     return Identified(
         layout=layout,
         architecture=Architecture(machine.architecture),
-        kernel_id=_kernel_of(manifest, layout),
+        kernel_id=kernel_id,
+        ramdisk_id=machine.ramdisk_id or None if layout.is_pv else None,
     )
 
 
-def _kernel_of(manifest: Manifest, layout: Layout) -> str | None:
+def _kernel_of(machine: MachineConfiguration, layout: Layout) -> str | None:
     """Return the kernel id that the image is registered with: an hvm image has none."""
-    machine = manifest.machine
-    if machine is None:
-        return None
-    if not layout.is_pv:
+    if layout.is_pv:
         if machine.kernel_id:
-            report(f"identify: {machine.kernel_id} is left out: an hvm image has no kernel id")
-        return None
-    if machine.ramdisk_id:
-        raise BadInputError(
-            f"Image {manifest.image.name}: has the RAM disk {machine.ramdisk_id}; PV-GRUB takes "
-            "none, and the catalog keeps none.",
-            hint="imgforge bundle edit MANIFEST --no-ramdisk --kernel AKI, with a PV-GRUB of "
-            "imgforge aki find.",
-        )
-    if machine.kernel_id:
-        _check_kernel(machine.kernel_id, layout=layout, architecture=machine.architecture)
-    return machine.kernel_id or None
+            _check_place(machine.kernel_id, layout)
+        return machine.kernel_id or None
+    for found in filter(None, (machine.kernel_id, machine.ramdisk_id)):
+        report(f"identify: {found} is left out: an hvm image has neither kernel nor RAM disk")
+    return None
 
 
-def _check_kernel(kernel_id: str, *, layout: Layout, architecture: str) -> None:
+def _check_place(kernel_id: str, layout: Layout) -> None:
+    """Raise BadInputError for a PV-GRUB that looks for the file system where it is not."""
     aki = identify(kernel_id)
-    if aki is None:
-        return
     place = AkiPlace.HD0 if layout is Layout.PV else AkiPlace.HD00
-    if aki.pv_grub.architecture != architecture or aki.pv_grub.place is not place:
+    if aki is not None and aki.pv_grub.place is not place:
         raise BadInputError(
-            f"Kernel {kernel_id}: is {aki.pv_grub.name}; an image of {architecture} with the "
-            f"layout {layout} needs a PV-GRUB of {place} and {architecture}.",
+            f"Kernel {kernel_id}: is {aki.pv_grub.name}; the layout {layout} needs one of {place}.",
             hint=f"imgforge aki find --region {aki.region} lists them; imgforge bundle edit "
             "MANIFEST --kernel AKI changes it.",
         )
@@ -150,6 +169,7 @@ def create_volume(job: Job) -> Blank:
     least_gib = needed_gib(job.value(Unbundled).size_bytes)
     size_gib = job.wish.ebs.size_gib or least_gib
     check_size(size_gib, job.value(Unbundled).size_bytes)
+    check_early(job, size_gib=size_gib)
     blank = job.folder / BLANK_FILE
     with blank.open("wb") as file:
         file.truncate(size_gib * _GIB)

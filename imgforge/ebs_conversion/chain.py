@@ -58,6 +58,7 @@ class ImageLink(_Link):
     architecture: Architecture
     layout: Layout
     kernel_id: str | None
+    ramdisk_id: str | None
 
 
 class Chain(_Link):
@@ -115,6 +116,7 @@ def _image(job: Job) -> ImageLink | None:
         architecture=original.architecture,
         layout=original.layout,
         kernel_id=original.kernel_id,
+        ramdisk_id=original.ramdisk_id,
     )
 
 

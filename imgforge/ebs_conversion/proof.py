@@ -6,19 +6,12 @@ from pathlib import Path
 
 from imgforge import pipeline
 from imgforge.acceptance import read_verdict
-from imgforge.catalog import (
-    BlockDeviceMapping,
-    BootMode,
-    EbsDevice,
-    ImageRegistration,
-    VirtualizationType,
-)
 from imgforge.disk import Disk
 from imgforge.ebs_conversion.chain import origin_of
 from imgforge.ebs_conversion.job import TEST_FOLDER, VERDICT, Job
+from imgforge.ebs_conversion.registration import bundle_name, registration
 from imgforge.ebs_conversion.values import (
     Blank,
-    Identified,
     Judged,
     Registered,
     SnapshotTaken,
@@ -97,7 +90,7 @@ def _judged(path: Path, *, name: str) -> Judged:
 def take_snapshot(job: Job) -> SnapshotTaken:
     """Keep the volume as a snapshot in the catalog; of the same volume there is one."""
     volume = job.volume()
-    snapshot = pipeline.take_snapshot(volume, description=f"imgforge: {_short(job.wish.source)}")
+    snapshot = pipeline.take_snapshot(volume, description=f"imgforge: {bundle_name(job)}")
     report(f"snapshot: {snapshot.snapshot_id}")
     return SnapshotTaken(snapshot_id=snapshot.snapshot_id)
 
@@ -107,40 +100,8 @@ def register(job: Job) -> Registered:
     image = pipeline.register(
         job.volume(),
         verdict=read_verdict(job.folder / VERDICT),
-        registration=registration(job),
+        registration=registration(job, size_gib=job.value(Blank).size_gib),
         snapshot_id=job.value(SnapshotTaken).snapshot_id,
         conflict=job.wish.ebs.conflict,
     )
     return Registered(image_id=image.image_id)
-
-
-def image_name(job: Job) -> str:
-    """Return the name that the image gets."""
-    return job.wish.ebs.name or job.manifest().manifest.image.name
-
-
-def registration(job: Job) -> ImageRegistration:
-    """Return what is asked of RegisterImage: all that can be told of the original image.
-
-    Not as the guide has it: its own command gives an hvm image a kernel id, and its mapping no
-    device name. Whether the original has the ENA driver, no manifest tells.
-    """
-    original = job.value(Identified)
-    hvm = not original.layout.is_pv
-    root = "/dev/xvda" if hvm else "/dev/sda1"
-    ebs = EbsDevice(volume_size_gib=job.value(Blank).size_gib)
-    return ImageRegistration(
-        name=image_name(job),
-        architecture=original.architecture,
-        virtualization_type=VirtualizationType.of_layout(original.layout),
-        root_device_name=root,
-        block_devices=(BlockDeviceMapping(root, ebs=ebs),),
-        description=f"Converted from {_short(job.wish.source)}",
-        boot_mode=BootMode.LEGACY_BIOS if hvm else None,
-        kernel_id=original.kernel_id,
-    )
-
-
-def _short(source: str) -> str:
-    """Return a bundle's own name: paths of this host are nobody's business."""
-    return source.rpartition("/")[2][-200:]

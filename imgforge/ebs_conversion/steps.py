@@ -101,7 +101,7 @@ STEPS: tuple[Step, ...] = (
         "make a blank volume, at least as large",
         acts.create_volume,
         Blank,
-        needs=(StepName.UNBUNDLE,),
+        needs=(StepName.IDENTIFY,),
         makes=(BLANK_FILE,),
         parameters=lambda wish: [wish.ebs.size_gib],
     ),

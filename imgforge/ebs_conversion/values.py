@@ -34,6 +34,7 @@ class Identified(Value):
     layout: Layout
     architecture: Architecture
     kernel_id: str | None
+    ramdisk_id: str | None
 
 
 class Blank(Value):

@@ -9,10 +9,12 @@ from pathlib import Path
 from imgforge.bundle import MANIFEST_SUFFIX
 from imgforge.catalog import NameConflict
 from imgforge.conversion_step import StepName
+from imgforge.ec2 import CloudWish
 from imgforge.errors import BadInputError
 from imgforge.recipe import ExpectPart
 from imgforge.start import Surroundings
 from imgforge.suite import NO_TESTS, SuiteWish
+from imgforge.transfer import split_manifest_url
 
 URL_START = "s3://"
 _MOST_GIB = 65_536
@@ -41,8 +43,8 @@ class EbsOptions:
 class ConversionWish:
     """A bundle to convert: `source` is a manifest's path, or s3://BUCKET/PREFIX/NAME.manifest.xml.
 
-    Both tests expect `expect`. `source_verdict` is a verdict of the disk in the bundle;
-    `tests_source` has one made.
+    `cloud` says who has the latter. Both tests expect `expect`. `source_verdict` is a verdict of
+    the disk in the bundle; `tests_source` has one made.
     """
 
     source: str
@@ -50,6 +52,7 @@ class ConversionWish:
     out: Path | None = None
     ebs: EbsOptions = field(default_factory=EbsOptions)
     expect: ExpectPart = field(default_factory=ExpectPart)
+    cloud: CloudWish = field(default_factory=CloudWish)
     surroundings: Surroundings = field(default_factory=Surroundings)
     suite: SuiteWish = NO_TESTS
     source_verdict: Path | None = None
@@ -64,6 +67,8 @@ class ConversionWish:
                 f"{MANIFEST_SUFFIX}.",
                 hint="Give NAME.manifest.xml, or s3://BUCKET/PREFIX/NAME.manifest.xml.",
             )
+        if self.is_remote:
+            split_manifest_url(self.source)
         size_gib = self.ebs.size_gib
         if size_gib is not None and not 1 <= size_gib <= _MOST_GIB:
             raise BadInputError(

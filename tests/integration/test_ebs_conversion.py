@@ -280,7 +280,7 @@ def test_a_disk_that_nothing_boots_from_is_refused(tmp_path: Path) -> None:
     [
         (MachineConfiguration("x86_64", kernel_id="aki-04206613"), "i386"),
         (MachineConfiguration("x86_64", kernel_id="aki-5c21674b", ramdisk_id="ari-1234abcd"),
-         "RAM disk"),
+         "takes none"),
     ],
 )  # fmt: skip
 def test_a_kernel_that_does_not_suit_is_refused(
@@ -288,6 +288,11 @@ def test_a_kernel_that_does_not_suit_is_refused(
 ) -> None:
     desk = bundled(tmp_path, make_filesystem(tmp_path), machine)
     assert found in refused(desk.wish)
+
+
+def test_a_name_that_no_image_can_have_is_refused_early(desk: Desk) -> None:
+    named = replace(desk.wish, ebs=EbsOptions(name="no"))
+    assert "name: found 'no'" in refused(named)
 
 
 def test_a_pv_image_keeps_its_kernel_and_an_hvm_one_has_none(tmp_path: Path) -> None:
