@@ -508,3 +508,29 @@ def test_a_failure_leaves_nothing_that_looks_finished(desk: Desk, step: StepName
     with pytest.raises((ImgforgeError, OSError)):
         convert_to_ebs(desk.wish)
     assert not (desk.made / "volume.raw").exists()
+
+
+def test_a_bundle_in_s3_is_fetched_once_and_converted(desk: Desk) -> None:
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "AWS_"}
+    environment |= {"XDG_DATA_HOME": str(desk.folder / "data"), "HOME": str(desk.folder)}
+
+    def imgforge(*words: str | Path) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "imgforge", *map(str, words)],
+            cwd=desk.folder, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    place = "s3://my-own-bucket/bundles"
+    imgforge("bundle", "upload", desk.wish.source, place)
+    url = f"{place}/image.manifest.xml"
+    words = ("convert", url, "--to", "ebs", "--key", str(desk.wish.key), "--json")
+    first = json.loads(imgforge(*words, "--until", "download"))
+    assert first["folder"] == "image.ebs"
+    second = json.loads(imgforge(*words, "--until", "fstab"))
+    assert second["steps"][0] == {"name": "download", "state": "stands"}
+    assert fstab_on(desk.folder / "image.ebs/volume.raw") == KEPT
+    assert sorted(path.name for path in (desk.folder / "image.ebs/bundle").iterdir()) == [
+        "image.manifest.xml", "image.part.0",
+    ]  # fmt: skip
