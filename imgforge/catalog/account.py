@@ -13,6 +13,7 @@ from typing import Any, Self
 from imgforge.aki import AKIS
 from imgforge.catalog.actions import ACTIONS
 from imgforge.catalog.actions.action import Access
+from imgforge.catalog.contents import Contents
 from imgforge.catalog.image import LOCAL_OWNER_ID
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.schema import open_database, told, transaction
@@ -43,6 +44,7 @@ class Account:
         self._owner_id = owner_id
         self._pending_s = pending_s
         self._database = folder / "catalog.sqlite3"
+        self._contents = Contents(folder)
         self._mine = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self._turn = threading.Lock()
@@ -51,6 +53,7 @@ class Account:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             connection = self._connection()
+            self._contents.__enter__()
         except OSError as error:
             raise HostError(
                 f"Catalog {self.folder}: cannot be opened: {error.strerror}.",
@@ -66,6 +69,7 @@ class Account:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._contents.__exit__(kind, error, trace)
         with self._turn:
             for connection in self._opened:
                 with suppress(sqlite3.Error):
@@ -91,6 +95,7 @@ class Account:
             owner_id=account_id or self._owner_id,
             now=datetime.now(UTC),
             pending_s=self._pending_s,
+            contents=self._contents,
             regions=self.regions,
         )
         with told(self._database):
@@ -139,10 +144,10 @@ def _once(session: Session, name: str, parameters: Parameters) -> Mapping[str, A
     )
     if before is not None:
         if before["request_sha256"] != digest:
-            raise RefusedError(
-                "IdempotentParameterMismatch",
-                "The client token was used before, with other parameters.",
-            )
+            message = "The client token was used before, with other parameters."
+            if name == "StartSnapshot":  # of EBS direct
+                raise RefusedError("ConflictException", message, status=409)
+            raise RefusedError("IdempotentParameterMismatch", message)
         result: Mapping[str, Any] = json.loads(before["result_json"])
         return result
     result = ACTIONS[name].do(session, parameters)

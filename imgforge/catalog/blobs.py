@@ -94,7 +94,7 @@ def _copy_sparse(source: int, target: int, size_bytes: int) -> None:
         os.ftruncate(target, size_bytes)
         return
     os.ftruncate(target, size_bytes)
-    for start, end in _data_extents(source, size_bytes):
+    for start, end in data_extents(source, size_bytes):
         os.lseek(target, start, os.SEEK_SET)
         while start < end:
             copied = os.sendfile(target, source, start, min(end - start, _COPY_BYTES))
@@ -107,7 +107,7 @@ def _hash_sparse(descriptor: int, size_bytes: int) -> str:
     """Return the SHA-256 of a whole file, without reading its holes."""
     digest = hashlib.sha256()
     position = 0
-    for start, end in _data_extents(descriptor, size_bytes):
+    for start, end in data_extents(descriptor, size_bytes):
         _hash_zeros(digest, start - position)
         position = start
         while position < end:
@@ -126,8 +126,8 @@ def _hash_zeros(digest: "hashlib._Hash", count: int) -> None:
     digest.update(_ZEROS[: count % _CHUNK_BYTES])
 
 
-def _data_extents(descriptor: int, size_bytes: int) -> Iterator[tuple[int, int]]:
-    """Yield where data starts and ends, in bytes (lseek(2), SEEK_DATA)."""
+def data_extents(descriptor: int, size_bytes: int) -> Iterator[tuple[int, int]]:
+    """Yield where a file's data starts and ends, in bytes (lseek(2), SEEK_DATA)."""
     position = 0
     while position < size_bytes:
         try:

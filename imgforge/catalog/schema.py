@@ -268,6 +268,7 @@ _EC2 = (
 _STEPS: Sequence[Sequence[str]] = (
     (_SNAPSHOTS, _IMAGES, _IMAGE_NAMES, _BLOCK_DEVICES, _TAGS),
     _EC2,
+    ("ALTER TABLE snapshots ADD COLUMN timeout_s REAL",),
 )
 SCHEMA_VERSION = len(_STEPS)
 

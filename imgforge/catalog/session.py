@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imgforge.catalog import records
+from imgforge.catalog.contents import Contents
 from imgforge.catalog.refusal import RefusedError, combination, invalid_value
 
 Parameters = Mapping[str, Any]
@@ -38,6 +39,7 @@ class Session:
     owner_id: str
     now: datetime
     pending_s: float
+    contents: Contents
     regions: Sequence[str]
 
     @property

@@ -3,6 +3,7 @@
 from imgforge.catalog.actions.action import ACTIONS, Action
 
 from imgforge.catalog.actions import (  # isort: skip (they fill the table)
+    direct as direct,
     image_attributes as image_attributes,
     image_copy as image_copy,
     image_search as image_search,

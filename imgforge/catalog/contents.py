@@ -1,0 +1,253 @@
+"""What snapshots hold, in blocks of 512 KiB: each kept once, known by its SHA-256.
+
+A content is an index, a file of 32-byte digests at 32 times their block's number; a block that is
+absent, and reads as zeros, has a digest of zeros, mostly a hole. Blocks are files of their own,
+`blocks/sha256/ab/abcdef…`: whoever has the digest has the block, so a child of a snapshot, its
+copies and other snapshots share theirs. A content can also be a raw disk among the blobs.
+"""
+
+import base64
+import fcntl
+import hashlib
+import itertools
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from imgforge.catalog.blobs import blob_path, data_extents
+from imgforge.errors import HostError
+from imgforge.files import scratch_folder, sync, sync_folder
+
+BLOCK_BYTES = 512 * 1024
+"""EBS direct's block size."""
+_DIGEST_BYTES = 32
+_ABSENT = bytes(_DIGEST_BYTES)
+_CHUNK_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Where a snapshot's data is: blocks under its id, or a blob of so many bytes."""
+
+    content_id: str
+    blob_sha256: str = ""
+    blob_size_bytes: int = 0
+
+
+class Contents:
+    """The contents of a catalog's `folder`; a context manager, safe between threads and processes.
+
+    A block appears whole or not at all, and before its digest does: a kill leaves no digest of a
+    block that is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._blocks = folder / "blocks"
+        self._indexes = folder / "contents"
+        self._stack = ExitStack()
+        self._aside = folder
+        self._numbers = itertools.count()
+        self._known: set[str] = set()
+        self._turn = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._blocks.mkdir(exist_ok=True)
+        self._indexes.mkdir(exist_ok=True)
+        self._aside = self._stack.enter_context(scratch_folder(self._blocks))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def writing(self, content_id: str) -> Iterator[None]:
+        """Hold a content open for blocks: it is not completed meanwhile."""
+        with self._locked(content_id, fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def completing(self, content_id: str) -> Iterator[None]:
+        """Keep everybody from writing to a content."""
+        with self._locked(content_id, fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
+    def _locked(self, content_id: str, kind: int) -> Iterator[None]:
+        descriptor = os.open(self._written_path(content_id), os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, kind)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def put(self, content_id: str, number: int, data: bytes, *, digest: bytes) -> None:
+        """Keep a block, whose SHA-256 the caller has compared, as the content's `number`th."""
+        path = self._block_path(digest)
+        if not path.exists():
+            aside = self._aside / str(next(self._numbers))
+            aside.write_bytes(data)
+            self._make_shard(path.parent)
+            aside.replace(path)
+        self._write_digest(content_id, number, digest)
+
+    def _make_shard(self, shard: Path) -> None:
+        if shard.name not in self._known:
+            shard.mkdir(parents=True, exist_ok=True)
+            self._known.add(shard.name)
+
+    def _write_digest(self, content_id: str, number: int, digest: bytes) -> None:
+        descriptor = os.open(self._written_path(content_id), os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.pwrite(descriptor, digest, number * _DIGEST_BYTES)
+        finally:
+            os.close(descriptor)
+
+    def written(self, content_id: str) -> Iterator[tuple[int, bytes]]:
+        """Yield number and digest of the blocks that were put, by ascending number."""
+        return _read_digests(self._written_path(content_id), 0)
+
+    def complete(self, content_id: str, parent: Content | None) -> None:
+        """Make what was put the content, over its parent's blocks; it is on the disk then."""
+        aside = self._aside / f"index-{content_id}"
+        with aside.open("wb") as index:
+            for number, digest in self.digests(parent) if parent else ():
+                os.pwrite(index.fileno(), digest, number * _DIGEST_BYTES)
+            for number, digest in self.written(content_id):
+                os.pwrite(index.fileno(), digest, number * _DIGEST_BYTES)
+        sync(self._blocks)  # blocks, and the index with them: one sync of the file system
+        aside.replace(self._index_path(content_id))
+        sync_folder(self._indexes)
+
+    def digests(self, content: Content, *, first: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Yield number and digest of a content's blocks from `first` on, by ascending number."""
+        if content.blob_sha256:
+            return _read_digests(self._blob_index(content), first)
+        return _read_digests(self._index_path(content.content_id), first)
+
+    def read(self, content: Content, number: int) -> tuple[bytes, bytes] | None:
+        """Return a block and its digest; None where it is absent.
+
+        Raises HostError where its data is gone.
+        """
+        index = (
+            self._blob_index(content)
+            if content.blob_sha256
+            else self._index_path(content.content_id)
+        )
+        digest = _read_digest(index, number)
+        if digest is None:
+            return None
+        if content.blob_sha256:
+            data = _read_of_blob(blob_path(self._folder, content.blob_sha256), number)
+        else:
+            try:
+                data = self._block_path(digest).read_bytes()
+            except OSError:
+                data = b""
+        if len(data) != BLOCK_BYTES:
+            raise HostError(f"Catalog {self._folder}: block {digest.hex()} is gone or cut short.")
+        return data, digest
+
+    def _block_path(self, digest: bytes) -> Path:
+        name = digest.hex()
+        return self._blocks / "sha256" / name[:2] / name
+
+    def _written_path(self, content_id: str) -> Path:
+        return self._indexes / f"{content_id}.written"
+
+    def _index_path(self, content_id: str) -> Path:
+        return self._indexes / f"{content_id}.index"
+
+    def _blob_index(self, content: Content) -> Path:
+        """Return the index of a blob; it is made when it is first needed."""
+        path = self._indexes / f"{content.blob_sha256}.index"
+        with self._turn:
+            if not path.exists():
+                aside = self._aside / path.name
+                _index_blob(blob_path(self._folder, content.blob_sha256), aside)
+                aside.replace(path)
+        return path
+
+
+def linear_checksum(blocks: Iterator[tuple[int, bytes]]) -> tuple[int, str]:
+    """Return how many blocks there are, and EBS direct's aggregate of their digests.
+
+    That is base64 of the SHA-256 over the raw digests, by ascending number (EBS direct API,
+    CompleteSnapshot: LINEAR).
+    """
+    aggregate = hashlib.sha256()
+    count = 0
+    for _, digest in blocks:
+        aggregate.update(digest)
+        count += 1
+    return count, base64.b64encode(aggregate.digest()).decode("ascii")
+
+
+def _read_digests(path: Path, first: int) -> Iterator[tuple[int, bytes]]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        size_bytes = os.fstat(descriptor).st_size
+        for start, end in data_extents(descriptor, size_bytes):
+            position = max(start - start % _DIGEST_BYTES, first * _DIGEST_BYTES)
+            while position < end:
+                chunk = os.pread(descriptor, _CHUNK_BYTES, position)
+                for offset in range(0, min(len(chunk), end - position), _DIGEST_BYTES):
+                    digest = chunk[offset : offset + _DIGEST_BYTES]
+                    if digest != _ABSENT and len(digest) == _DIGEST_BYTES:
+                        yield (position + offset) // _DIGEST_BYTES, digest
+                if not chunk:
+                    break
+                position += _CHUNK_BYTES
+    finally:
+        os.close(descriptor)
+
+
+def _read_digest(path: Path, number: int) -> bytes | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        digest = os.pread(descriptor, _DIGEST_BYTES, number * _DIGEST_BYTES)
+    finally:
+        os.close(descriptor)
+    return digest if len(digest) == _DIGEST_BYTES and digest != _ABSENT else None
+
+
+def _index_blob(blob: Path, index: Path) -> None:
+    """Write the digests of a blob's blocks; those within its holes are absent."""
+    with blob.open("rb") as data, index.open("wb") as target:
+        size_bytes = os.fstat(data.fileno()).st_size
+        done = -1
+        for start, end in data_extents(data.fileno(), size_bytes):
+            for number in range(max(done + 1, start // BLOCK_BYTES), -(-end // BLOCK_BYTES)):
+                digest = hashlib.sha256(_read_of_blob(blob, number)).digest()
+                os.pwrite(target.fileno(), digest, number * _DIGEST_BYTES)
+                done = number
+
+
+def _read_of_blob(blob: Path, number: int) -> bytes:
+    """Return a block of a blob, with zeros behind its end; empty where the blob is gone."""
+    try:
+        descriptor = os.open(blob, os.O_RDONLY)
+    except OSError:
+        return b""
+    try:
+        data = os.pread(descriptor, BLOCK_BYTES, number * BLOCK_BYTES)
+    finally:
+        os.close(descriptor)
+    return data.ljust(BLOCK_BYTES, b"\0")
