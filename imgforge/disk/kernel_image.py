@@ -15,6 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from imgforge.disk.lzo import LzoDamagedError, unpack_lzo
+
 MOST_UNPACKED_BYTES = 2**28
 _CHUNK_BYTES = 2**18
 _LZMA_MEMORY_BYTES = 2**27  # Linux packs with a dictionary of 32 MiB
@@ -215,6 +217,8 @@ def _examine_payload(
     unpacker = _unpacker(compression)
     if unpacker is None:
         return KernelImage(container, compression, None, None)
+    if compression is Compression.LZO:
+        chunks = unpack_lzo(chunks, most_bytes=MOST_UNPACKED_BYTES)
     stream = _Stream(chunks, unpacker)
     bits: int | None = None
     try:
@@ -229,6 +233,8 @@ def _examine_payload(
         notes = _read_notes(stream, start, bits)
     except _DamagedError as error:
         return KernelImage(container, compression, bits, None, str(error))
+    except LzoDamagedError as error:
+        return KernelImage(container, compression, None, None, f"its lzo is damaged ({error})")
     return KernelImage(container, compression, bits, notes)
 
 
@@ -308,7 +314,7 @@ class _Library:
 def _unpacker(compression: Compression) -> _Unpacker | None:
     """Return what unpacks a payload; None where Python has nothing that does."""
     match compression:
-        case Compression.NONE:
+        case Compression.NONE | Compression.LZO:  # the latter is unpacked before
             return _Plain()
         case Compression.GZIP:
             return _Zlib()

@@ -18,6 +18,8 @@ _HVM_DEVICE = re.compile(r"/dev/(?:xvda\d{0,3}|nvme0n1(?:p\d{1,3})?)")
 _MAPPER = re.compile(r"/dev/(?:mapper/\S+|[A-Za-z][\w.-]*/\S+)")
 _PLAIN_DEVICE = re.compile(r"/dev/\w+")
 _LARGEST_COMMAND_LINE = 2047  # COMMAND_LINE_SIZE of x86 Linux, less its NUL
+# Rules that GRUB knows nothing of: an entry that breaks no other is started.
+_SEEN_TOO_LATE = frozenset({"root-argument-device", "root-argument-label", "root-argument-uuid"})
 _CONSOLES = {World.PV: ("hvc0", "xvc0"), World.HVM: ("ttyS0",)}
 
 
@@ -50,12 +52,21 @@ def judge(case: Case) -> Iterator[MenuFinding]:
 
 
 def booting_entry(case: Case, findings: tuple[MenuFinding, ...]) -> int | None:
-    """Return the first entry in GRUB's order that no error stops; None where nothing boots."""
+    """Return the first entry in GRUB's order that no error stops; None where nothing boots.
+
+    GRUB goes on to the fallback only where it fails itself: a kernel that it has started, and that
+    finds no root, is the end of the boot, and so is a command that waits for a key.
+    """
     errors = [finding for finding in findings if finding.weight is Weight.ERROR]
     if case.facts.found is None or any(finding.entry is None for finding in errors):
         return None
-    stopped = {finding.entry for finding in errors}
-    return next((index for index in case.facts.found.menu.order if index not in stopped), None)
+    for index in case.facts.found.menu.order:
+        broken = {finding.rule.id for finding in errors if finding.entry == index}
+        if not broken:
+            return index
+        if broken <= _SEEN_TOO_LATE:
+            return None
+    return None
 
 
 def _disk_rules(case: Case) -> Iterator[tuple[str, str]]:

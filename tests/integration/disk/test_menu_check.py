@@ -4,7 +4,6 @@
 import gzip
 import json
 import lzma
-import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,11 +13,21 @@ import pytest
 
 from imgforge.aki import parse_name
 from imgforge.command import run
-from imgforge.disk import MenuExamination, NewEntry, Weight, World, edit_disk, examine_menu
+from imgforge.disk import (
+    MenuExamination,
+    NewEntry,
+    Weight,
+    World,
+    edit_disk,
+    examine_menu,
+    read_first_menu,
+)
+from imgforge.disk.kernel_image import examine_kernel
 from imgforge.disk.menu_place import MENU_PLACES
 from imgforge.disk.menu_rule_table import RULES
 from imgforge.errors import BadInputError
-from tests.kernel_files import make_bzimage, make_elf
+from tests.kernel_files import make_bzimage, make_elf, pack_lzo
+from tests.menu_disks import make_disk, make_gpt
 
 KERNEL = make_bzimage(gzip.compress(make_elf()))
 ARGUMENTS = "root=LABEL=root console=hvc0"
@@ -27,36 +36,6 @@ OLD = f"title old\nroot (hd0)\nkernel /boot/old {ARGUMENTS}\n"
 GOOD = MENU + OLD
 AKI = "pv-grub-hd0_1.05-x86_64.gz"
 Change = Callable[[dict[str, bytes]], None]
-
-
-def make_disk(
-    folder: Path, files: dict[str, bytes], *, kind: str = "ext3", partitions: int = 0, at: int = 1
-) -> Path:
-    """Make a raw disk: a file system, in partition `at` of so many; 0 of them: the whole disk."""
-    tree = folder / "tree"
-    for name, content in files.items():
-        path = tree / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    disk = folder / "d.raw"
-    options = ["-b", "4096", "-I", "256", "-L", "root"]
-    if kind == "ext3":
-        options += ["-O", "^64bit,^metadata_csum"]
-    run("mke2fs", ["-q", "-t", kind, *options, "-d", tree, disk, "8M"])
-    if not partitions:
-        return disk
-    inner = disk.read_bytes()
-    with disk.open("wb") as file:
-        table = bytearray(512)
-        for index in range(partitions):
-            start = 2048 + index * 16384
-            struct.pack_into("<B3xB3xII", table, 446 + 16 * index, 0, 0x83, start, 16384)
-        table[510:512] = b"\x55\xaa"
-        file.write(table)
-        file.seek((2048 + (at - 1) * 16384) * 512)
-        file.write(inner)
-        file.truncate((2048 + partitions * 16384) * 512)
-    return disk
 
 
 def files_of(menu: str = GOOD, **others: bytes) -> dict[str, bytes]:
@@ -86,7 +65,6 @@ def entry(change: Callable[[str], str]) -> dict[str, bytes]:
 
 LZ4 = make_bzimage(b"\x02\x21\x4c\x18" + bytes(50))
 ZSTD = make_bzimage(b"\x28\xb5\x2f\xfd" + bytes(50))
-LZO = make_bzimage(b"\x89LZO" + bytes(50))
 # Files, AKI, the rule that is broken, the entry that boots all the same.
 PV_CASES: dict[str, tuple[dict[str, bytes], str, str, int | None]] = {
     "no menu": ({"boot/k": KERNEL}, AKI, "menu-missing", None),
@@ -107,10 +85,10 @@ PV_CASES: dict[str, tuple[dict[str, bytes], str, str, int | None]] = {
     "64-bit kernel, 32-bit AKI": (files_of(), "pv-grub-hd0_1.05-i386.gz", "kernel-bits", None),
     "root (hd0,0)": (entry(lambda m: m.replace("(hd0)", "(hd0,0)")), AKI, "root-layout", 1),
     "root (hd1)": (entry(lambda m: m.replace("(hd0)", "(hd1)")), AKI, "root-unknown", 1),
-    "another label": (entry(lambda m: m.replace("LABEL=root", "LABEL=other")), AKI, "root-argument-label", 1),
-    "another UUID": (entry(lambda m: m.replace("LABEL=root", "UUID=00000000-0000-4000-8000-000000000000")), AKI, "root-argument-uuid", 1),
-    "/dev/sda1": (entry(lambda m: m.replace("LABEL=root", "/dev/sda1")), AKI, "root-argument-device", 1),
-    "/dev/xvda2": (entry(lambda m: m.replace("LABEL=root", "/dev/xvda2")), AKI, "root-argument-device", 1),
+    "another label": (entry(lambda m: m.replace("LABEL=root", "LABEL=other")), AKI, "root-argument-label", None),
+    "another UUID": (entry(lambda m: m.replace("LABEL=root", "UUID=00000000-0000-4000-8000-000000000000")), AKI, "root-argument-uuid", None),
+    "/dev/sda1": (entry(lambda m: m.replace("LABEL=root", "/dev/sda1")), AKI, "root-argument-device", None),
+    "/dev/xvda2": (entry(lambda m: m.replace("LABEL=root", "/dev/xvda2")), AKI, "root-argument-device", None),
     "chainloader": (entry(lambda m: m.replace("kernel", "chainloader +1\n#")), AKI, "chainloader", 1),
     "lock": (entry(lambda m: m.replace("kernel", "lock\nkernel")), AKI, "entry-waits", 1),
     "configfile missing": (entry(lambda m: m.replace("kernel", "configfile /none\n#")), AKI, "configfile-missing", 1),
@@ -126,6 +104,14 @@ def test_each_error_is_found_and_told_from_what_boots(tmp_path: Path, name: str)
     examined = examine_menu(make_disk(tmp_path, files), pv_grub=parse_name(aki))
     assert rule in ids(examined, Weight.ERROR)
     assert examined.boots == boots
+
+
+def test_a_root_that_is_not_there_is_told_by_the_kernel_not_by_grub(tmp_path: Path) -> None:
+    # GRUB's fallback is for what GRUB itself cannot load: the old entry is never tried.
+    both = entry(lambda m: m.replace("LABEL=root", "LABEL=other").replace("/boot/k", "/boot/none"))
+    examined = examine_menu(make_disk(tmp_path, both), pv_grub=parse_name(AKI))
+    assert {"root-argument-label", "kernel-missing"} <= ids(examined, Weight.ERROR)
+    assert examined.boots == 1
 
 
 PV_WARNINGS = {
@@ -144,6 +130,47 @@ PV_WARNINGS = {
 }
 
 
+HUGE = 10 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("ten mebibytes of comments", GOOD.encode() + b"#" * HUGE),
+        ("ten mebibytes in one line", b"title " + b"x" * HUGE),
+        ("ten mebibytes of titles", b"title a\nkernel /k\n" * (HUGE // 18)),
+        ("ten mebibytes of noise", bytes(range(256)) * (HUGE // 256)),
+    ],
+)
+def test_a_menu_of_ten_mebibytes_is_refused_at_once(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    disk = make_disk(tmp_path, {"boot/grub/menu.lst": content}, size="24M")
+    examined = examine_menu(disk, pv_grub=parse_name(AKI))
+    assert "menu-unreadable" in ids(examined, Weight.ERROR), name
+    assert examined.boots is None
+    with pytest.raises(BadInputError, match="is longer than"):
+        read_first_menu(disk)
+
+
+def test_a_menu_without_end_is_refused_and_fills_nothing(tmp_path: Path) -> None:
+    disk = make_disk(tmp_path, files_of())
+    run("debugfs", ["-w", "-R", f"sif /boot/grub/menu.lst size {2**40}", disk])
+    examined = examine_menu(disk, pv_grub=parse_name(AKI))
+    assert "menu-unreadable" in ids(examined, Weight.ERROR)
+
+
+@pytest.mark.parametrize("target", ["menu.lst", "/boot/grub/menu.lst", "/boot", "/none"])
+def test_a_menu_that_is_a_link_to_nothing_is_no_menu(tmp_path: Path, target: str) -> None:
+    files = files_of()
+    del files["boot/grub/menu.lst"]
+    (tmp_path / "tree/boot/grub").mkdir(parents=True)
+    (tmp_path / "tree/boot/grub/menu.lst").symlink_to(target)
+    examined = examine_menu(make_disk(tmp_path, files), pv_grub=parse_name(AKI))
+    assert ids(examined, Weight.ERROR) <= {"menu-missing", "menu-unreadable"}
+    assert examined.boots is None
+
+
 @pytest.mark.parametrize("name", list(PV_WARNINGS))
 def test_what_still_boots_is_a_warning(tmp_path: Path, name: str) -> None:
     menu, rule = PV_WARNINGS[name]
@@ -153,8 +180,32 @@ def test_what_still_boots_is_a_warning(tmp_path: Path, name: str) -> None:
 
 
 def test_a_compression_that_is_not_unpacked_here_is_a_note(tmp_path: Path) -> None:
-    examined = examine_menu(make_disk(tmp_path, files_of(boot__k=LZO)), pv_grub=parse_name(AKI))
+    examined = examine_menu(make_disk(tmp_path, files_of(boot__k=LZ4)), pv_grub=parse_name(AKI))
     assert ids(examined, Weight.NOTE) == {"kernel-notes-unread"}
+
+
+def test_a_kernel_packed_by_lzo_is_unpacked_too(tmp_path: Path) -> None:
+    for name, elf, rule in (
+        ("good", make_elf(), None),
+        ("narrow", make_elf(bits=32), "kernel-bits"),
+        ("no notes", make_elf(notes=(18,)), "kernel-not-for-xen"),
+    ):
+        (tmp_path / name).mkdir()
+        files = files_of(boot__k=make_bzimage(pack_lzo(elf)))
+        examined = examine_menu(make_disk(tmp_path / name, files), pv_grub=parse_name(AKI))
+        assert ids(examined, Weight.ERROR) == ({rule} if rule else set()), name
+        assert ids(examined, Weight.NOTE) == set()
+
+
+@pytest.mark.parametrize(
+    "payload", [b"\x89LZO", pack_lzo(make_elf())[:3000], b"\x89LZO" + b"\xff" * 9999]
+)
+def test_an_lzo_that_is_none_is_damage(tmp_path: Path, payload: bytes) -> None:
+    (tmp_path / "k").write_bytes(make_bzimage(payload))
+    kernel = examine_kernel(tmp_path / "k")
+    assert kernel is not None
+    assert kernel.damage
+    assert kernel.xen_notes is None
 
 
 @pytest.mark.parametrize(("number", "folder"), MENU_PLACES)
@@ -203,18 +254,6 @@ def test_gpt_is_too_new_for_1_03(tmp_path: Path) -> None:
         pv_grub = parse_name(f"pv-grub-hd00_{release}-x86_64.gz")
         examined = examine_menu(disk, world=World.PV, pv_grub=pv_grub)
         assert ("gpt-1.03" in ids(examined, Weight.ERROR)) is is_found
-
-
-def make_gpt(disk: Path) -> None:
-    """Write the least of a GPT, with the partition that the MBR had."""
-    with disk.open("r+b") as file:
-        file.seek(446 + 4)
-        file.write(b"\xee")
-        file.seek(512)
-        file.write(b"EFI PART".ljust(72, b"\0") + struct.pack("<QII", 2, 4, 128))
-        file.seek(1024)
-        kind = bytes.fromhex("af3dc60f838472478e793d69d8477de4")
-        file.write(kind + b"\1" * 16 + struct.pack("<QQ", 2048, 2048 + 16383))
 
 
 def test_every_rule_names_its_section_and_has_an_id() -> None:
