@@ -34,6 +34,7 @@ class CacheKind(StrEnum):
     LOCKS = "locks"
     ACCELERATOR = "accelerator"
     FROZEN = "frozen"
+    XEN = "xen"
     LEFTOVER = "leftover"
     OTHER = "other"
 
@@ -45,6 +46,7 @@ _NAMES = {
     CacheKind.APT: re.compile(r"[0-9a-f]{64}"),
     CacheKind.LOCKS: re.compile(r"[0-9a-f]{64}\.lock"),
     CacheKind.ACCELERATOR: re.compile(r"[0-9a-f]{16}\.json"),
+    CacheKind.XEN: re.compile(r"[0-9a-f]{64}"),
     CacheKind.FROZEN: re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*"),
 }
 
@@ -179,21 +181,29 @@ def _describe(kind: CacheKind, path: Path, look: _Look) -> str:
             words = _describe_rootfs(path)
         case CacheKind.FROZEN:
             words = _describe_frozen(path)
-        case CacheKind.LOCKS:
-            words = _describe_lock(path) or "no lock: it cannot be read"
-        case CacheKind.APT:
-            words = _describe_lock(path.parent.parent / "locks" / f"{path.name}.lock")
         case CacheKind.PACKAGES:
             words = look.packages.get(path.name, "")
         case CacheKind.ACCELERATOR:
             words = _words(_read_json(path) or {}, "kind")
-        case CacheKind.LEFTOVER:
-            words = "of a run that works, or was killed"
-        case CacheKind.OTHER:
-            words = "not imgforge's: left alone"
         case _:
-            words = ""
+            words = _describe_other(kind, path)
     return words[:_MOST_CHARACTERS]
+
+
+def _describe_other(kind: CacheKind, path: Path) -> str:
+    match kind:
+        case CacheKind.XEN:
+            return _describe_appliance(path)
+        case CacheKind.LOCKS:
+            return _describe_lock(path) or "no lock: it cannot be read"
+        case CacheKind.APT:
+            return _describe_lock(path.parent.parent / "locks" / f"{path.name}.lock")
+        case CacheKind.LEFTOVER:
+            return "of a run that works, or was killed"
+        case CacheKind.OTHER:
+            return "not imgforge's: left alone"
+        case _:
+            return ""
 
 
 def _describe_rootfs(path: Path) -> str:
@@ -210,6 +220,14 @@ def _describe_frozen(path: Path) -> str:
     shown = [_words(facts, name) for name in ("disk", "instance_type", "qemu_version", "created")]
     disk, instance_type, qemu, created = shown
     return f"{disk} on {instance_type}, QEMU {qemu}, {created}"
+
+
+def _describe_appliance(path: Path) -> str:
+    match _read_json(path / "appliance.json"):
+        case {"packages": list(packages)}:
+            return "appliance: " + ", ".join(str(name) for name in packages)
+        case _:
+            return "no appliance: its appliance.json cannot be read"
 
 
 def _describe_lock(path: Path) -> str:

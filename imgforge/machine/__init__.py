@@ -33,6 +33,7 @@ from imgforge.machine.storage import (
     plain_storage,
 )
 from imgforge.machine.way import MetadataWay, WayChoice, choose_way
+from imgforge.machine.xen.parts import XenAppliance
 
 __all__ = [
     "COMMAND_LIMIT_BYTES",
@@ -67,6 +68,7 @@ __all__ = [
     "Storage",
     "Suspended",
     "WayChoice",
+    "XenAppliance",
     "choose_accelerator",
     "choose_way",
     "create_volume",

@@ -82,16 +82,25 @@ def index_modules(tree: PlainTree, version: str, *, scratch: Path) -> None:
 
 def read_modules(tree: PlainTree, version: str) -> KernelModules:
     """Read what depmod found out about `version` (modules.dep(5))."""
-    needs: dict[str, tuple[str, ...]] = {}
-    for line in _read_lines(tree, f"{_FOLDER}/{version}/modules.dep"):
+    place = f"{_FOLDER}/{version}"
+    return parse_modules(
+        version,
+        needs=_read_lines(tree, f"{place}/modules.dep"),
+        built_in=_read_lines(tree, f"{place}/modules.builtin"),
+    )
+
+
+def parse_modules(version: str, *, needs: Iterable[str], built_in: Iterable[str]) -> KernelModules:
+    """Understand the lines of modules.dep and modules.builtin."""
+    known: dict[str, tuple[str, ...]] = {}
+    for line in needs:
         path, colon, needed = line.partition(":")
         if colon:
-            needs[path] = tuple(needed.split())
-    built_in = _read_lines(tree, f"{_FOLDER}/{version}/modules.builtin")
+            known[path] = tuple(needed.split())
     return KernelModules(
         version=version,
-        paths={_normalize(path): path for path in needs},
-        needs=needs,
+        paths={_normalize(path): path for path in known},
+        needs=known,
         built_in=frozenset(_normalize(path) for path in built_in),
     )
 

@@ -34,6 +34,7 @@ FLOW = (
     "inventory",
     "cache",
     "build",
+    "xen_appliance",
     "reproducibility",
     "start",
     "trial_report",

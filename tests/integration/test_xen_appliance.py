@@ -1,0 +1,88 @@
+"""The Xen appliance is made of locked packages, the same each time, and small."""
+
+import gzip
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from imgforge import host
+from imgforge.errors import HostError
+from imgforge.inventory import CacheKind, take_inventory
+from imgforge.rootfs import HYPERVISOR, INITRAMFS, KERNEL
+from imgforge.xen_appliance import find_appliance, prepare_appliance, source_folder
+
+LARGEST_BYTES = 25 * 10**6
+FILES = (HYPERVISOR, KERNEL, INITRAMFS)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    cache = host.cache_dir()
+    cache.mkdir(parents=True, exist_ok=True)
+    return prepare_appliance(cache)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
+
+
+def test_it_is_below_25_mb(folder: Path) -> None:
+    assert sum((folder / name).stat().st_size for name in FILES) < LARGEST_BYTES
+
+
+def test_it_is_found_again_without_being_made(folder: Path) -> None:
+    before = {name: (folder / name).stat().st_mtime_ns for name in FILES}
+    assert prepare_appliance(host.cache_dir()) == folder
+    assert {name: (folder / name).stat().st_mtime_ns for name in FILES} == before
+    state = find_appliance(host.cache_dir())
+    assert state.folder == folder
+    assert state.size_bytes < LARGEST_BYTES
+
+
+def test_its_kernel_is_a_dom0_s_and_its_initramfs_an_archive(folder: Path) -> None:
+    kernel = gzip.decompress((folder / KERNEL).read_bytes())
+    assert kernel.startswith(b"\x7fELF")
+    assert gzip.decompress((folder / INITRAMFS).read_bytes()).startswith(b"070701")
+    assert (folder / HYPERVISOR).read_bytes().startswith(b"\x7fELF")
+
+
+def test_the_cache_lists_it(folder: Path) -> None:
+    items = take_inventory(host.cache_dir(), kinds=[CacheKind.XEN])
+    assert [item.path for item in items if "linux-image-" in item.what].count(folder) == 1
+
+
+@pytest.mark.slow
+def test_it_is_the_same_bit_for_bit_wherever_and_whenever_it_is_made(
+    folder: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "another cache"
+    cache.mkdir()
+    # Downloaded once: what is compared is what is made of the packages.
+    shutil.copytree(host.cache_dir() / "packages", cache / "packages", copy_function=os.link)
+    old = os.umask(0o077)
+    try:
+        again = prepare_appliance(cache)
+    finally:
+        os.umask(old)
+    assert again != folder
+    assert digests(again) == digests(folder)
+
+
+def test_other_scripts_give_another_appliance(folder: Path, tmp_path: Path) -> None:
+    sources = tmp_path / "sources"
+    shutil.copytree(source_folder(), sources)
+    with (sources / "init").open("a", encoding="utf-8") as script:
+        script.write("# changed\n")
+    from imgforge.xen_appliance import _known_lock, _package_set, appliance_key
+
+    lock = _known_lock(_package_set(sources, tmp_path))
+    assert lock is not None
+    assert appliance_key(lock, sources) != folder.name
+
+
+def test_a_checkout_without_its_sources_says_so(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"appliance\.toml is not there"):
+        prepare_appliance(tmp_path, sources=tmp_path)
