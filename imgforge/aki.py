@@ -71,6 +71,8 @@ class Aki:
     pv_grub: PvGrub
 
 
+NEWEST_VERSION = (1, 5)
+"""The PV-GRUB that all listed AKIs are."""
 _NAME = re.compile(r"pv-grub-(hd00?)_(\d{1,3})\.(\d{2})-(i386|x86_64)\.gz")
 _ID = re.compile(r"aki-[0-9a-f]{8}(?:[0-9a-f]{9})?")
 # Region, then the ids of pv-grub-hd0_1.05-i386.gz and pv-grub-hd0_1.05-x86_64.gz.
@@ -103,7 +105,7 @@ def _listed() -> tuple[Aki, ...]:
         if line:
             region, *ids = line.split()
             found += [
-                Aki(aki_id, region, PvGrub(AkiPlace.HD0, (1, 5), architecture))
+                Aki(aki_id, region, PvGrub(AkiPlace.HD0, NEWEST_VERSION, architecture))
                 for aki_id, architecture in zip(ids, AkiArchitecture, strict=True)
             ]
     return tuple(found)

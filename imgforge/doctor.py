@@ -25,6 +25,7 @@ from imgforge.programs import PROGRAMS, Program
 from imgforge.progress import report
 from imgforge.rootfs import HostOffer, choose_package_mode, probe_host
 from imgforge.usage import in_use
+from imgforge.xen_appliance import find_appliance
 
 OLDEST_PYTHON = (3, 11)
 # guest/recipes/debian.toml: its tree takes 460 MB, each layout's disk as much again. Machines have
@@ -147,6 +148,7 @@ def examine_host(
         _examine_kvm_device(),
         acceleration,
         _examine_way(),
+        examine_appliance(),
     )
     return HostReport(_read_distribution(), programs, findings, accelerator)
 
@@ -335,6 +337,25 @@ def _examine_way() -> Finding:
         required=True,
         found=f"{choice.way}: {choice.reason}; {_WAYS[choice.way]}",
     )
+
+
+def examine_appliance() -> Finding:
+    """Tell whether the Xen appliance is there; it is only needed for genuine PV boots."""
+    name = "Xen appliance"
+    try:
+        state = find_appliance(host.cache_dir())
+    except (BadInputError, HostError) as error:
+        return Finding(name=name, good=False, required=False, found=str(error), needed=error.hint)
+    if state.folder is None:
+        return Finding(
+            name=name,
+            good=True,
+            required=False,
+            found="not yet made: the first boot with --pv-boot xen-direct or xen-grub makes it of "
+            "Debian's packages",
+        )
+    found = f"{state.size_bytes / 1e6:.1f} MB in {state.folder}"
+    return Finding(name=name, good=True, required=False, found=found)
 
 
 def _read_distribution() -> Distribution:

@@ -8,25 +8,30 @@ from pathlib import Path
 
 from imgforge import host
 from imgforge.acceptance import BootMethod, Login
-from imgforge.disk import Disk, PvBootFailure, evaluate_pv_boot
+from imgforge.aki import NEWEST_VERSION, AkiArchitecture, AkiPlace, PvGrub
+from imgforge.disk import MENU_PLACES, Disk, PvBootFailure, evaluate_pv_boot, unpack_kernel
 from imgforge.machine import (
     Accelerator,
     AcceleratorWish,
     BootSource,
+    XenBoot,
     choose_accelerator,
     find_proof_kernel,
 )
 from imgforge.metadata import Access, Instance
 from imgforge.progress import warn
+from imgforge.pv_way import PvWay
 from imgforge.usage import in_use
+from imgforge.xen_appliance import prepare_appliance
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """How machines are started: the accelerator wished for, and whether they get a network."""
+    """How machines are started: the accelerator, whether they get a network, how PV disks boot."""
 
     accelerator: AcceleratorWish = AcceleratorWish.AUTO
     network: bool = False
+    pv_way: PvWay = PvWay.DIRECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +72,58 @@ def why_service_off(instance: Instance, *, is_seeded: bool = False) -> str:
     return ""
 
 
-def find_start(disk: Disk, folder: Path) -> Start:
-    """Decide how a disk is started: a PV one by its evaluated menu.lst, any other by its BIOS."""
-    if disk.layout is None or not disk.layout.is_pv:
-        return Start(BootSource(), BootMethod.BIOS)
+def boot_method(disk: Disk, way: PvWay) -> BootMethod:
+    """Return how a disk is started: any but a PV one by its BIOS."""
+    is_pv = disk.layout is not None and disk.layout.is_pv
+    return BootMethod(way.value) if is_pv else BootMethod.BIOS
+
+
+def find_start(disk: Disk, folder: Path, *, way: PvWay = PvWay.DIRECT) -> Start:
+    """Decide how a disk is started: a PV one by `way`, any other by its BIOS.
+
+    The Xen appliance is made where it is needed and not there yet. Raises HostError where it cannot
+    be.
+    """
+    method = boot_method(disk, way)
+    if method is BootMethod.BIOS:
+        return Start(BootSource(), method)
+    xen = None if way is PvWay.DIRECT else _xen_boot(disk)
+    if way is PvWay.XEN_GRUB:
+        return Start(BootSource(xen=xen), method)
     found = evaluate_pv_boot(disk.path, folder)
     if isinstance(found, PvBootFailure):
-        return Start(BootSource(), BootMethod.DIRECT, found)
+        return Start(BootSource(), method, found)
     for note in found.notes:
         warn(note)
-    source = BootSource(found.kernel, found.initrd, _with_serial_console(found.command_line))
-    return Start(source, BootMethod.DIRECT, notes=found.notes)
+    kernel, line = found.kernel, found.command_line
+    if xen is None:
+        line = _with_serial_console(line)
+    # dom0 would unpack it much slower, and has no memory for it.
+    elif unpack_kernel(kernel, folder / "kernel.elf"):
+        kernel = folder / "kernel.elf"
+    source = BootSource(kernel, found.initrd, line, xen)
+    return Start(source, method, notes=found.notes)
+
+
+def aki_places(pv_grub: PvGrub) -> tuple[tuple[int, str], ...]:
+    """Return where a PV-GRUB looks for menu.lst: partition (0: the whole disk) and folder.
+
+    Source: the guide, "Configuring GRUB for Paravirtual AMIs": 1.03 and earlier look in one of the
+    first two places only.
+    """
+    if pv_grub.looks_everywhere:
+        return MENU_PLACES
+    return (MENU_PLACES[0 if pv_grub.place is AkiPlace.HD0 else 1],)
+
+
+def _xen_boot(disk: Disk) -> XenBoot:
+    assert disk.layout is not None
+    place = AkiPlace.HD00 if disk.layout.is_partitioned else AkiPlace.HD0
+    return XenBoot(
+        appliance=prepare_appliance(host.cache_dir()),
+        root="xvda" if disk.layout.is_partitioned else "xvda1",
+        places=aki_places(PvGrub(place, NEWEST_VERSION, AkiArchitecture.X86_64)),
+    )
 
 
 def _with_serial_console(command_line: str) -> str:

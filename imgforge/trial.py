@@ -34,6 +34,7 @@ from imgforge.machine import (
     AcceleratorWish,
     MachineSpec,
     StartError,
+    outer_memory_mib,
     start_machine,
 )
 from imgforge.places import reserve
@@ -137,6 +138,7 @@ def _suite_run(trial: Trial, record: BootRecord) -> SuiteRun:
         accelerator=record.accelerator,
         network=trial.surroundings.network,
         user_data=trial.user_data_path,
+        pv_way=trial.surroundings.pv_way,
     )
 
 
@@ -149,8 +151,9 @@ async def _try_boot(
     (trial.folder / USER_DATA_FILE).unlink(missing_ok=True)
     if trial.user_data is not None:
         (trial.folder / USER_DATA_FILE).write_bytes(trial.user_data)
-    start = await asyncio.to_thread(find_start, trial.disk, scratch)
-    async with reserve(memory_bytes=MACHINE_BYTES, limit_s=_PLACE_LIMIT_S):
+    way = trial.surroundings.pv_way
+    start = await asyncio.to_thread(find_start, trial.disk, scratch, way=way)
+    async with reserve(memory_bytes=_memory_bytes(start), limit_s=_PLACE_LIMIT_S):
         record, failure = await _boot_twice(trial, start, accelerator=accelerator, scratch=scratch)
     after = await asyncio.to_thread(disk_sha256, trial.disk.path)
     verdict = judge(
@@ -165,6 +168,13 @@ async def _try_boot(
     ).model_copy(update={"host_failure": failure, "notes": (*start.notes, *trial.notes)})
     report(verdict.reason)
     return record, verdict
+
+
+def _memory_bytes(start: Start) -> int:
+    """Return what a machine may take: one in which Xen runs the guest takes more."""
+    guest_mib = _INSTANCE_TYPE.memory_mib
+    more_mib = outer_memory_mib(guest_mib) - guest_mib if start.source.xen else 0
+    return MACHINE_BYTES + more_mib * 2**20
 
 
 async def _conclude(

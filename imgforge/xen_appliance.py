@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +13,17 @@ from imgforge.files import appearing, locked_folder, tidy
 from imgforge.machine import XenAppliance
 from imgforge.progress import report, warn
 from imgforge.recipe import PackagesSource, Recipe, RecipeFile, RootfsPart
-from imgforge.rootfs import HYPERVISOR, INITRAMFS, KERNEL, Lock, PackageSet, build_appliance
+from imgforge.rootfs import HYPERVISOR, INITRAMFS, KERNEL, LOADER, Lock, PackageSet, build_appliance
 from imgforge.toml_file import TomlForm
-from imgforge.usage import FolderGoneError, in_use, touch_used
+from imgforge.usage import in_use, touch_used
 
 KIND = "xen"
 """The appliances' folder in the cache."""
 _FORMAT = 1  # raise it when the same packages and scripts give another appliance
-_FILES = (HYPERVISOR, KERNEL, INITRAMFS)
+_FILES = (HYPERVISOR, KERNEL, INITRAMFS, LOADER)
 _FACTS = "appliance.json"
 _SCRIPTS = ("block", "grub.cfg", "init", "vif", "xl.conf")
 _NAME = "xen-appliance"
-_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +39,24 @@ def source_folder() -> Path:
     return Path(__file__).parents[1] / "guest" / "xen"
 
 
-@contextmanager
-def xen_appliance(cache: Path) -> Iterator[XenAppliance]:
-    """Give the appliance for the block, from `cache` or made there; nobody prunes it meanwhile.
+def prepare_appliance(cache: Path, *, sources: Path | None = None) -> XenAppliance:
+    """Return the appliance, from `cache` or made there, which one does while others wait.
 
     Exactly the packages of its lock are used, as long as they can be had. Raises HostError.
     """
-    for _ in range(_TRIES):
-        folder = prepare_appliance(cache)
-        try:
-            with in_use(folder):
-                touch_used(folder)
-                yield XenAppliance(
-                    hypervisor=folder / HYPERVISOR,
-                    kernel=folder / KERNEL,
-                    initramfs=folder / INITRAMFS,
-                    key=folder.name,
-                )
-                return
-        except FolderGoneError:  # pruned since
-            continue
-    raise HostError(f"Xen appliance: it was removed from {cache} again and again.")
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = _prepare(cache, sources or source_folder())
+    touch_used(folder)
+    return XenAppliance(
+        hypervisor=folder / HYPERVISOR,
+        kernel=folder / KERNEL,
+        initramfs=folder / INITRAMFS,
+        loader=folder / LOADER,
+        key=folder.name,
+    )
 
 
-def prepare_appliance(cache: Path, *, sources: Path | None = None) -> Path:
-    """Return the folder of the appliance, from `cache` or made there, with one build at a time."""
-    sources = sources or source_folder()
+def _prepare(cache: Path, sources: Path) -> Path:
     tidy(cache / KIND)
     packages = _package_set(sources, cache)
     known = _known_lock(packages)

@@ -99,8 +99,8 @@ async def observe(
 
     It ends within 2 s of a fatal sign's appearance; `expect.boot_limit_s` bounds the time to the
     first login, and `expect.silence_limit_s` the time without any event until then. What comes
-    after the login has limits of its own. A machine started without its BIOS has no firmware
-    and bootloader stages. Keys and known_hosts are in the folder of `login`.
+    after the login has limits of its own. The stages are those of
+    `boot_method`. Keys and known_hosts are in the folder of `login`.
     `known_host_keys` are those that an earlier boot of the instance showed: cloud-init prints them
     once in its life. `service_off` is why its metadata service tells nothing, "" where it does:
     then no stage, and no key, is waited for from there.
@@ -109,7 +109,7 @@ async def observe(
     leaves no ssh behind.
     """
     watch = Watch(
-        by_bios=boot_method is BootMethod.BIOS,
+        boot_method=boot_method,
         has_metadata=not service_off,
         must_show=expect.console_must_show,
         must_not_show=expect.console_must_not_show,

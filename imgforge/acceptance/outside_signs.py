@@ -57,6 +57,14 @@ _ROWS = (
         "Take `quiet` off the kernel's command line to see the panic on the console.",
     ),
     OutsideSign(
+        "kernel-refused",
+        StageName.KERNEL,
+        "the kernel is none that Xen starts as a PV guest",
+        "It must be a 64-bit kernel for Xen PV (XEN_ELFNOTE_ENTRY), whole, and compressed in a way "
+        "that PV-GRUB reads; imgforge menu-lst check tells more of it.",
+        is_symptom=False,
+    ),
+    OutsideSign(
         "silence",
         None,
         "nothing was heard",
@@ -151,6 +159,7 @@ _HOST_MEANINGS: Mapping[EndReason, str] = MappingProxyType(
         EndReason.HOST_INTERNAL_ERROR: "QEMU reported an internal error",
         EndReason.QEMU_DIED: "QEMU died",
         EndReason.HOST_DISK_FULL: "the host had no space for what the machine wrote",
+        EndReason.APPLIANCE_FAILED: "the Xen appliance failed",
         EndReason.STOPPED_BY_US: "imgforge itself ended the machine",
     }
 )

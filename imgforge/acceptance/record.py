@@ -29,6 +29,19 @@ class BootMethod(StrEnum):
 
     BIOS = "bios"
     DIRECT = "direct"
+    XEN_DIRECT = "xen-direct"
+    XEN_GRUB = "xen-grub"
+
+    @property
+    def first_stage(self) -> StageName:
+        """The first stage of a machine that is started so: what comes before it has none."""
+        match self:
+            case BootMethod.BIOS:
+                return StageName.FIRMWARE
+            case BootMethod.XEN_GRUB:
+                return StageName.BOOTLOADER
+            case _:
+                return StageName.KERNEL
 
 
 @dataclass(frozen=True, slots=True)

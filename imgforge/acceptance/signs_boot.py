@@ -64,6 +64,39 @@ BOOT_LOADER: tuple[Sign, ...] = (
         until=_KERNEL,
     ),
     Sign(
+        id="pv-grub-error",
+        needle="error: ",
+        pattern=re.compile(
+            r"^\s*error: (?:couldn't load file|file `.*' not found|no such (?:device|partition)|"
+            r"not xen image|invalid arch|bad kernel|premature end|unknown filesystem|"
+            r"out of memory|you need to load|.*decompress|.*magic|.*ELF)"
+        ),
+        stage=_BOOTLOADER,
+        meaning="the stand-in for PV-GRUB could not start an entry",
+        hint=_PATH_HINT + " The kernel must be one for Xen PV, of PV-GRUB's width.",
+        effect=Effect.TENTATIVE,
+        until=_KERNEL,
+    ),
+    Sign(
+        id="pv-grub-no-menu",
+        needle="imgforge-pvgrub: there is no",
+        pattern=re.compile(r"^imgforge-pvgrub: there is no (?:menu\.lst|disk)"),
+        stage=_BOOTLOADER,
+        meaning="there is no menu.lst where PV-GRUB looks",
+        hint="PV-GRUB looks in nine places, in order: (hd0)/boot/grub, then /boot/grub and /grub "
+        "of the first four partitions; 1.03 and earlier in one of the first two.",
+        until=_KERNEL,
+    ),
+    Sign(
+        id="pv-grub-starts-nothing",
+        needle=" started nothing",
+        pattern=re.compile(r"^imgforge-pvgrub: .* started nothing"),
+        stage=_BOOTLOADER,
+        meaning="menu.lst has no entry that starts a kernel",
+        hint="Give menu.lst a title with a kernel.",
+        until=_KERNEL,
+    ),
+    Sign(
         id="firmware-no-boot-device",
         needle="oot",
         pattern=re.compile(r"^\s*(?:No bootable device|Boot failed: |FATAL: No bootable medium)"),

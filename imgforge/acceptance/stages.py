@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from re import Pattern
 
-from imgforge.acceptance.record import Stage, StageName
+from imgforge.acceptance.record import BootMethod, Stage, StageName
 
 ORDER: tuple[StageName, ...] = tuple(StageName)
 
@@ -28,6 +28,7 @@ _MARKS = (
     _mark(StageName.BOOTLOADER, "GRUB", r"\bGRUB ?(?:[Ll]oading|version|Geom|Read|Hard)|^GRUB\b"),
     _mark(StageName.BOOTLOADER, "Booting '", r"^\s*Booting '"),
     _mark(StageName.BOOTLOADER, "Booting `", r"^\s*Booting `"),
+    _mark(StageName.BOOTLOADER, "imgforge-pvgrub: ", r"^imgforge-pvgrub: "),
     _mark(StageName.KERNEL, "Linux version ", r"(?:^|\] )Linux version \d"),
     _mark(StageName.KERNEL, "ooting the kernel", r"^\s*[Bb]ooting the kernel"),
     _mark(StageName.KERNEL, "[ ", r"^\[ +\d+\.\d{6}\]"),
@@ -56,15 +57,15 @@ class StageClock:
     """Recognises stages as they come; each keeps the time of its first sign.
 
     A later stage implies those before it: they are then reached, and where they showed nothing
-    themselves (a quiet kernel) their seconds are None. A machine started without its BIOS has
-    neither firmware nor bootloader: those two are not counted and not listed; nor is the metadata
+    themselves (a quiet kernel) their seconds are None. A machine started without its BIOS has no
+    firmware, and mostly no bootloader: those are not counted and not listed; nor is the metadata
     of one that has none to ask for. Nor is cloud-init before it said a word: most machines without
     it never had it. Since it also runs where there is no network or no metadata, it implies neither
     of them.
     """
 
-    def __init__(self, *, by_bios: bool, has_metadata: bool = True) -> None:
-        first = StageName.FIRMWARE if by_bios else StageName.KERNEL
+    def __init__(self, *, boot_method: BootMethod, has_metadata: bool = True) -> None:
+        first = boot_method.first_stage
         self._expected = tuple(
             name
             for name in ORDER[ORDER.index(first) :]
@@ -74,7 +75,7 @@ class StageClock:
         self._seen: dict[StageName, float] = {}
         self._furthest = -1
         self._has_cloud_init = False
-        self._is_kernel_loaded = not by_bios
+        self._is_kernel_loaded = first is StageName.KERNEL
 
     def read(self, text: str, at_s: float) -> None:
         """Look at a console text, a whole line or one without its end."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from imgforge.acceptance.grub_errors import explain_grub_error
 from imgforge.acceptance.host_keys import HostKeyReader
 from imgforge.acceptance.outside_signs import sign_of_empty_host_keys
-from imgforge.acceptance.record import PatternSeen, SeenSign, StageName
+from imgforge.acceptance.record import BootMethod, PatternSeen, SeenSign, StageName
 from imgforge.acceptance.sign import Effect, Sign, Where
 from imgforge.acceptance.signs import SIGNS
 from imgforge.acceptance.stages import ORDER, StageClock
@@ -21,6 +21,8 @@ _READ_CHARACTERS = 4096  # of a line: no line can hold up the watch
 _SHOWN_CHARACTERS = 1000
 _HOST_KEY_CHARACTERS = 16_384
 TENTATIVE_S = 1.5
+# GRUB 2 waits ten seconds for a key before it goes on to the fallback entry.
+GRUB_2_TENTATIVE_S = 13.0
 SETTLE_S = 0.3
 
 _PENDING_SIGNS = tuple(sign for sign in SIGNS if sign.where is Where.EITHER)
@@ -56,12 +58,14 @@ class Watch:
     def __init__(
         self,
         *,
-        by_bios: bool,
+        boot_method: BootMethod,
         has_metadata: bool = True,
         must_show: Sequence[str] = (),
         must_not_show: Sequence[str] = (),
     ) -> None:
-        self.stages = StageClock(by_bios=by_bios, has_metadata=has_metadata)
+        self.stages = StageClock(boot_method=boot_method, has_metadata=has_metadata)
+        self._is_grub_2 = boot_method is BootMethod.XEN_GRUB
+        self._tentative_s = GRUB_2_TENTATIVE_S if self._is_grub_2 else TENTATIVE_S
         self.sign: SeenSign | None = None
         self.ended: MachineEnded | None = None
         self.key_fetched_at_s: float | None = None
@@ -112,7 +116,7 @@ class Watch:
         """When the observation ends for the sign seen so far: a little later, for what follows."""
         if self.sign is not None:
             return self.sign.at_s + SETTLE_S
-        return None if self._tentative is None else self._tentative.at_s + TENTATIVE_S
+        return None if self._tentative is None else self._tentative.at_s + self._tentative_s
 
     def settle(self) -> SeenSign | None:
         """Return the sign seen; one that nothing cleared in its time is no longer tentative."""
@@ -224,7 +228,10 @@ class Watch:
             return
         match sign.effect:
             case Effect.FATAL if sign.id == "grub-waits-for-a-key":
-                self.sign = self._tentative or seen  # it follows the error that explains it
+                # It follows the error that explains it; GRUB 2 does not wait for ever.
+                self.sign = None if self._is_grub_2 else self._tentative or seen
+            case Effect.FATAL if sign.id == "grub-no-entry-boots" and self._tentative:
+                self.sign = replace(seen, text=self._tentative.text)
             case Effect.FATAL:
                 self.sign = seen
             case Effect.SYMPTOM:
@@ -249,7 +256,7 @@ class Watch:
 
 def find_sign(lines: Iterable[tuple[float, str]]) -> SeenSign | None:
     """Return the fatal sign on a console, given as lines and their seconds from power-on."""
-    watch = Watch(by_bios=True)
+    watch = Watch(boot_method=BootMethod.BIOS)
     for at_s, text in lines:
         watch.take(ConsoleLine(at_s, text))
     return watch.settle()

@@ -31,6 +31,7 @@ from imgforge.cli.options import (
     LockedOption,
     NetworkOption,
     OutOption,
+    PvBootOption,
     RecipeArgument,
     SuiteOption,
     UserDataOption,
@@ -44,6 +45,7 @@ from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.cli.user_data import user_data_app
 from imgforge.errors import ExitCode
 from imgforge.layout import Layout
+from imgforge.pv_way import PvWay
 
 if TYPE_CHECKING:
     from imgforge.recipe import RecipeFile
@@ -169,6 +171,7 @@ def boot_and_judge(
     ] = None,
     accel: AccelOption = AcceleratorWish.AUTO,
     network: NetworkOption = False,
+    pv_boot: PvBootOption = PvWay.DIRECT,
     user_data: UserDataOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -191,7 +194,7 @@ def boot_and_judge(
     with shown_progress(stderr_console()):
         trial = pipeline.plan_trial(
             open_disk(disk),
-            surroundings=Surroundings(accelerator=accel, network=network),
+            surroundings=Surroundings(accelerator=accel, network=network, pv_way=pv_boot),
             folder=out,
             expect=expect,
             tests=wanted,
@@ -222,6 +225,7 @@ def run(
     ] = None,
     accel: AccelOption = AcceleratorWish.AUTO,
     network: NetworkOption = False,
+    pv_boot: PvBootOption = PvWay.DIRECT,
     locked: LockedOption = False,
     suite: SuiteOption = "none",
     user_data: UserDataOption = None,
@@ -246,7 +250,7 @@ def run(
                 layouts=_layouts(loaded, layout),
                 out=out,
                 formats=tuple(to or ()),
-                surroundings=Surroundings(accelerator=accel, network=network),
+                surroundings=Surroundings(accelerator=accel, network=network, pv_way=pv_boot),
                 locked=locked,
                 tests=tests,
                 user_data=told,

@@ -12,11 +12,13 @@ from imgforge.cli.options import (
     DiskArgument,
     JsonOption,
     NetworkOption,
+    PvBootOption,
     told_user_data,
 )
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.errors import BadInputError
+from imgforge.pv_way import PvWay
 
 
 def register(
@@ -80,6 +82,7 @@ def launch(
     *,
     accel: AccelOption = AcceleratorWish.AUTO,
     network: NetworkOption = False,
+    pv_boot: PvBootOption = PvWay.DIRECT,
     user_data: Annotated[
         Path | None, typer.Option("--user-data", metavar="FILE", help="Its user data, 16 KiB.")
     ] = None,
@@ -106,7 +109,7 @@ def launch(
     with shown_progress(stderr_console()):
         pipeline.launch_image(
             image_id,
-            surroundings=Surroundings(accelerator=accel, network=network),
+            surroundings=Surroundings(accelerator=accel, network=network, pv_way=pv_boot),
             announce=announce,
             user_data=told,
             is_seeded=nocloud,

@@ -9,6 +9,7 @@ from imgforge.accelerator import AcceleratorWish
 from imgforge.cli.instance import read_user_data
 from imgforge.cli.user_data import tell_findings
 from imgforge.layout import Layout
+from imgforge.pv_way import PvWay
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML).")]
 DiskArgument = Annotated[Path, typer.Argument(metavar="DISK", help="A raw disk.")]
@@ -26,6 +27,13 @@ AccelOption = Annotated[
 ]
 NetworkOption = Annotated[
     bool, typer.Option("--network", help="Let the guest reach this host's network.")
+]
+PvBootOption = Annotated[
+    PvWay,
+    typer.Option(
+        "--pv-boot",
+        help="How PV disks boot: direct (no Xen), or as PV guests under Xen in QEMU.",
+    ),
 ]
 SuiteOption = Annotated[
     str,

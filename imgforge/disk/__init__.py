@@ -5,12 +5,13 @@ from imgforge.disk.difference import Difference, first_difference
 from imgforge.disk.disk import Disk
 from imgforge.disk.ext_tree import find_root_volume, read_ext_tree
 from imgforge.disk.fstab_place import PlacedEdit, apply_fstab_edit, plan_fstab_edits
+from imgforge.disk.kernel_image import unpack_kernel
 from imgforge.disk.menu import recipe_menu
 from imgforge.disk.menu_check import MenuExamination, examine_menu
 from imgforge.disk.menu_edit import NewEntry
 from imgforge.disk.menu_finding import MenuFinding, Weight, World
 from imgforge.disk.menu_parser import Menu, parse_menu
-from imgforge.disk.menu_place import FoundMenu
+from imgforge.disk.menu_place import MENU_PLACES, FoundMenu
 from imgforge.disk.menu_root import correct_menu_root
 from imgforge.disk.menu_rule_table import RULES
 from imgforge.disk.menu_write import edit_disk, read_first_menu
@@ -23,6 +24,7 @@ from imgforge.disk.tree_disk import TreeDiskWish, boot_stages, enough_bytes, mak
 from imgforge.disk.volume import Volume, VolumeKind, read_volumes
 
 __all__ = [
+    "MENU_PLACES",
     "RULES",
     "DeviceFacts",
     "Difference",
@@ -66,4 +68,5 @@ __all__ = [
     "read_volumes",
     "recipe_menu",
     "recognise_layout",
+    "unpack_kernel",
 ]

@@ -11,7 +11,7 @@ from imgforge.disk.volume import Volume
 from imgforge.errors import BadInputError
 
 # The nine places, in PV-GRUB's order: partition (0: the whole disk) and folder.
-MENU_PLACES = (
+MENU_PLACES: tuple[tuple[int, str], ...] = (
     (0, "/boot/grub"),
     *((number, folder) for number in (1, 2, 3, 4) for folder in ("/boot/grub", "/grub")),
 )

@@ -33,7 +33,7 @@ from imgforge.machine.storage import (
     plain_storage,
 )
 from imgforge.machine.way import MetadataWay, WayChoice, choose_way
-from imgforge.machine.xen.parts import XenAppliance
+from imgforge.machine.xen.parts import XenAppliance, XenBoot, outer_memory_mib
 
 __all__ = [
     "COMMAND_LIMIT_BYTES",
@@ -69,12 +69,14 @@ __all__ = [
     "Suspended",
     "WayChoice",
     "XenAppliance",
+    "XenBoot",
     "choose_accelerator",
     "choose_way",
     "create_volume",
     "find_proof_kernel",
     "flatten",
     "lay_over",
+    "outer_memory_mib",
     "plain_storage",
     "start_machine",
 ]

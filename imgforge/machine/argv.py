@@ -2,7 +2,8 @@
 
 import json
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from imgforge.accelerator import Accelerator, AcceleratorKind
@@ -28,7 +29,8 @@ class Wiring:
 
     `relay` is a shell script; its path has no spaces, commas or quotes, since slirp splits the
     command on spaces (QEMU's `guestfwd=…-cmd:`) and knows no quoting. Without one QEMU runs in a
-    namespace where 169.254.169.254 is.
+    namespace where 169.254.169.254 is. `appliance_fd` and `files` are only those of a guest under
+    Xen: its appliance's console, and what the appliance is started with (xen/argv.py).
     """
 
     storage: Storage
@@ -36,6 +38,8 @@ class Wiring:
     console_fd: int
     monitor_fd: int
     channel_fd: int | None = None
+    appliance_fd: int | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 def qemu_argv(spec: MachineSpec, wiring: Wiring) -> list[str]:
@@ -46,14 +50,14 @@ def qemu_argv(spec: MachineSpec, wiring: Wiring) -> list[str]:
         # boot loader prints through the BIOS before it knows of a serial console.
         *("-machine", "pc,graphics=off,memory-backend=memory"),
         *accelerator_argv(spec.accelerator),
-        *("-smp", str(spec.profile.vcpus), *_memory(spec)),
+        *("-smp", str(spec.profile.vcpus), *memory_argv(spec)),
         *("-S", "-action", "reboot=shutdown,shutdown=pause"),
         *("-rtc", "base=utc,clock=host"),
-        *_identity(spec),
+        *identity_argv(spec),
         *_wires(wiring),
         *_disks(spec, wiring.storage),
-        *_seed(spec.seed),
-        *_network(spec, wiring.relay),
+        *seed_argv(spec.seed),
+        *network_argv(spec, wiring.relay),
         *("-object", "rng-random,id=entropy,filename=/dev/urandom"),
         *("-device", "virtio-rng-pci,rng=entropy"),
         *_channel(wiring),
@@ -78,12 +82,13 @@ def instance_uuid(instance_id: str) -> str:
     return "ec2" + str(uuid.uuid5(_UUID_NAMESPACE, instance_id))[3:]
 
 
-def _identity(spec: MachineSpec) -> list[str]:
+def identity_argv(spec: MachineSpec) -> list[str]:
+    """Return the arguments of its DMI, by which a guest knows EC2."""
     if spec.seed is not None:
         # ds-identify would find EC2, too, and an image that cannot read seeds would wait for it.
         return ["-uuid", str(uuid.uuid5(_UUID_NAMESPACE, f"seed {spec.instance.instance_id}"))]
     product_uuid = instance_uuid(spec.instance.instance_id)
-    product = _escape(spec.instance.instance_type)
+    product = escape_option(spec.instance.instance_type)
     return [
         *("-uuid", product_uuid),
         *("-smbios", "type=0,vendor=Amazon EC2,version=1.0"),
@@ -91,7 +96,7 @@ def _identity(spec: MachineSpec) -> list[str]:
         f"type=1,manufacturer=Amazon EC2,product={product},serial={product_uuid},"
         f"uuid={product_uuid}",
         "-smbios",
-        f"type=2,manufacturer=Amazon EC2,asset={_escape(spec.instance.instance_id)}",
+        f"type=2,manufacturer=Amazon EC2,asset={escape_option(spec.instance.instance_id)}",
         *("-smbios", "type=3,manufacturer=Amazon EC2,asset=Amazon EC2"),
     ]
 
@@ -100,13 +105,21 @@ def _wires(wiring: Wiring) -> list[str]:
     return [
         *("-chardev", f"socket,id=console,fd={wiring.console_fd}"),
         *("-serial", "chardev:console"),
+        *monitor_argv(wiring),
+    ]
+
+
+def monitor_argv(wiring: Wiring) -> list[str]:
+    """Return the arguments that let QEMU take our orders."""
+    return [
         *("-chardev", f"socket,id=monitor,fd={wiring.monitor_fd}"),
         *("-mon", "chardev=monitor,mode=control"),
     ]
 
 
-def _memory(spec: MachineSpec) -> list[str]:
-    size = f"{spec.profile.memory_mib}M"
+def memory_argv(spec: MachineSpec) -> list[str]:
+    """Return the arguments that give it its memory, in a file where it has one."""
+    size = f"{spec.memory_mib}M"
     backend = f"memory-backend-ram,id=memory,size={size}"
     path, share = spec.memory_file, "on"
     if spec.resume is not None:
@@ -114,7 +127,7 @@ def _memory(spec: MachineSpec) -> list[str]:
     if path is not None:
         backend = (
             f"memory-backend-file,id=memory,size={size},share={share},"
-            f"mem-path={_escape(str(path.absolute()))}"
+            f"mem-path={escape_option(str(path.absolute()))}"
         )
     return ["-m", size, "-object", backend]
 
@@ -130,16 +143,16 @@ def _channel(wiring: Wiring) -> list[str]:
 
 
 def _disks(spec: MachineSpec, storage: Storage) -> list[str]:
-    arguments = [*_blockdev(storage.root, "root"), "-device", _root_device(spec)]
+    arguments = [*blockdev_argv(storage.root, "root"), "-device", _root_device(spec)]
     for number, drive in enumerate(storage.volumes):
         device = volume_device(spec, number)
         options = ",".join(f"{key}={value}" for key, value in device.items() if key != "driver")
-        arguments += [*_blockdev(drive, volume_name(number)), "-device"]
+        arguments += [*blockdev_argv(drive, volume_name(number)), "-device"]
         arguments.append(f"{device['driver']},{options}")
     return arguments
 
 
-def _seed(seed: Path | None) -> list[str]:
+def seed_argv(seed: Path | None) -> list[str]:
     """Attach a seed as a disk: unlike a CD's, its driver is there before cloud-init looks."""
     if seed is None:
         return []
@@ -149,7 +162,8 @@ def _seed(seed: Path | None) -> list[str]:
     return ["-blockdev", json.dumps(node, sort_keys=True), "-device", device]
 
 
-def _blockdev(drive: Drive, name: str) -> list[str]:
+def blockdev_argv(drive: Drive, name: str) -> list[str]:
+    """Return the argument that opens a drive's files, as a node of this name."""
     return ["-blockdev", json.dumps(drive_node(drive, name), sort_keys=True)]
 
 
@@ -187,7 +201,10 @@ def _volume_serial(spec: MachineSpec, name: str) -> str:
     return "vol" + uuid.uuid5(_UUID_NAMESPACE, seed).hex[:17]
 
 
-def _network(spec: MachineSpec, relay: Path | None) -> list[str]:
+def network_argv(
+    spec: MachineSpec, relay: Path | None, *, mac_address: str | None = None
+) -> list[str]:
+    """Return the arguments of its network, in which its card has the instance's MAC or this one."""
     subnet = subnet_of(spec.instance.local_ipv4)
     options = [
         "user",
@@ -201,7 +218,7 @@ def _network(spec: MachineSpec, relay: Path | None) -> list[str]:
         "hostfwd=tcp:127.0.0.1:0-:22",
     ]
     # Without romfile= SeaBIOS also runs the card's PXE firmware.
-    device = f"virtio-net-pci,netdev=net,mac={spec.instance.mac_address},romfile="
+    device = f"virtio-net-pci,netdev=net,mac={mac_address or spec.instance.mac_address},romfile="
     return ["-netdev", ",".join(options), "-device", device]
 
 
@@ -222,6 +239,6 @@ def _boot_source(source: BootSource) -> list[str]:
     return ["-kernel", str(source.kernel), *initrd, "-append", source.command_line]
 
 
-def _escape(value: str) -> str:
+def escape_option(value: str) -> str:
     """Escape a value inside one of QEMU's comma-separated options."""
     return value.replace(",", ",,")

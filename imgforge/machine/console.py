@@ -21,28 +21,29 @@ class Console:
 
     Every byte is in console.raw, and every line that it ended in console.log, before anybody is
     told of it. Both files stop growing once console.raw has 256 MiB, and console.log's last line
-    says so; the console is read on all the same. One that `goes_on` adds to the files.
+    says so; the console is read on all the same. One that `goes_on` adds to the files. `base` is
+    their path without a suffix, so that a machine may have several.
     """
 
     def __init__(
         self,
         wire: socket.socket,
         *,
-        folder: Path,
+        base: Path,
         clock: Callable[[], float],
         tell: Callable[[ConsoleBytes | ConsoleLine], None],
         fail: Callable[[HostError], None],
         goes_on: bool = False,
     ) -> None:
         self._wire = wire
-        self._folder = folder
+        self._folder = base.parent
         self._clock = clock
         self._tell = tell
         self._fail = fail
         self._text = ConsoleText()
         mode = "a" if goes_on else "w"
-        self._raw: IO[bytes] = (folder / "console.raw").open(f"{mode}b", buffering=0)
-        self._log = (folder / "console.log").open(mode, encoding="utf-8", errors="replace")
+        self._raw: IO[bytes] = base.with_suffix(".raw").open(f"{mode}b", buffering=0)
+        self._log = base.with_suffix(".log").open(mode, encoding="utf-8", errors="replace")
         self._raw_bytes = self._raw.tell()
         self._told_pending = ""
         self._timer: asyncio.TimerHandle | None = None

@@ -39,9 +39,11 @@ class EndReason(StrEnum):
     GUEST_SHUTDOWN = "guest-shutdown"
     GUEST_RESET = "guest-reset"
     GUEST_PANIC = "guest-panic"
+    KERNEL_REFUSED = "kernel-refused"
     HOST_INTERNAL_ERROR = "host-internal-error"
     QEMU_DIED = "qemu-died"
     HOST_DISK_FULL = "host-disk-full"
+    APPLIANCE_FAILED = "appliance-failed"
     STOPPED_BY_US = "stopped-by-us"
 
 
@@ -49,7 +51,8 @@ class EndReason(StrEnum):
 class MachineEnded:
     """The machine runs no more. `detail` is the QMP event or the end of QEMU's stderr.
 
-    HOST_INTERNAL_ERROR, QEMU_DIED and HOST_DISK_FULL are the host's failures, never the image's.
+    HOST_INTERNAL_ERROR, QEMU_DIED, HOST_DISK_FULL and APPLIANCE_FAILED (of Xen or its dom0) are the
+    host's failures, never the image's. KERNEL_REFUSED is Xen's answer to a PV guest's kernel.
     """
 
     at_s: float

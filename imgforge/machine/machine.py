@@ -7,8 +7,8 @@ import shlex
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, closing, suppress
-from dataclasses import asdict, replace
+from contextlib import ExitStack, asynccontextmanager, closing, nullcontext, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -27,7 +27,11 @@ from imgforge.machine.spec import MachineSpec, Suspended
 from imgforge.machine.storage import Drive, Storage, drive_node, lay_over, plain_storage
 from imgforge.machine.subnet import OPEN_ADDRESS
 from imgforge.machine.way import MetadataWay, WayChoice, choose_way, enter_command
+from imgforge.machine.xen.appliance import Appliance
+from imgforge.machine.xen.argv import xen_argv
+from imgforge.machine.xen.lay_out import lay_out
 from imgforge.metadata import Faults, MetadataRequest, MetadataService, Secrets, Tokens
+from imgforge.usage import in_use
 
 PROGRAM = "qemu-system-x86_64"
 _STDERR_TAIL_LINES = 12
@@ -35,6 +39,14 @@ _REAP_LIMIT_S = 5.0
 _LAST_WORDS_S = 1.0
 _LOGGED_REQUESTS = 100_000  # in metadata.jsonl: some 30 MB, 300 MB at most
 _ROOM_BYTES = 256 * 1024  # some clusters of a qcow2 layer
+
+
+@dataclass(frozen=True, slots=True)
+class _Rooms:
+    """Folders that end with the machine: a short path for sockets, and one with space."""
+
+    runtime: Path
+    scratch: Path
 
 
 class StartError(HostError):
@@ -59,9 +71,10 @@ class Machine:
         self.ssh_port = 0
         self.qemu_version = ""
         self._stream = EventStream()
-        self._monitor = Monitor(self._end)
+        self._monitor = Monitor(self._end_of_qemu)
         self._console: Console | None = None
         self._channel: Channel | None = None
+        self._appliance: Appliance | None = None
         self._gate: Gate | None = None
         self._process: Process | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -99,9 +112,13 @@ class Machine:
             raise HostError("This machine was started without a command channel.")
         return self._channel
 
-    async def power_on(self, service: MetadataService) -> None:
-        """Start QEMU, attach to it, and let it run. Raises StartError where it does not start."""
-        monitor_wire = self._start(service.launcher)
+    async def power_on(self, service: MetadataService, rooms: _Rooms) -> None:
+        """Start QEMU, attach to it, and let it run. Raises StartError where it does not start.
+
+        Of a PV guest under Xen, power-on is when Xen lets it run: what comes before is not its.
+        `rooms` are for what QEMU is started with.
+        """
+        monitor_wire = self._start(service.launcher, rooms)
         assert self._process is not None
         resume = self.spec.resume
         try:
@@ -118,39 +135,60 @@ class Machine:
             self._watching = asyncio.create_task(self._watch_process(self._process))
             self._powered_on_at = time.monotonic() - (resume.elapsed_s if resume else 0.0)
             await self._monitor.execute("cont")
+            if self._appliance is not None and resume is None:
+                await self._appliance.started()
+                self._powered_on_at = time.monotonic()
         except (HostError, OSError) as error:
             self._stopping = True
             with suppress(TimeoutError):  # one that gave up says why before it goes
                 await self._process.gone(_LAST_WORDS_S)
             self._process.kill()
+            what = "QEMU" if self._appliance is None else "The Xen appliance"
             raise StartError(
-                f"QEMU did not start: {stderr_tail(self._process)}\n  {error}\n"
+                f"{what} did not start: {stderr_tail(self._process)}\n  {error}\n"
                 f"  {self._process.line}",
                 hint="`imgforge doctor` tells what this host can run.",
             ) from error
 
-    def _start(self, relay: Path) -> socket.socket:
+    def _start(self, relay: Path, rooms: _Rooms) -> socket.socket:
         """Start QEMU with its wires; return our end of the monitor's."""
         spec = self.spec
         with ExitStack() as theirs:
             console_wire, console_end = _socket_pair(theirs)
             monitor_wire, monitor_end = _socket_pair(theirs)
             ends = [console_end, monitor_end]
+            channel_end = None
             if spec.has_channel:
                 channel_wire, channel_end = _socket_pair(theirs)
                 ends.append(channel_end)
                 self._channel = Channel(channel_wire)
             self._console = Console(
                 console_wire,
-                folder=spec.folder,
+                base=spec.folder / "console",
                 clock=lambda: self.elapsed_s,
                 tell=self._stream.put,
                 fail=self._stream.fail,
                 goes_on=spec.resume is not None,
             )
             is_inside = self.way.way is MetadataWay.NAMESPACE
-            wiring = Wiring(self.storage, None if is_inside else relay, *ends)
-            arguments = qemu_argv(spec, wiring)
+            wiring = Wiring(
+                self.storage,
+                relay=None if is_inside else relay,
+                console_fd=console_end,
+                monitor_fd=monitor_end,
+                channel_fd=channel_end,
+            )
+            if spec.source.xen is None:
+                arguments = qemu_argv(spec, wiring)
+            else:
+                appliance_wire, appliance_end = _socket_pair(theirs)
+                ends.append(appliance_end)
+                self._appliance = self._attend(appliance_wire)
+                wiring = replace(wiring, appliance_fd=appliance_end)
+                wiring = replace(
+                    wiring, files=lay_out(spec, wiring, folder=rooms.runtime, scratch=rooms.scratch)
+                )
+                arguments = xen_argv(spec, wiring)
             words = [PROGRAM, *arguments]
             (spec.folder / "qemu.argv").write_text(shlex.join(words) + "\n", encoding="utf-8")
             if is_inside:
@@ -160,6 +198,15 @@ class Machine:
                 words = [*enter_command(), str(gate_end), str(find_program(PROGRAM)), *arguments]
             self._process = spawn(words[0], words[1:], setting=Setting(pass_fds=tuple(ends)))
         return monitor_wire
+
+    def _attend(self, wire: socket.socket) -> Appliance:
+        return Appliance(
+            wire,
+            folder=self.spec.folder,
+            clock=lambda: self.elapsed_s,
+            on_end=self._end,
+            goes_on=self.spec.resume is not None,
+        )
 
     async def suspend(self, state: Path, *, memory: Path | None = None) -> Suspended:
         """Stop the machine for good, and return how to go on with it.
@@ -221,8 +268,11 @@ class Machine:
     async def power_off(self, timeout_s: float) -> bool:
         """Press the power button (ACPI); tell whether the guest went down within `timeout_s`."""
         if not self._over.is_set():
-            with suppress(HostError):
-                await self._monitor.execute("system_powerdown")
+            with suppress(HostError, OSError):
+                if self._appliance is not None:
+                    self._appliance.press_power_button()
+                else:
+                    await self._monitor.execute("system_powerdown")
         try:
             await asyncio.wait_for(self._over.wait(), timeout_s)
         except TimeoutError:
@@ -244,9 +294,18 @@ class Machine:
             self._console.close()
         if self._channel is not None:
             self._channel.close()
+        if self._appliance is not None:
+            self._appliance.close()
         if self._gate is not None:
             self._gate.close()
         await self._monitor.close()
+
+    def _end_of_qemu(self, reason: EndReason, detail: str) -> None:
+        """Tell the end of the whole; of Xen's guest, dom0 would have told before."""
+        if self._appliance is not None:
+            self._appliance.finish()
+            reason, detail = self._appliance.end(reason, detail)
+        self._end(reason, detail)
 
     def _end(self, reason: EndReason, detail: str) -> None:
         """Tell the end, after all that the console said before it."""
@@ -264,7 +323,7 @@ class Machine:
         with suppress(TimeoutError):
             await asyncio.to_thread(process.wait, _REAP_LIMIT_S)
         if not self._stopping:
-            self._end(EndReason.QEMU_DIED, stderr_tail(process))
+            self._end_of_qemu(EndReason.QEMU_DIED, stderr_tail(process))
 
 
 @asynccontextmanager
@@ -284,7 +343,9 @@ async def start_machine(
     if spec.network:
         spec = replace(spec, instance=replace(spec.instance, local_ipv4=OPEN_ADDRESS))
     spec.folder.mkdir(parents=True, exist_ok=True)
+    xen = spec.source.xen
     with (
+        in_use(xen.appliance.folder) if xen else nullcontext(),
         scratch_folder(spec.folder) as scratch,
         scratch_folder(_runtime_parent()) as runtime,
         (spec.folder / "metadata.jsonl").open("a" if spec.resume else "w", encoding="utf-8") as log,
@@ -302,7 +363,7 @@ async def start_machine(
         ) as service:
             machine.metadata = service
             try:
-                await machine.power_on(service)
+                await machine.power_on(service, _Rooms(runtime, scratch))
                 yield machine
             finally:
                 await machine.quit()

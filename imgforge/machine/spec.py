@@ -6,6 +6,7 @@ from pathlib import Path
 from imgforge.accelerator import Accelerator
 from imgforge.machine.instance_type import T3_NANO, InstanceType
 from imgforge.machine.storage import Storage
+from imgforge.machine.xen.parts import XenBoot, outer_memory_mib
 from imgforge.metadata import Fault, Instance, Signer
 
 
@@ -13,12 +14,14 @@ from imgforge.metadata import Fault, Instance, Signer
 class BootSource:
     """How a machine is started: by its BIOS from the disk, or with a kernel given to it.
 
-    Without `kernel` the other two mean nothing.
+    Without `kernel` the other two mean nothing. With `xen` it is a PV guest: libxl loads the
+    kernel, or without one the stand-in for PV-GRUB.
     """
 
     kernel: Path | None = None
     initrd: Path | None = None
     command_line: str = ""
+    xen: XenBoot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +76,10 @@ class MachineSpec:
     faults: tuple[Fault, ...] = ()
     signer: Signer | None = None
     seed: Path | None = None
+
+    @property
+    def memory_mib(self) -> int:
+        """What QEMU gives it: more than its profile has, where Xen and a dom0 run beside it."""
+        if self.source.xen is None:
+            return self.profile.memory_mib
+        return outer_memory_mib(self.profile.memory_mib)

@@ -1,6 +1,6 @@
 """Packages, folders or tars become one root tree, without root, cached by content."""
 
-from imgforge.rootfs.appliance import HYPERVISOR, INITRAMFS, KERNEL, build_appliance
+from imgforge.rootfs.appliance import HYPERVISOR, INITRAMFS, KERNEL, LOADER, build_appliance
 from imgforge.rootfs.found import FileContent, Found
 from imgforge.rootfs.lock import Lock
 from imgforge.rootfs.made_tree import read_rootfs
@@ -22,6 +22,7 @@ __all__ = [
     "HYPERVISOR",
     "INITRAMFS",
     "KERNEL",
+    "LOADER",
     "EntryKind",
     "FileContent",
     "Found",

@@ -24,8 +24,8 @@ from imgforge.rootfs.elf import needed_libraries
 from imgforge.rootfs.modules import parse_modules, plain_name
 
 _LOG = logging.getLogger("imgforge")
-HYPERVISOR, KERNEL, INITRAMFS = "xen", "vmlinux.gz", "dom0.cpio.gz"
-"""The files of an appliance: Xen itself, and the kernel and initramfs of its dom0."""
+HYPERVISOR, KERNEL, INITRAMFS, LOADER = "xen", "vmlinux.gz", "dom0.cpio.gz", "pv-grub"
+"""The files of an appliance: Xen, its dom0's kernel and initramfs, PV-GRUB's stand-in."""
 
 _UNPACK_LIMIT_S = 1200.0
 _GRUB_LIMIT_S = 120.0
@@ -35,7 +35,6 @@ _MTIME_S = 0
 _XEN_TOOLS = "usr/lib/xen-4.17/bin"
 _TOOLS = ("libxl-save-helper", "xenconsole", "xenconsoled", "xen-init-dom0", "xenstored", "xl")
 _XENSTORE = ("xenstore-read", "xenstore-write")
-_LOADER = "usr/lib/xen-4.17/boot/pv-grub-x86_64"
 _APPLETS = (
     *("brctl", "cat", "dd", "insmod", "ip", "ln", "mkdir", "mount", "poweroff", "readlink"),
     *("sh", "sleep", "stat", "sync", "tr", "usleep"),
@@ -43,7 +42,7 @@ _APPLETS = (
 _FOLDERS = (
     *("bin", "dev", "etc", "etc/xen", "etc/xen/scripts", "lib", "lib/modules", "lib64", "proc"),
     *("run", "sys", "tmp", "usr", "usr/bin", "usr/lib", "usr/lib/xen-4.17", _XEN_TOOLS),
-    *("usr/lib/xen-4.17/boot", "var", "var/lib", "var/lib/xen", "var/lib/xenstored", "var/lock"),
+    *("var", "var/lib", "var/lib/xen", "var/lib/xenstored", "var/lock"),
     *("var/log", "var/log/xen", "var/log/xen/console"),
 )
 _MODULES = (
@@ -82,8 +81,8 @@ def build_appliance(packages: Sequence[Path], *, scripts: Path, destination: Pat
         version = _kernel_version(tree)
         kernel = unpack_bzimage(_read(tree, f"boot/vmlinuz-{version}"))
         (destination / KERNEL).write_bytes(deflate.gzip_compress(kernel, _LEVEL))
-        loader = _make_loader(tree, scripts, scratch)
-        entries = _entries(tree, version, scripts=scripts, loader=loader)
+        (destination / LOADER).write_bytes(_make_loader(tree, scripts, scratch))
+        entries = _entries(tree, version, scripts=scripts)
         archive = write_cpio(entries, mtime_s=_MTIME_S)
         (destination / INITRAMFS).write_bytes(deflate.gzip_compress(archive, _LEVEL))
 
@@ -113,7 +112,7 @@ def _kernel_version(tree: Path) -> str:
     return versions[0]
 
 
-def _entries(tree: Path, version: str, *, scripts: Path, loader: bytes) -> list[CpioEntry]:
+def _entries(tree: Path, version: str, *, scripts: Path) -> list[CpioEntry]:
     """Return dom0's initramfs."""
     programs = {f"{_XEN_TOOLS}/{name}": f"{_XEN_TOOLS}/{name}" for name in _TOOLS}
     # One program, which goes by the name it is called with.
@@ -129,7 +128,6 @@ def _entries(tree: Path, version: str, *, scripts: Path, loader: bytes) -> list[
         *_modules(tree, version),
         file("etc/xen/xl.conf", (scripts / "xl.conf").read_bytes()),
         *(file(path, (scripts / name).read_bytes(), mode=0o755) for name, path in _SCRIPTS.items()),
-        file(_LOADER, loader),
     ]
 
 

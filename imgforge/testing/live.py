@@ -40,7 +40,7 @@ from imgforge.machine import (
 from imgforge.metadata import Instance
 from imgforge.report import SCREENSHOT
 from imgforge.seed import seed_of, write_seed
-from imgforge.start import find_start, why_service_off
+from imgforge.start import boot_method, find_start, why_service_off
 from imgforge.testing.failure import HarnessError, ImageFailure, StarvedError
 from imgforge.testing.machine_files import note_boot
 from imgforge.testing.plan import Image, Plan
@@ -52,7 +52,9 @@ _GIB = 2**30
 _WAKE_LIMIT_S = 60.0
 _HELLO_LIMIT_S = 2.0
 _SETTLE_LIMIT_S = 5.0
-_HOST_ENDS = frozenset({EndReason.HOST_INTERNAL_ERROR, EndReason.QEMU_DIED})
+_HOST_ENDS = frozenset(
+    {EndReason.HOST_INTERNAL_ERROR, EndReason.QEMU_DIED, EndReason.APPLIANCE_FAILED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,10 +303,11 @@ class LiveInstance:
         folder.mkdir(exist_ok=True)
         disk = self.plan.image.disk
         layers = self.storage.root.layers
-        if self._method() is BootMethod.DIRECT and (self._witness or len(layers) > 2):
+        evaluated = self._method() in {BootMethod.DIRECT, BootMethod.XEN_DIRECT}
+        if evaluated and (self._witness or len(layers) > 2):
             # As PV-GRUB would: what the guest has made of menu.lst and its kernels counts.
             disk = replace(disk, path=flatten(self.storage.root, folder / "disk.raw"))
-        start = find_start(disk, folder)
+        start = find_start(disk, folder, way=self.plan.pv_way)
         if disk is not self.plan.image.disk:
             disk.path.unlink()
         if start.failure is not None:
@@ -317,8 +320,7 @@ class LiveInstance:
         return start.source
 
     def _method(self) -> BootMethod:
-        layout = self.plan.image.disk.layout
-        return BootMethod.DIRECT if layout is not None and layout.is_pv else BootMethod.BIOS
+        return boot_method(self.plan.image.disk, self.plan.pv_way)
 
     def _blank_instance_store(self) -> None:
         for number, size_gib in enumerate(self.plan.profile.instance_store_gib):

@@ -7,6 +7,7 @@ from imgforge.accelerator import Accelerator
 from imgforge.disk import Disk
 from imgforge.machine import T2_MICRO, DiskBus, InstanceType
 from imgforge.metadata import Fault, MetadataOptions
+from imgforge.pv_way import PvWay
 from imgforge.recipe import ExpectPart
 
 LARGEST_VOLUME_GIB = 65536
@@ -52,6 +53,7 @@ class Plan:
     volumes_gib: tuple[int, ...] = ()
     root_gib: int | None = None
     network: bool = False
+    pv_way: PvWay = PvWay.DIRECT
     start: Start = Start.FORK
     is_new_instance: bool = False
     is_seeded: bool = False
@@ -63,12 +65,20 @@ class Plan:
         return not (self.faults or self.user_data or self.volumes_gib or self.root_gib)
 
     @property
+    def is_under_xen(self) -> bool:
+        """Whether its guest is one of Xen's."""
+        layout = self.image.disk.layout
+        return layout is not None and layout.is_pv and self.pv_way is not PvWay.DIRECT
+
+    @property
     def why_cold(self) -> str:
         """Why this machine cannot be forked; "" where it can."""
         if self.start is not Start.FORK:
             return "the test asks for it"
         if self.is_seeded:
             return "its seed is of this machine alone"
+        if self.is_under_xen:
+            return "machines under Xen are not frozen"
         if self.profile.disk_bus is DiskBus.NVME:
             return f"{self.profile.name} has NVMe disks, whose state QEMU cannot carry over"
         return ""

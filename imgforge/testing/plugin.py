@@ -39,6 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="auto",
         help="what runs the machines' instructions",
     )
+    group.addoption(
+        "--pv-boot",
+        choices=("direct", "xen-direct", "xen-grub"),
+        default="direct",
+        help="how PV disks are booted: without Xen (direct), or as genuine PV guests",
+    )
     group.addoption("--login-user", default="", help="who logs in, where no recipe tells it (root)")
     group.addoption(
         "--guest-network", action="store_true", help="let the machines out to the network"
@@ -195,6 +201,7 @@ def _evidence(config: pytest.Config) -> Path:
 
 def _wish(config: pytest.Config) -> Any:
     from imgforge.accelerator import AcceleratorWish
+    from imgforge.pv_way import PvWay
     from imgforge.recipe import ExpectPart
     from imgforge.testing.image import ImageWish
     from imgforge.testing.session import SessionWish
@@ -211,6 +218,7 @@ def _wish(config: pytest.Config) -> Any:
         evidence=_evidence(config),
         accelerator=AcceleratorWish(config.getoption("--accel")),
         network=config.getoption("--guest-network"),
+        pv_way=PvWay(config.getoption("--pv-boot")),
         user_data=str(config.getoption("--user-data")),
     )
 

@@ -27,7 +27,7 @@ def read_all(folder: Path, pieces: list[bytes], times: int = 1) -> tuple[Told, l
     async def session() -> None:
         ours, guests = socket.socketpair()
         console = Console(
-            ours, folder=folder, clock=lambda: 1.5, tell=told.append, fail=failures.append
+            ours, base=folder / "console", clock=lambda: 1.5, tell=told.append, fail=failures.append
         )
 
         def write() -> None:
@@ -65,7 +65,7 @@ def test_a_hundred_megabytes_with_escapes_are_kept_whole_and_in_order(tmp_path: 
                 seen += 1
                 last[:] = [event.text]
 
-        console = Console(ours, folder=folder, clock=lambda: 1.5, tell=tell, fail=_fail)
+        console = Console(ours, base=folder / "console", clock=lambda: 1.5, tell=tell, fail=_fail)
 
         def write() -> None:
             with guests:
@@ -120,7 +120,7 @@ def test_a_flood_without_a_newline_takes_bounded_memory(tmp_path: Path) -> None:
         longest = max(longest, len(text))
 
     async def session() -> None:
-        console = Console(ours, folder=tmp_path, clock=lambda: 0.0, tell=tell, fail=_fail)
+        console = Console(ours, base=tmp_path / "console", clock=lambda: 0.0, tell=tell, fail=_fail)
         flood = piece * 100
         writing = threading.Thread(target=guests.sendall, args=(flood,))
         tracemalloc.start()
@@ -141,7 +141,9 @@ def test_a_prompt_without_an_end_is_told_soon_and_once(tmp_path: Path) -> None:
 
     async def session() -> None:
         ours, guests = socket.socketpair()
-        console = Console(ours, folder=tmp_path, clock=lambda: 0.0, tell=told.append, fail=_fail)
+        console = Console(
+            ours, base=tmp_path / "console", clock=lambda: 0.0, tell=told.append, fail=_fail
+        )
         for character in b"grub> ":
             guests.sendall(bytes([character]))
             await asyncio.sleep(0)

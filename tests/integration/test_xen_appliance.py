@@ -9,20 +9,21 @@ from pathlib import Path
 import pytest
 
 from imgforge import host
+from imgforge.doctor import examine_appliance
 from imgforge.errors import HostError
 from imgforge.inventory import CacheKind, take_inventory
-from imgforge.rootfs import HYPERVISOR, INITRAMFS, KERNEL
+from imgforge.rootfs import HYPERVISOR, INITRAMFS, KERNEL, LOADER
 from imgforge.xen_appliance import find_appliance, prepare_appliance, source_folder
 
 LARGEST_BYTES = 25 * 10**6
-FILES = (HYPERVISOR, KERNEL, INITRAMFS)
+FILES = (HYPERVISOR, KERNEL, INITRAMFS, LOADER)
 
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
     cache = host.cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
-    return prepare_appliance(cache)
+    return prepare_appliance(cache).folder
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -35,7 +36,7 @@ def test_it_is_below_25_mb(folder: Path) -> None:
 
 def test_it_is_found_again_without_being_made(folder: Path) -> None:
     before = {name: (folder / name).stat().st_mtime_ns for name in FILES}
-    assert prepare_appliance(host.cache_dir()) == folder
+    assert prepare_appliance(host.cache_dir()).folder == folder
     assert {name: (folder / name).stat().st_mtime_ns for name in FILES} == before
     state = find_appliance(host.cache_dir())
     assert state.folder == folder
@@ -64,11 +65,27 @@ def test_it_is_the_same_bit_for_bit_wherever_and_whenever_it_is_made(
     shutil.copytree(host.cache_dir() / "packages", cache / "packages", copy_function=os.link)
     old = os.umask(0o077)
     try:
-        again = prepare_appliance(cache)
+        again = prepare_appliance(cache).folder
     finally:
         os.umask(old)
     assert again != folder
     assert digests(again) == digests(folder)
+
+
+def test_doctor_reports_it(folder: Path) -> None:
+    finding = examine_appliance()
+    assert finding.good
+    assert str(folder) in finding.found
+    assert " MB in " in finding.found
+
+
+def test_doctor_says_where_it_is_not_yet_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMGFORGE_CACHE", str(tmp_path))
+    finding = examine_appliance()
+    assert finding.good
+    assert finding.found.startswith("not yet made")
 
 
 def test_other_scripts_give_another_appliance(folder: Path, tmp_path: Path) -> None:

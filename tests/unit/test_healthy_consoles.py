@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgforge.acceptance.outside_signs import Heard, sign_of_silence
-from imgforge.acceptance.record import StageName
+from imgforge.acceptance.record import BootMethod, StageName
 from imgforge.acceptance.watch import Watch
 from imgforge.machine import ConsoleBytes, ConsoleLine
 
@@ -24,7 +24,7 @@ def events(log: Path) -> Iterator[ConsoleLine]:
 
 @pytest.mark.parametrize("log", CONSOLES, ids=lambda log: log.stem)
 def test_a_healthy_console_shows_no_sign_and_no_cause(log: Path) -> None:
-    watch = Watch(by_bios="hvm" in log.stem)
+    watch = Watch(boot_method=BootMethod.BIOS if "hvm" in log.stem else BootMethod.DIRECT)
     for event in events(log):
         watch.take(ConsoleBytes(event.at_s, event.text))
         watch.take(event)
@@ -36,7 +36,7 @@ def test_a_healthy_console_shows_no_sign_and_no_cause(log: Path) -> None:
 
 @pytest.mark.parametrize("log", CONSOLES, ids=lambda log: log.stem)
 def test_a_healthy_console_shows_its_stages_in_their_order(log: Path) -> None:
-    watch = Watch(by_bios="hvm" in log.stem)
+    watch = Watch(boot_method=BootMethod.BIOS if "hvm" in log.stem else BootMethod.DIRECT)
     for event in events(log):
         watch.take(event)
     seconds = [stage.seconds for stage in watch.stages.stages() if stage.seconds is not None]

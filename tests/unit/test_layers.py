@@ -54,6 +54,7 @@ GROUND = {
     "artifact_format",
     "conversion_step",
     "layout",
+    "pv_way",
     "aki",
     "bucket_name",
     "claim",

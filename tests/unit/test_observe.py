@@ -205,7 +205,9 @@ def test_a_reset_before_the_kernel_said_anything_is_told_by_its_stage() -> None:
     assert (record.sign.id, record.sign.stage) == ("silent-reset", StageName.KERNEL)
 
 
-@pytest.mark.parametrize("method", BootMethod)
+@pytest.mark.parametrize(
+    "method", [method for method in BootMethod if method is not BootMethod.XEN_GRUB]
+)
 def test_a_kernel_that_was_loaded_and_says_nothing_is_told(method: BootMethod) -> None:
     line = "   [Linux-bzImage, setup=0x4e00, size=0xd827c0]"
     loaded = ((0, line),) if method is BootMethod.BIOS else ()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgforge.acceptance.outside_signs import Heard, sign_of_silence
-from imgforge.acceptance.record import SeenSign, StageName
+from imgforge.acceptance.record import BootMethod, SeenSign, StageName
 from imgforge.acceptance.sign import Sign
 from imgforge.acceptance.signs import SIGNS
 from imgforge.acceptance.watch import Watch
@@ -99,6 +99,12 @@ FATAL_LINES = [
     ("No bootable device.", "firmware-no-boot-device"),
     ("Boot failed: not a bootable disk", "firmware-no-boot-device"),
     ("Failed to boot both default and fallback entries.", "grub-no-entry-boots"),
+    (
+        "imgforge-pvgrub: there is no menu.lst where this AKI looks: hd0:/boot/grub",
+        "pv-grub-no-menu",
+    ),
+    ("imgforge-pvgrub: (hd0)/boot/grub/menu.lst started nothing", "pv-grub-starts-nothing"),
+    ("error: couldn't load file /boot/vmlinuz-5.", "pv-grub-error"),
     ("[  140.2] Kernel panic - not syncing: hung_task: blocked tasks", "hung-task"),
     ("[  140.2] INFO: task systemd:1 blocked for more than 120 seconds.", "hung-task"),
     ("[   40.2] Kernel panic - not syncing: RCU Stall", "rcu-stall"),
@@ -340,7 +346,7 @@ QUOTES = [
 
 
 def _watch(text: str, *, pending: bool = False, first: str = "") -> Watch:
-    watch = Watch(by_bios=True)
+    watch = Watch(boot_method=BootMethod.BIOS)
     if first:
         watch.take(ConsoleLine(1.0, first))
     watch.take(ConsoleBytes(2.0, text) if pending else ConsoleLine(2.0, text))
@@ -482,7 +488,7 @@ def test_what_is_only_slow_names_no_symptom_with_a_stage_of_its_own() -> None:
 
 
 def test_a_server_that_fails_again_and_again_is_fatal_at_the_third_time() -> None:
-    watch = Watch(by_bios=True)
+    watch = Watch(boot_method=BootMethod.BIOS)
     for number in range(3):
         assert watch.settle() is None
         watch.take(ConsoleLine(float(number), "sshd: no hostkeys available -- exiting."))
@@ -543,6 +549,28 @@ def test_a_grub_error_waits_for_the_fallback_entry() -> None:
     assert watch.settles_at_s is None
 
 
+def test_pv_grub_goes_on_to_the_fallback_entry_after_ten_seconds() -> None:
+    watch = Watch(boot_method=BootMethod.XEN_GRUB)
+    watch.take(ConsoleLine(1.0, "error: couldn't load file /boot/gone."))
+    watch.take(ConsoleLine(1.1, "Press any key to continue..."))
+    assert watch.sign is None
+    assert watch.settles_at_s is not None
+    assert watch.settles_at_s > 11.0
+    watch.take(ConsoleLine(11.2, "Booting `the old kernel'"))
+    assert watch.settles_at_s is None
+
+
+def test_pv_grub_without_a_fallback_is_told_by_what_it_could_not_load() -> None:
+    watch = Watch(boot_method=BootMethod.XEN_GRUB)
+    watch.take(ConsoleLine(1.0, "error: couldn't load file /boot/gone."))
+    watch.take(ConsoleLine(1.1, "Press any key to continue..."))
+    watch.take(ConsoleLine(11.1, "Failed to boot both default and fallback entries."))
+    sign = watch.settle()
+    assert sign is not None
+    assert (sign.id, sign.stage) == ("grub-no-entry-boots", StageName.BOOTLOADER)
+    assert sign.text == "error: couldn't load file /boot/gone."
+
+
 def test_a_grub_error_followed_by_a_kernel_is_forgotten() -> None:
     watch = _watch("Error 15: File not found")
     watch.take(ConsoleLine(2.5, "[    0.000000] Linux version 6.1.0"))
@@ -583,7 +611,7 @@ def test_hints_leave_room_for_the_reason_in_ten_lines_of_a_narrow_terminal(sign:
 
 
 def test_a_hostile_line_is_looked_at_in_no_time() -> None:
-    watch = Watch(by_bios=True, must_show=["never"])
+    watch = Watch(boot_method=BootMethod.BIOS, must_show=["never"])
     for text in ("Error " * 200_000, "a" * 1_000_000, "[ " * 500_000, ": " * 500_000, "\0" * 9999):
         watch.take(ConsoleLine(1.0, text))
         watch.take(ConsoleBytes(1.0, text))

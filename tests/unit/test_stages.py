@@ -2,7 +2,7 @@
 
 import pytest
 
-from imgforge.acceptance.record import StageName
+from imgforge.acceptance.record import BootMethod, StageName
 from imgforge.acceptance.stages import StageClock
 
 TEXTS = [
@@ -38,23 +38,23 @@ def _furthest(clock: StageClock) -> StageName | None:
 
 @pytest.mark.parametrize(("text", "stage"), TEXTS)
 def test_recognises_a_stage(text: str, stage: StageName) -> None:
-    clock = StageClock(by_bios=True)
+    clock = StageClock(boot_method=BootMethod.BIOS)
     clock.read(text, 1.5)
     assert _furthest(clock) is stage
 
 
 def test_nothing_is_reached_before_anything_was_seen() -> None:
-    assert _furthest(StageClock(by_bios=True)) is None
+    assert _furthest(StageClock(boot_method=BootMethod.BIOS)) is None
 
 
 def test_any_text_shows_that_the_firmware_runs() -> None:
-    clock = StageClock(by_bios=True)
+    clock = StageClock(boot_method=BootMethod.BIOS)
     clock.read("\x00garbage", 0.5)
     assert clock.stages()[0].seconds == 0.5
 
 
 def test_a_machine_without_a_metadata_service_has_no_stage_of_it() -> None:
-    clock = StageClock(by_bios=True, has_metadata=False)
+    clock = StageClock(boot_method=BootMethod.BIOS, has_metadata=False)
     clock.reach(StageName.METADATA, 3.0)
     clock.reach(StageName.SSH, 4.0)
     assert StageName.METADATA not in [stage.name for stage in clock.stages()]
@@ -62,7 +62,7 @@ def test_a_machine_without_a_metadata_service_has_no_stage_of_it() -> None:
 
 
 def test_a_later_stage_implies_the_earlier_ones_without_a_time() -> None:
-    clock = StageClock(by_bios=True)
+    clock = StageClock(boot_method=BootMethod.BIOS)
     clock.read("GRUB loading", 1.0)
     clock.read("imgforge-init: started", 6.0)
     stages = {stage.name: stage for stage in clock.stages()}
@@ -73,14 +73,14 @@ def test_a_later_stage_implies_the_earlier_ones_without_a_time() -> None:
 
 
 def test_a_stage_keeps_the_time_of_its_first_sign() -> None:
-    clock = StageClock(by_bios=True)
+    clock = StageClock(boot_method=BootMethod.BIOS)
     clock.read("[    0.000000] Linux version 6.1", 4.0)
     clock.read("[    9.000000] Linux version 6.1", 13.0)
     assert [stage.seconds for stage in clock.stages() if stage.name is StageName.KERNEL] == [4.0]
 
 
 def test_a_direct_boot_has_neither_firmware_nor_bootloader() -> None:
-    clock = StageClock(by_bios=False)
+    clock = StageClock(boot_method=BootMethod.DIRECT)
     clock.read("GRUB loading", 1.0)
     assert _furthest(clock) is None
     clock.reach(StageName.SSH, 9.0)
@@ -93,14 +93,14 @@ CLOUD_INIT = "[   40.1] cloud-init[329]: Cloud-init v. 22.4.2 "
 
 
 def test_cloud_init_is_not_listed_for_a_machine_on_which_it_says_nothing() -> None:
-    clock = StageClock(by_bios=True)
+    clock = StageClock(boot_method=BootMethod.BIOS)
     clock.read("Reading cloud-init's manual", 1.0)
     clock.reach(StageName.SSH, 9.0)
     assert StageName.CLOUD_INIT not in {stage.name for stage in clock.stages()}
 
 
 def test_cloud_init_is_listed_from_its_first_word_and_reached_with_its_modules() -> None:
-    clock = StageClock(by_bios=True)
+    clock = StageClock(boot_method=BootMethod.BIOS)
     clock.read(CLOUD_INIT + "running 'init-local' at Mon, 23 Nov 2026", 40.0)
     stages = {stage.name: stage for stage in clock.stages()}
     assert not stages[StageName.CLOUD_INIT].reached
@@ -116,7 +116,7 @@ def test_cloud_init_is_listed_from_its_first_word_and_reached_with_its_modules()
 
 
 def test_cloud_init_without_a_network_implies_neither_network_nor_metadata() -> None:
-    clock = StageClock(by_bios=True)
+    clock = StageClock(boot_method=BootMethod.BIOS)
     clock.read("systemd[1]: hello", 9.0)
     clock.read(CLOUD_INIT + "finished at Mon. Datasource DataSourceNone.  Up 9 seconds", 99.0)
     reached = [stage.name for stage in clock.stages() if stage.reached]
@@ -125,7 +125,7 @@ def test_cloud_init_without_a_network_implies_neither_network_nor_metadata() -> 
 
 
 def test_a_login_before_cloud_init_is_done_implies_it() -> None:
-    clock = StageClock(by_bios=True)
+    clock = StageClock(boot_method=BootMethod.BIOS)
     clock.read(CLOUD_INIT + "running 'init' at Mon, 23 Nov 2026", 40.0)
     clock.reach(StageName.SSH, 50.0)
     clock.read(CLOUD_INIT + "running 'modules:final' at Mon, 23 Nov 2026", 55.0)
@@ -139,6 +139,6 @@ def test_a_login_before_cloud_init_is_done_implies_it() -> None:
     ["[  OK  ] Started x", "xsystemd[1]:x", "a lease", "ci-info: |  lo  | True | 127.0.0.1 |"],
 )
 def test_other_text_shows_no_stage_of_its_own(text: str) -> None:
-    clock = StageClock(by_bios=True)
+    clock = StageClock(boot_method=BootMethod.BIOS)
     clock.read(text, 1.0)
     assert _furthest(clock) is StageName.FIRMWARE

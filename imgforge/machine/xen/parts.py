@@ -3,12 +3,44 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+DOM0_MIB = 256
+_XEN_MIB = 64
+# Xen keeps 24 bytes for each page of the host, and page tables and grants for the guest.
+_GUEST_PARTS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class XenAppliance:
-    """The files of the appliance: Xen, and its dom0's kernel and initramfs; `key` names them."""
+    """The files of the appliance: Xen, its dom0's kernel and initramfs, and PV-GRUB's stand-in.
+
+    `key` names them all.
+    """
 
     hypervisor: Path
     kernel: Path
     initramfs: Path
+    loader: Path
     key: str
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the cache that they stand in."""
+        return self.hypervisor.parent
+
+
+@dataclass(frozen=True, slots=True)
+class XenBoot:
+    """How a PV guest finds its disk, and where its loader looks for menu.lst.
+
+    `root` is the guest's name of it: "xvda1" of a file system, "xvda" of a partitioned disk.
+    `places` are (partition, folder) pairs in their order, the whole disk being partition 0.
+    """
+
+    appliance: XenAppliance
+    root: str
+    places: tuple[tuple[int, str], ...] = ()
+
+
+def outer_memory_mib(guest_mib: int) -> int:
+    """Return the memory of a machine in which Xen runs a guest of so many MiB."""
+    return guest_mib + DOM0_MIB + _XEN_MIB + guest_mib // _GUEST_PARTS

@@ -1,0 +1,61 @@
+"""The files that an appliance is started with, where QEMU can name them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from isal import isal_zlib
+
+from imgforge.machine.argv import Wiring
+from imgforge.machine.spec import MachineSpec
+from imgforge.machine.storage import virtual_bytes
+from imgforge.machine.xen.argv import (
+    CONFIG,
+    GUEST_KERNEL,
+    HYPERVISOR,
+    INITRAMFS,
+    KERNEL,
+    describe_guest,
+)
+from imgforge.machine.xen.config import guest_config
+from imgforge.machine.xen.loader import set_up_loader
+from imgforge.machine.xen.parts import XenBoot
+
+_SECTOR_BYTES = 512
+_GZIP = 16 + isal_zlib.MAX_WBITS
+
+
+def lay_out(
+    spec: MachineSpec, wiring: Wiring, *, folder: Path, scratch: Path
+) -> Mapping[str, Path]:
+    """Link the appliance's files in `folder`, write the guest's configuration, return all by name.
+
+    QEMU splits -initrd at spaces: it gets names in `folder`, whatever the cache is called. dom0's
+    kernel is unpacked into `scratch`: on TCG Xen would take seconds for that.
+    """
+    boot = spec.source.xen
+    assert boot is not None
+    kernel = scratch / KERNEL
+    kernel.write_bytes(isal_zlib.decompress(boot.appliance.kernel.read_bytes(), _GZIP))
+    linked = {
+        HYPERVISOR: boot.appliance.hypervisor,
+        KERNEL: kernel,
+        INITRAMFS: boot.appliance.initramfs,
+    }
+    for name, path in linked.items():
+        (folder / name).symlink_to(path.absolute())
+    guest = spec.source.kernel
+    if guest is None:
+        guest = scratch / GUEST_KERNEL
+        guest.write_bytes(_loader(boot, wiring))
+    config = folder / CONFIG
+    config.write_text(guest_config(describe_guest(spec, boot, wiring)), encoding="utf-8")
+    return {**{name: folder / name for name in (*linked, CONFIG)}, GUEST_KERNEL: guest}
+
+
+def _loader(boot: XenBoot, wiring: Wiring) -> bytes:
+    return set_up_loader(
+        boot.appliance.loader.read_bytes(),
+        root=boot.root,
+        sectors=virtual_bytes(wiring.storage.root.layers[0]) // _SECTOR_BYTES,
+        places=boot.places,
+    )
