@@ -35,6 +35,7 @@ MACHINE = MachineConfiguration(
     "x86_64",
     (Mapping("ami", "sda1"), Mapping("ephemeral0", "sdb"), Mapping("root", "/dev/sda1")),
     kernel_id="aki-919dcaf8",
+    ramdisk_id="ari-12345678",
     product_codes=("A1B2C3",),
 )
 

@@ -1,5 +1,6 @@
 """`imgforge bundle`, `imgforge certificate` and the ec2-… tools, as a person runs them."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundle_desk import KEYS, MIB, Desk
-from tests.bundle_material import write_sparse
+from tests.bundle_material import noise, write_sparse
 
 
 @pytest.fixture
@@ -43,6 +44,26 @@ def test_a_bundle_goes_there_and_back_by_imgforges_own_commands(desk: Desk) -> N
     local = ("--ec2-key", "data/imgforge/ec2-bundle/key.pem", "--cert", "certificate.pem")
     desk.good("imgforge", "bundle", "extract", manifest, *local, "-o", "back")
     assert subprocess.run(["cmp", "image", "back"], cwd=desk.folder, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "data"),
+    [(50 * MIB, {}), (21 * MIB + 17, {0: noise(21 * MIB + 17)}), (1, {0: b"x"})],
+    ids=["only holes", "random bytes", "one byte"],
+)
+def test_an_image_of_any_kind_goes_to_s3_and_comes_back(
+    desk: Desk, size_bytes: int, data: dict[int, bytes]
+) -> None:
+    image = write_sparse(desk.folder / "image", size_bytes=size_bytes, data=data)
+    assert desk.create("--out", "bundle").returncode == 0
+    place = ("my-bucket/bundles/image", "--url", "local")
+    desk.good("imgforge", "bundle", "upload", "bundle/image.manifest.xml", *place)
+    desk.good("imgforge", "bundle", "download", *place, "--out", "there", *KEYS[:2])
+    manifest = ("there/image.manifest.xml", "-k", "private-key.pem")
+    desk.good("imgforge", "bundle", "extract", *manifest, "-o", "back")
+    back = desk.folder / "back"
+    assert hashlib.sha256(back.read_bytes()).digest() == hashlib.sha256(image.read_bytes()).digest()
+    assert back.stat().st_blocks <= image.stat().st_blocks
 
 
 def test_a_damaged_bundle_is_exit_code_1_to_verify_and_2_to_extract(desk: Desk) -> None:

@@ -34,7 +34,9 @@ def there(tmp_path: Path) -> Identity:
 def material(tmp_path: Path) -> Material:
     (tmp_path / "image").write_bytes(b"an image")
     made = make_material(tmp_path, tmp_path / "image")
-    edit_manifest(made.bundle.manifest_path, Edit(kernel_id=VIRGINIA), pair=made.user.pair)
+    edit_manifest(
+        made.bundle.manifest_path, Edit(kernel_id=VIRGINIA, ramdisk_id=""), pair=made.user.pair
+    )
     return made
 
 
