@@ -61,6 +61,8 @@ def download_bundle(
     here and right are kept, others are refused or replaced. The manifest appears last.
     Raises BundleError, BadInputError, CloudError, HostError.
     """
+    if destination.exists() and not destination.is_dir():
+        raise BadInputError(f"Folder {destination}: is no folder.")
     name = name or find_manifest(cloud, place)
     if not name.endswith(MANIFEST_SUFFIX) or "/" in name or len(name) > 255:
         raise BadInputError(f"Manifest {name!r}: its name must end in {MANIFEST_SUFFIX}.")

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import http.client
-import json
 import os
 import subprocess
 import sys
@@ -282,7 +281,6 @@ def test_the_aws_cli_does_its_work_here(served: Served, tmp_path: Path) -> None:
     aws("s3", "mb", "s3://some-bucket")
     aws("s3", "cp", str(tmp_path / "large"), "s3://some-bucket/a/large")
     aws("s3", "cp", str(tmp_path / "small"), "s3://some-bucket/a/small")
-    assert "some-bucket" in aws("s3", "ls")
     assert [line.split()[2:] for line in aws("s3", "ls", "s3://some-bucket/a/").splitlines()] == [
         [str(9 * MIB), "large"],
         ["5", "small"],
@@ -290,9 +288,6 @@ def test_the_aws_cli_does_its_work_here(served: Served, tmp_path: Path) -> None:
     aws("s3", "cp", "s3://some-bucket/a/large", str(tmp_path / "back"))
     assert (tmp_path / "back").read_bytes() == (tmp_path / "large").read_bytes()
     aws("s3", "mv", "s3://some-bucket/a/small", "s3://some-bucket/b")
-    location = aws("s3api", "get-bucket-location", "--bucket", "some-bucket", "--output", "json")
-    assert json.loads(location) == {"LocationConstraint": "eu-west-1"}
     aws("s3", "rb", "--force", "s3://some-bucket")
-    assert not aws("s3", "ls").strip()
     refused = run_aws(served, "s3", "ls", "s3://some-bucket", home=tmp_path)
     assert "NoSuchBucket" in refused.stderr

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,3 +143,31 @@ def test_two_uploads_at_once_to_the_embedded_endpoint_lose_none_of_each_others_w
     ) as cloud:
         keys = [one.key for one in cloud.storage.list_objects("my-bucket", "")]
     assert len(keys) == 3 * 5
+
+
+def test_an_interruption_ends_a_transfer_soon_and_leaves_nothing_half_made(
+    material: Material, tmp_path: Path
+) -> None:
+    back = tmp_path / "back"
+    with served_s3(tmp_path / "s3") as served:
+        uploading = start(
+            "upload", material.bundle.manifest_path, PLACE, *served.flags, home=tmp_path, **KEYS
+        )
+        assert uploading.wait(timeout=120) == 0
+        served.app.asked.clear()
+        held = threading.Event()
+
+        def hold(number: int) -> None:
+            if number == 3:  # parts are on their way
+                running.send_signal(signal.SIGINT)
+                held.wait(2)
+
+        running = start("download", PLACE, "-d", back, *served.flags, home=tmp_path, **KEYS)
+        served.app.when_asked = hold
+        _, said = running.communicate(timeout=60)
+        held.set()
+    assert running.returncode == 130, said
+    assert "Interrupted" in said
+    for path in back.iterdir() if back.exists() else ():
+        assert path.read_bytes() == (material.bundle.folder / path.name).read_bytes()
+    assert not (back / "image.manifest.xml").exists()

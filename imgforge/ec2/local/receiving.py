@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgforge.ec2.local.chunked import Chunked, is_chunked
 from imgforge.ec2.local.wire import RefusalError, Request, chunks_of
 
 LARGEST_BYTES = 5 * 2**30
 _UNSIGNED = {"UNSIGNED-PAYLOAD", ""}
 _CHECKSUMS = {"crc32": 4, "sha1": 20, "sha256": 32}
-_FOREIGN = ("crc32c", "crc64nvme")
+_HEADER = "x-amz-checksum-"
+_FOREIGN = {_HEADER + "crc32c", _HEADER + "crc64nvme"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,41 +48,53 @@ def receive(request: Request, path: Path) -> Received:
     """
     headers = request.headers
     signed = headers.get("x-amz-content-sha256", "")
-    if signed.startswith("STREAMING-") or "aws-chunked" in headers.get("content-encoding", ""):
-        raise RefusalError(
-            "NotImplemented", "Bodies in signed chunks are not taken here.", status=501
-        )
-    if request.size_bytes > LARGEST_BYTES:
+    chunked = Chunked(request) if is_chunked(headers) else None
+    size_bytes = chunked.size_bytes if chunked else request.size_bytes
+    if size_bytes > LARGEST_BYTES:
         words = "Your proposed upload exceeds the maximum allowed object size."
         raise RefusalError("EntityTooLarge", words)
     wanted = _wanted(headers)
-    md5 = hashlib.md5(usedforsecurity=False)
-    sha256 = hashlib.sha256()
-    is_signed = signed not in _UNSIGNED
-    others = {name: _digest(name) for name in wanted if name != "md5"}
+    announced = _announced(headers.get("x-amz-trailer", ""))
+    digests = {name: _digest(name) for name in {"md5", *wanted, *announced}}
+    if chunked is None and signed not in _UNSIGNED:
+        digests["signed"] = hashlib.sha256()
     with path.open("xb") as file:
-        for chunk in chunks_of(request.body, request.size_bytes):
+        for chunk in chunked or chunks_of(request.body, size_bytes):
             file.write(chunk)
-            md5.update(chunk)
-            if is_signed:
-                sha256.update(chunk)
-            for other in others.values():
-                other.update(chunk)
+            for digest in digests.values():
+                digest.update(chunk)
         file.flush()
         os.fsync(file.fileno())
-    if is_signed and sha256.hexdigest() != signed:
+    if "signed" in digests and digests.pop("signed").digest().hex() != signed:
         raise RefusalError(
             "XAmzContentSHA256Mismatch",
             "The provided 'x-amz-content-sha256' header does not match what was computed.",
         )
-    found = {"md5": md5.digest(), **{name: other.digest() for name, other in others.items()}}
-    for name, digest in wanted.items():
-        if found[name] != digest:
+    found = {name: digest.digest() for name, digest in digests.items()}
+    if announced:
+        assert chunked is not None
+        wanted |= _wanted(chunked.trailers)
+        if not set(announced) <= set(wanted):
+            raise RefusalError(
+                "MalformedTrailerError", "The trailer that was announced is missing."
+            )
+    for name, digest_bytes in wanted.items():
+        if found[name] != digest_bytes:
             said = "Content-MD5" if name == "md5" else name.upper()
             words = f"The {said} you specified did not match what we received."
             raise RefusalError("BadDigest", words)
-    checksums = {name: base64.b64encode(found[name]).decode() for name in others}
-    return Received(request.size_bytes, md5.hexdigest(), checksums)
+    sent = {name: base64.b64encode(found[name]).decode() for name in wanted if name != "md5"}
+    return Received(size_bytes, found["md5"].hex(), sent)
+
+
+def _announced(trailer: str) -> list[str]:
+    """Return the checksums that are to stand behind the body."""
+    names = [name.strip().lower() for name in trailer.split(",") if name.strip()]
+    for name in names:
+        _refuse_foreign(name)
+        if name.removeprefix(_HEADER) not in _CHECKSUMS:
+            raise RefusalError("InvalidRequest", f"There is no trailer {name[:64]}.")
+    return [name.removeprefix(_HEADER) for name in names]
 
 
 def _digest(name: str) -> "hashlib._Hash | _Crc32":
@@ -88,17 +102,25 @@ def _digest(name: str) -> "hashlib._Hash | _Crc32":
 
 
 def _wanted(headers: Mapping[str, str]) -> dict[str, bytes]:
-    for name in _FOREIGN:
-        if f"x-amz-checksum-{name}" in headers:
-            raise RefusalError("NotImplemented", f"{name} is not compared here.", status=501)
+    for name in headers:
+        _refuse_foreign(name)
     wanted = {}
     if "content-md5" in headers:
         wanted["md5"] = _decoded(headers["content-md5"], 16, "InvalidDigest", "Content-MD5")
     for name, size_bytes in _CHECKSUMS.items():
-        header = f"x-amz-checksum-{name}"
+        header = _HEADER + name
         if header in headers:
             wanted[name] = _decoded(headers[header], size_bytes, "InvalidRequest", header)
     return wanted
+
+
+def _refuse_foreign(name: str) -> None:
+    if name in _FOREIGN:
+        raise RefusalError(
+            "NotImplemented",
+            f"{name} is not compared here: set AWS_REQUEST_CHECKSUM_CALCULATION=when_required.",
+            status=501,
+        )
 
 
 def _decoded(text: str, size_bytes: int, code: str, header: str) -> bytes:

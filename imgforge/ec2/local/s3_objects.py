@@ -45,9 +45,18 @@ def new_record(call: Call, received: Received, *, acl: str) -> Record:
         "modified_s": int(time.time()),
         "acl": acl,
         "metadata": metadata,
-        "headers": {name: call.values[name] for name in _KEPT_HEADERS if name in call.values},
+        "headers": _kept_headers(call),
         "checksums": dict(received.checksums),
     }
+
+
+def _kept_headers(call: Call) -> dict[str, str]:
+    kept = {name: str(call.values[name]) for name in _KEPT_HEADERS if name in call.values}
+    # How it was sent is not how it is stored.
+    encodings = [one.strip() for one in kept.pop("ContentEncoding", "").split(",")]
+    if stored := ",".join(one for one in encodings if one not in {"", "aws-chunked"}):
+        kept["ContentEncoding"] = stored
+    return kept
 
 
 def key_of(call: Call) -> str:
