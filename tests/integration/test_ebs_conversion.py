@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from imgforge.accelerator import AcceleratorWish
 from imgforge.bundle import BundleWish, MachineConfiguration, Mapping, Signers, create_bundle
+from imgforge.command import run
 from imgforge.conversion_step import StepName
 from imgforge.disk import disk_sha256
 from imgforge.ebs_conversion import (
@@ -25,8 +27,10 @@ from imgforge.ebs_conversion import (
     StepState,
     convert_to_ebs,
     plan,
+    read_chain,
 )
-from imgforge.errors import BadInputError, HostError, ImgforgeError
+from imgforge.errors import BadInputError, HostError, ImageRejectedError, ImgforgeError
+from imgforge.start import Surroundings
 from tests.bundle_material import ACCOUNT, identity, noise
 
 MIB = 2**20
@@ -71,8 +75,7 @@ def make_filesystem(folder: Path, fstab: bytes | None = FSTAB) -> Path:
         (tree / "etc/fstab").write_bytes(fstab)
     (tree / "data").write_bytes(noise(3 * MIB))
     inner = folder / "inner"
-    command: list[str | Path] = ["mke2fs", "-q", "-t", "ext4", "-L", "/", "-d", tree, inner, "16M"]
-    subprocess.run(command, check=True)
+    run("mke2fs", ["-q", "-t", "ext4", "-L", "/", "-d", tree, inner, "16M"])
     return inner
 
 
@@ -137,12 +140,7 @@ def begin_of(volume: Path) -> str:
 
 
 def fstab_on(disk: Path, *, start: int = START) -> bytes:
-    done = subprocess.run(
-        ["debugfs", "-R", "cat /etc/fstab", f"{disk}?offset={start}"],
-        check=True,
-        capture_output=True,
-    )
-    return done.stdout
+    return run("debugfs", ["-R", "cat /etc/fstab", f"{disk}?offset={start}"]).stdout
 
 
 def test_a_bundle_becomes_a_volume_whose_fstab_has_lost_two_lines(desk: Desk) -> None:
@@ -152,7 +150,7 @@ def test_a_bundle_becomes_a_volume_whose_fstab_has_lost_two_lines(desk: Desk) ->
     assert volume.stat().st_size == 2**30
     assert volume.stat().st_blocks * 512 < 24 * MIB
     assert fstab_on(volume) == KEPT
-    subprocess.run(["e2fsck", "-fn", f"{volume}?offset={START}"], check=True, capture_output=True)
+    run("e2fsck", ["-fn", f"{volume}?offset={START}"])
     assert made.chain is not None
     assert made.chain.disk.sha256 == before == disk_sha256(desk.made / "disk.raw")
     assert made.chain.volume.sha256 == disk_sha256(volume)
@@ -397,6 +395,7 @@ def test_options_of_ebs_are_refused_for_a_disk(desk: Desk) -> None:
 CONVERT = """
 import sys
 from pathlib import Path
+from imgforge.command import run
 from imgforge.conversion_step import StepName
 from imgforge.ebs_conversion import ConversionWish, convert_to_ebs
 wish = ConversionWish(sys.argv[1], key=Path(sys.argv[2]), last_step=StepName.FSTAB)
@@ -534,3 +533,25 @@ def test_a_bundle_in_s3_is_fetched_once_and_converted(desk: Desk) -> None:
     assert sorted(path.name for path in (desk.folder / "image.ebs/bundle").iterdir()) == [
         "image.manifest.xml", "image.part.0",
     ]  # fmt: skip
+
+
+def test_a_volume_that_does_not_boot_becomes_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A paravirtual one without menu.lst: that is known before any machine starts."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    machine = MachineConfiguration("x86_64", kernel_id="aki-5c21674b")
+    desk = bundled(tmp_path, make_filesystem(tmp_path), machine)
+    surroundings = Surroundings(accelerator=AcceleratorWish.TCG)
+    wish = replace(desk.wish, last_step=StepName.REGISTER, surroundings=surroundings)
+    for _ in range(2):
+        with pytest.raises(ImageRejectedError, match="is rejected"):
+            convert_to_ebs(wish)
+        found = states(wish)
+        assert found["test-source"] == "stands"
+        assert {found["test"], found["snapshot"], found["register"]} == {"to-do"}
+    assert read_chain(desk.made).verdict is None
+    verdict = json.loads((desk.made / "volume.test/verdict.json").read_bytes())
+    assert not verdict["accepted"]
+    assert verdict["disk"]["sha256_after"] == read_chain(desk.made).volume.sha256
+    assert list((tmp_path / "data").rglob("blobs")) == []

@@ -2,15 +2,14 @@
 
 import os
 import re
-import shutil
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from imgforge.command import find_program, run
 from imgforge.disk import apply_fstab_edit, disk_sha256, plan_fstab_edits
-from imgforge.errors import BadInputError
+from imgforge.errors import BadInputError, MissingProgramError
 
 KEPT = b"LABEL=/ / ext4 defaults 1 1\nproc /proc proc defaults 0 0\n"
 GONE = b"/dev/sdb /mnt auto defaults,nobootwait 0 2\nLABEL=UEFI /boot/efi vfat defaults 0 0\n"
@@ -33,10 +32,9 @@ XFS = {
 }
 
 
-def ran(*words: str | Path) -> str:
-    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, (words, done.stdout, done.stderr)
-    return done.stdout + done.stderr
+def ran(program: str, *words: str | Path) -> str:
+    done = run(program, words, timeout_s=120)
+    return (done.stdout + done.stderr).decode(errors="replace")
 
 
 def make(folder: Path, kind: str, content: bytes) -> Path:
@@ -52,7 +50,9 @@ def make(folder: Path, kind: str, content: bytes) -> Path:
         ran("debugfs", "-w", "-R", "ea_set /etc/fstab user.kept yes", disk)
         ran("debugfs", "-w", "-R", "sif /etc/fstab uid 70001", disk)
         return disk
-    if shutil.which("mkfs.xfs") is None:
+    try:
+        find_program("mkfs.xfs")
+    except MissingProgramError:
         pytest.skip("mkfs.xfs is not installed (xfsprogs)")
     lines = ["/", "0 0", "d--755 0 0", "etc d--755 0 0"]
     for path in sorted((tree / "etc").iterdir()):
