@@ -63,8 +63,9 @@ class VolumeWish:
     """What of a volume is wanted, and how its disk is to be.
 
     What is None is the source's. `excluded` are folders or files left out, `included` what the
-    filter is to let through; `fstab` replaces the image's own, and with `generates_fstab` one is
-    written for EC2. With `inherits` the machine's metadata service is asked for what is not given.
+    filter is to let through; `fstab` is in place of the image's own, and with `generates_fstab` one
+    is written for EC2. With `inherits` the machine's metadata service is asked for what is not
+    given.
     """
 
     partition: PartitionKind | None = None
@@ -73,9 +74,21 @@ class VolumeWish:
     excluded: tuple[str, ...] = ()
     included: tuple[str, ...] = ()
     filtered: bool = True
-    fstab: Path | None = None
+    fstab: bytes | None = None
     generates_fstab: bool = False
     inherits: bool = True
+
+
+def read_fstab(path: Path | None) -> bytes | None:
+    """Read the fstab that an image is to have. Raises BadInputError for what is none."""
+    if path is None:
+        return None
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInputError(f"Fstab {path}: cannot be read: {error.strerror}.") from None
+    check_fstab(data, origin=f"Fstab {path}")
+    return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +251,7 @@ def _settle(
     source: VolumeSource, wish: VolumeWish, tree: PlainTree, partition: PartitionKind
 ) -> TreeDiskWish:
     """Decide the file system: what is asked for, else the source's, else what fstab says of /."""
-    line = root_line(wish.fstab.read_bytes() if wish.fstab else _content(tree, _FSTAB) or b"")
+    line = root_line(wish.fstab or _content(tree, _FSTAB) or b"")
     said = line.source.partition("=") if line else ("", "", "")
     kind_text = source.kind or (line.kind if line else "")
     kind = wish.filesystem or (FilesystemType(kind_text) if kind_text in _KINDS else _DEFAULT_KIND)
@@ -298,9 +311,8 @@ def _correct_fstab(
     said = []
     old = _content(tree, _FSTAB)
     if wish.fstab is not None:
-        data = wish.fstab.read_bytes()
-        check_fstab(data, origin=f"Fstab {wish.fstab}")
-        said.append(f"fstab: replaced by {wish.fstab}")
+        data = wish.fstab
+        said.append("fstab: replaced as asked")
     elif wish.generates_fstab:
         data = generate_fstab(
             root=_root_name(facts), kind=facts.kind.value, ephemeral=_ephemeral(mappings)
@@ -360,7 +372,7 @@ def _correct_menu(tree: PlainTree, source: VolumeSource, facts: TreeDiskWish) ->
     data, changed = correct_menu_root(old, root=root)
     if changed:
         _replace(tree, _MENU, data)
-        said.append(f"menu.lst: {changed} lines name {root} now")
+        said.append(f"menu.lst: its root is {root} now, in {changed} of its lines")
     return said
 
 

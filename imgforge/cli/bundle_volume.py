@@ -111,7 +111,7 @@ def volume(
     the content of /dev, /media, /mnt, /proc and /sys; --json lists what did.
     """
     from imgforge.bundle import BundleWish, MachineConfiguration, Signers
-    from imgforge.bundle_volume import VolumeWish, bundle_volume
+    from imgforge.bundle_volume import VolumeWish, bundle_volume, read_fstab
     from imgforge.volume_source import open_source
 
     machine = MachineConfiguration(
@@ -128,7 +128,7 @@ def volume(
         excluded=split_list(exclude),
         included=split_list(include),
         filtered=not no_filter,
-        fstab=fstab,
+        fstab=read_fstab(fstab),
         generates_fstab=generate_fstab,
         inherits=not no_inherit,
     )

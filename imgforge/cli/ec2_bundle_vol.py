@@ -89,7 +89,7 @@ def bundle_vol(
 ) -> None:
     """Bundle this machine's root volume, or another tree: encrypted parts and a signed manifest."""
     from imgforge.bundle import BundleWish, MachineConfiguration, Signers
-    from imgforge.bundle_volume import VolumeWish, bundle_volume
+    from imgforge.bundle_volume import VolumeWish, bundle_volume, read_fstab
     from imgforge.volume_source import open_source
 
     machine = MachineConfiguration(
@@ -106,7 +106,7 @@ def bundle_vol(
         excluded=split_list(exclude),
         included=split_list(include),
         filtered=not no_filter,
-        fstab=fstab,
+        fstab=read_fstab(fstab),
         generates_fstab=generate_fstab,
         inherits=not no_inherit,
     )

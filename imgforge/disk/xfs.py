@@ -96,7 +96,7 @@ def _with_boot_files(
 def _inexpressible(path: str, what: str) -> BadInputError:
     return BadInputError(
         f"File system xfs: /{path!s}: mkfs.xfs has no way to express {what}.".replace("\n", "?"),
-        hint='Choose disk.filesystem = "ext4".',
+        hint='Choose ext4: disk.filesystem = "ext4", or --filesystem ext4.',
     )
 
 

@@ -8,6 +8,7 @@ Metadata Categories"); by a token where the service gives one (IMDSv2).
 import http.client
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -15,8 +16,12 @@ _LIMIT_S = 1.0
 _WHOLE_LIMIT_S = 5.0
 _LARGEST_BYTES = 65536
 _SESSION_S = "60"
-_WORD = re.compile(r"[\x21-\x7e]{1,256}")
-_NAME = re.compile(r"[a-z][a-z0-9]{0,31}")
+_KERNEL = re.compile(r"aki-[0-9a-z]{1,32}")
+_RAMDISK = re.compile(r"ari-[0-9a-z]{1,32}")
+_AMI = re.compile(r"ami-[0-9a-z]{1,32}")
+_PRODUCT_CODE = re.compile(r"[A-Za-z0-9]{1,64}")
+_VIRTUAL = re.compile(r"ami|root|swap|ephemeral[0-9]{1,2}|ebs[A-Za-z0-9]{1,8}")
+_DEVICE = re.compile(r"(?:/dev/)?[a-z][a-z0-9]{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +42,15 @@ def ask_instance(endpoint: str) -> Inherited | None:
     """
     try:
         service = _Service(endpoint)
-        listed = service.get("")
-        if listed is None:
+        ami = service.words("ami-id", _AMI)
+        if not ami:  # no instance: somebody else's answer, as of a captive portal
             return None
         return Inherited(
-            kernel_id=_first(service.get("kernel-id")),
-            ramdisk_id=_first(service.get("ramdisk-id")),
+            kernel_id="".join(service.words("kernel-id", _KERNEL)[:1]),
+            ramdisk_id="".join(service.words("ramdisk-id", _RAMDISK)[:1]),
             mappings=tuple(_mappings(service)),
-            product_codes=_words(service.get("product-codes")),
-            ancestors=(*_words(service.get("ancestor-ami-ids")), *_words(service.get("ami-id"))),
+            product_codes=service.words("product-codes", _PRODUCT_CODE),
+            ancestors=(*service.words("ancestor-ami-ids", _AMI), *ami),
         )
     except (OSError, http.client.HTTPException, ValueError):
         return None
@@ -64,9 +69,10 @@ class _Service:
         token = self._ask("PUT", "/latest/api/token", asked)
         self._headers = {"X-aws-ec2-metadata-token": token.strip()} if token else {}
 
-    def get(self, name: str) -> str | None:
-        """Return a category's text; None where it is not there."""
-        return self._ask("GET", f"/latest/meta-data/{name}", self._headers)
+    def words(self, name: str, rule: re.Pattern[str]) -> tuple[str, ...]:
+        """Return the words of a category that are what they should be; none where it is missing."""
+        text = self._ask("GET", f"/latest/meta-data/{name}", self._headers) or ""
+        return tuple(word for word in text.split() if rule.fullmatch(word))
 
     def _ask(self, method: str, path: str, headers: dict[str, str]) -> str | None:
         left_s = self._end_s - time.monotonic()
@@ -84,15 +90,7 @@ class _Service:
         return text.decode("utf-8", errors="replace") if answer.status == 200 else None
 
 
-def _first(text: str | None) -> str:
-    return next(iter(_words(text)), "")
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(word for word in (text or "").split() if _WORD.fullmatch(word))
-
-
-def _mappings(service: _Service) -> list[tuple[str, str]]:
-    names = [name for name in _words(service.get("block-device-mapping/")) if _NAME.fullmatch(name)]
-    found = [(name, _first(service.get(f"block-device-mapping/{name}"))) for name in names]
-    return [(name, device) for name, device in found if device]
+def _mappings(service: _Service) -> Iterator[tuple[str, str]]:
+    for name in service.words("block-device-mapping/", _VIRTUAL):
+        for device in service.words(f"block-device-mapping/{name}", _DEVICE)[:1]:
+            yield name, device

@@ -129,13 +129,12 @@ def test_what_is_extracted_is_the_tree_less_what_stays_out(
     assert left_out["/run/socket"] == "socket"
     held_back = {f"/{path}" for path in SECRETS if "gcloud" not in path}
     assert {*held_back, "/root/.config/gcloud"} <= left_out.keys()
+    assert values["partition"] == partition
+    check_arrangement(disk, partition)
 
 
-@pytest.mark.parametrize("partition", ["none", "mbr", "gpt"])
-def test_the_disk_is_partitioned_as_ec2_wants_it_and_menu_lst_fits(
-    desk: Desk, machine: Path, partition: str
-) -> None:
-    values, disk = desk.made(machine, "--partition", partition, "-s", "300M", "-e", "/var/sparse")
+def check_arrangement(disk: Path, partition: str) -> None:
+    """Check table, loader, file system, menu.lst and fstab."""
     place = part(disk, FIRST[partition])
     shown = ask("tune2fs", "-l", place)
     assert "Check interval:           0 (<none>)" in shown
@@ -147,8 +146,8 @@ def test_the_disk_is_partitioned_as_ec2_wants_it_and_menu_lst_fits(
     assert menu == MENU.replace("(hd0)", root)
     fstab = ask("debugfs", "-R", "cat /etc/fstab", place)
     assert "\n#LABEL=UEFI     /boot/efi       vfat    defaults        0 0\n" in fstab
-    head = disk.read_bytes()[: 2060 * SECTOR]
-    assert values["partition"] == partition
+    with disk.open("rb") as file:
+        head = file.read(2080 * SECTOR)
     if partition == "none":
         assert not any(head[:1024])
         return
@@ -282,6 +281,48 @@ def test_what_cannot_be_is_told_and_leaves_nothing(desk: Desk, machine: Path) ->
     assert "/boot/grub/menu.lst" in nothing.stderr
     assert desk.bundle(machine / "up").returncode == 2
     assert sorted(path.name for path in desk.folder.iterdir()) == before
+
+
+def test_what_another_file_system_cannot_hold_or_no_reader_reads_is_told(
+    desk: Desk, machine: Path
+) -> None:
+    more = ("--partition", "none", "-e", "/var/sparse", "-s", "400M")
+    long = desk.bundle(machine, *more, "--filesystem", "xfs")
+    assert long.returncode == 2
+    assert "its label 'cloudimg-rootfs' has more than the 12 bytes" in long.stderr
+    fstab = desk.folder / "fstab"
+    fstab.write_text("LABEL=root / xfs defaults 1 1\n")
+    refused = desk.bundle(machine, *more, "--fstab", "fstab")
+    assert refused.returncode == 2
+    assert "mkfs.xfs has no way to express" in refused.stderr
+    assert "--filesystem ext4" in refused.stderr
+    disk = desk.folder / "disk.raw"
+    with disk.open("wb") as file:
+        file.truncate(8 * 2**20)
+    nothing = desk.bundle(disk)
+    assert (nothing.returncode, "unknown" in nothing.stderr) == (2, True)
+    ask("mke2fs", "-q", "-t", "ext4", disk)
+    ask("debugfs", "-w", "-R", "feature needs_recovery", disk)
+    dirty = desk.bundle(disk)
+    assert dirty.returncode == 2
+    assert "its journal must be replayed first" in dirty.stderr
+    fstab.write_text("nothing\n")
+    for path in ("fstab", "none"):
+        bad = desk.bundle(machine, *more, "--fstab", path)
+        assert bad.returncode == 2
+        assert f"Fstab {path}:" in bad.stderr
+
+
+def test_an_fstab_may_be_given_or_generated(desk: Desk, machine: Path) -> None:
+    more = ("--partition", "none", "-e", "/var/sparse", "-s", "300M")
+    (desk.folder / "fstab").write_text("/dev/xvda1 / ext3 defaults 1 1\n")
+    values, disk = desk.made(machine, *more, "--fstab", "fstab")
+    assert values["filesystem"] == "ext3"
+    assert ask("debugfs", "-R", "cat /etc/fstab", disk) == "/dev/xvda1 / ext3 defaults 1 1\n"
+    generated = (*more, "--generate-fstab", "-B", "ami=sda1,ephemeral0=sdc", "--force")
+    _, disk = desk.made(machine, *generated)
+    text = ask("debugfs", "-R", "cat /etc/fstab", disk)
+    assert text.startswith("LABEL=cloudimg-rootfs\t/\text4\tdefaults\t1 1\n/dev/sdc\t/mnt\t")
 
 
 @pytest.mark.skipif(IS_ROOT, reason="root reads everything")
