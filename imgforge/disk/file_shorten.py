@@ -8,7 +8,8 @@ extended attributes stay, so the same disk gives the same bytes each time.
 import os
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +17,7 @@ from imgforge.command import Setting, Streams, run
 from imgforge.disk.ext import S_IFMT, S_IFREG, SUPERBLOCK_OFFSET, ExtFilesystem, Inode
 from imgforge.disk.record import data_runs
 from imgforge.disk.volume import Volume, VolumeKind
-from imgforge.errors import BadInputError, CommandError
+from imgforge.errors import BadInputError, CommandError, MissingProgramError
 from imgforge.files import scratch_folder
 
 _TIMEOUT_S = 600
@@ -150,13 +151,14 @@ def _copy_changed(
 
 
 def _shorten_in_whole_xfs(disk: Path, *, path: str, data: bytes) -> None:
-    log = run("xfs_logprint", ["-t", disk.name], setting=_beside(disk), timeout_s=_TIMEOUT_S)
+    with _told_damage(disk):
+        log = run("xfs_logprint", ["-t", disk.name], setting=_beside(disk), timeout_s=_TIMEOUT_S)
     if b"state: <CLEAN>" not in log.stdout + log.stderr:
         raise BadInputError(
             f"Disk {disk}: the xfs file system was not unmounted; its log must be replayed first.",
             hint="Boot the disk once and shut it down: only a mount replays that log.",
         )
-    shown = _xfs_db(disk, ["-r"], [f"path {path}", "print", "bmap"])
+    shown = _read_xfs(disk, [f"path {path}", "print", "bmap"])
     fields = dict(re.findall(r"(?m)^(\S+) = (\S+)", shown))
     extents = [tuple(map(int, found)) for found in _XFS_EXTENT.findall(shown)]
     size = int(fields.get("core.size", "-1"))
@@ -168,12 +170,14 @@ def _shorten_in_whole_xfs(disk: Path, *, path: str, data: bytes) -> None:
             "it is.",
             hint="In a running machine, remove its lines with an editor; bundle that again.",
         )
-    places = _xfs_db(disk, ["-r"], [f"convert fsblock {block} byte" for _, block, _, _ in extents])
+    places = _read_xfs(disk, [f"convert fsblock {block} byte" for _, block, _, _ in extents])
     positions = [int(found) for found in re.findall(r"\((\d+)\)", places)]
     with disk.open("r+b") as file:
         block_bytes = int(struct.unpack(">I", os.pread(file.fileno(), 4, 4))[0])
         if len(positions) != len(extents) or any(flag for *_, flag in extents):
             raise BadInputError(f"Disk {disk}: {path} has blocks that were never written.")
+        if max(positions, default=0) + size > disk.stat().st_size:
+            raise BadInputError(f"Disk {disk}: {path} has blocks beyond the disk's end.")
         runs = [
             (logical, position, count)
             for (logical, _, count, _), position in zip(extents, positions, strict=True)
@@ -185,6 +189,24 @@ def _shorten_in_whole_xfs(disk: Path, *, path: str, data: bytes) -> None:
 
 def _beside(disk: Path) -> Setting:
     return Setting(cwd=disk.parent, environment={"TZ": "UTC"})
+
+
+def _read_xfs(disk: Path, commands: Sequence[str]) -> str:
+    with _told_damage(disk):
+        return _xfs_db(disk, ["-r"], commands)
+
+
+@contextmanager
+def _told_damage(disk: Path) -> Iterator[None]:
+    """Tell failures of what only reads: of damage those programs tell in many ways, or crash."""
+    try:
+        yield
+    except MissingProgramError:
+        raise
+    except CommandError as error:
+        raise BadInputError(
+            f"Disk {disk}: its xfs cannot be read: {error}", hint="xfs_repair may mend it."
+        ) from None
 
 
 def _xfs_db(disk: Path, options: Sequence[str], commands: Sequence[str]) -> str:

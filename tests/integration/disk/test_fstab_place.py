@@ -1,6 +1,8 @@
 """fstab edited in real file systems without mounting them, checked by their own programs."""
 
+import contextlib
 import os
+import random
 import re
 import struct
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from imgforge.command import find_program, run
 from imgforge.disk import apply_fstab_edit, disk_sha256, plan_fstab_edits
-from imgforge.errors import BadInputError, MissingProgramError
+from imgforge.errors import BadInputError, CommandError, MissingProgramError
 
 KEPT = b"LABEL=/ / ext4 defaults 1 1\nproc /proc proc defaults 0 0\n"
 GONE = b"/dev/sdb /mnt auto defaults,nobootwait 0 2\nLABEL=UEFI /boot/efi vfat defaults 0 0\n"
@@ -203,3 +205,23 @@ def test_a_disk_without_an_fstab_has_none(tmp_path: Path) -> None:
     disk = tmp_path / "d.raw"
     disk.write_bytes(bytes(2**20))
     assert plan_fstab_edits(disk, ephemeral_devices=()) == ()
+
+
+@pytest.mark.parametrize(("kind", "times"), [("ext4", 25), ("xfs-5", 8)])
+def test_a_damaged_file_system_is_told_and_the_disk_keeps_its_size(
+    tmp_path: Path, kind: str, times: int
+) -> None:
+    disk = make(tmp_path, kind, FSTAB)
+    size = disk.stat().st_size
+    chance = random.Random(7)
+    for _ in range(times):
+        damaged = tmp_path / "damaged.raw"
+        ran("cp", "--sparse=always", disk, damaged)
+        with damaged.open("r+b") as file:
+            for _ in range(300):
+                file.seek(chance.randrange(512, 65536))
+                file.write(chance.randbytes(1))
+        with contextlib.suppress(BadInputError, CommandError):
+            for placed in plan_fstab_edits(damaged, ephemeral_devices=()):
+                apply_fstab_edit(damaged, placed)
+        assert damaged.stat().st_size == size
