@@ -16,6 +16,7 @@ from imgforge.accelerator import AcceleratorWish
 from imgforge.artifact_format import ArtifactFormat
 from imgforge.cli import bundle_s3, show
 from imgforge.cli.aki import aki_app
+from imgforge.cli.bundle_edit import edit
 from imgforge.cli.bundle_volume import volume
 from imgforge.cli.cache import cache_app
 from imgforge.cli.certificate import certificate_app
@@ -63,6 +64,7 @@ recipe_app = typer.Typer(
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(cache_app, name="cache")
 app.add_typer(metadata_app, name="metadata")
+bundle_s3.bundle_app.command("edit")(edit)
 bundle_s3.bundle_app.command("volume")(volume)
 app.add_typer(bundle_s3.bundle_app, name="bundle")
 app.add_typer(certificate_app, name="certificate")

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgforge.cli.bundle import (
+from imgforge.cli.bundle import bundle_app
+from imgforge.cli.bundle_input import (
     ForceOption,
     JsonOption,
     ManifestArgument,
     PartsOption,
-    bundle_app,
     existing,
 )
 from imgforge.cli.bundle_removal import Asking, remove_bundle

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgforge.cli.bundle import (
+from imgforge.cli.bundle_input import (
     CertOption,
     CodeOption,
     Ec2CertOption,

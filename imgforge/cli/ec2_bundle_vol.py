@@ -8,7 +8,13 @@ from typing import Annotated
 
 import typer
 
-from imgforge.cli.bundle import ec2_certificate, existing, parse_mappings, plain_account, read_pair
+from imgforge.cli.bundle_input import (
+    ec2_certificate,
+    existing,
+    parse_mappings,
+    plain_account,
+    read_pair,
+)
 from imgforge.cli.bundle_volume import (
     AllOption,
     ExcludeOption,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgforge import __version__
-from imgforge.cli.bundle import existing
+from imgforge.cli.bundle_input import existing
 from imgforge.cli.bundle_removal import Asking, remove_bundle
 from imgforge.cli.bundle_s3 import canned_acl, say
 from imgforge.cli.cloud import cloud_wish, reached_cloud

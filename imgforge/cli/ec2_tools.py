@@ -12,13 +12,7 @@ from typing import Annotated
 import typer
 
 from imgforge import __version__
-from imgforge.cli.bundle import (
-    ec2_certificate,
-    existing,
-    parse_mappings,
-    plain_account,
-    read_pair,
-)
+from imgforge.cli.bundle_input import bundle_wish, ec2_certificate, existing, read_pair
 from imgforge.cli.command_line import run_command_line
 from imgforge.cli.ec2_s3_tools import delete_bundle, download_bundle, upload_bundle
 from imgforge.cli.progress import shown_progress
@@ -93,19 +87,21 @@ def bundle_image(
     version: VersionOption = False,
 ) -> None:
     """Bundle an image into encrypted parts and a signed manifest."""
-    from imgforge.bundle import BundleWish, MachineConfiguration, Signers, create_bundle
+    from imgforge.bundle import Signers, create_bundle
 
-    machine = MachineConfiguration(
-        architecture=arch,
-        mappings=parse_mappings(mapping or []),
-        kernel_id=kernel,
-        ramdisk_id=ramdisk,
+    wish = bundle_wish(
+        name=prefix or image.name,
+        account=user,
+        arch=arch,
+        mappings=mapping,
+        kernel=kernel,
+        ramdisk=ramdisk,
         product_codes=tuple(code for code in productcodes.split(",") if code),
     )
     with shown_progress(stderr_console()):
         made = create_bundle(
             image,
-            wish=BundleWish(prefix or image.name, plain_account(user), machine),
+            wish=wish,
             signers=Signers(read_pair(privatekey, cert), ec2_certificate(ec2cert)),
             destination=destination,
             existing=existing(force=force),
