@@ -23,7 +23,9 @@ ProfileOption = Annotated[
 UrlOption = Annotated[
     str,
     typer.Option(
-        "--url", metavar="URL", help="Another endpoint; `local` is the one that imgforge brings."
+        "--url",
+        metavar="URL",
+        help="Another endpoint; `local` is imgforge's own, `aws` is AWS by an instance's role.",
     ),
 ]
 

@@ -12,7 +12,7 @@ from imgforge import __version__
 from imgforge.cli.bundle_input import existing
 from imgforge.cli.bundle_removal import Asking, remove_bundle
 from imgforge.cli.bundle_s3 import canned_acl, say
-from imgforge.cli.cloud import cloud_wish, reached_cloud
+from imgforge.cli.cloud import RegionOption, UrlOption, cloud_wish, reached_cloud
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import stderr_console, stdout_console
 from imgforge.errors import BadInputError
@@ -55,12 +55,6 @@ SecretOption = Annotated[
 ]
 TokenOption = Annotated[
     str, typer.Option("-t", "--delegation-token", metavar="TOKEN", help="A session's token.")
-]
-RegionOption = Annotated[
-    str, typer.Option("--region", metavar="REGION", help="Else your profile's, or us-east-1.")
-]
-UrlOption = Annotated[
-    str, typer.Option("--url", metavar="URL", help="Another endpoint; `local` is imgforge's own.")
 ]
 SigvOption = Annotated[
     str, typer.Option("--sigv", metavar="VERSION", help="4, the only one there is.")

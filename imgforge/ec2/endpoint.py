@@ -9,6 +9,8 @@ from imgforge.errors import BadInputError
 
 LOCAL = "local"
 """As an endpoint's URL: the embedded one, whatever is configured."""
+AWS = "aws"
+"""As an endpoint's URL: AWS, as of an instance whose role gives credentials, with no file."""
 FIRST_REGION = "us-east-1"
 """Where S3 and the AMI tools go when nobody names a region."""
 _AWS_KEY = re.compile(r"[A-Z0-9]{16,128}")
@@ -64,12 +66,14 @@ def choose_endpoint(wish: CloudWish, *, configured: str) -> Endpoint:
         )
     if wish.url == LOCAL:
         return Endpoint(EndpointKind.EMBEDDED, "", "it was asked for")
+    if wish.url == AWS:
+        return Endpoint(EndpointKind.AWS, "", "it was asked for")
     if wish.url:
         parts = urlsplit(wish.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise BadInputError(
                 f"Endpoint {wish.url!r}: is no URL of http or https.",
-                hint=f"{LOCAL!r} names the endpoint that imgforge brings.",
+                hint=f"{LOCAL!r} names the endpoint that imgforge brings, {AWS!r} that of AWS.",
             )
         if parts.username or parts.password:
             raise BadInputError("Endpoint: its URL has a password in it; leave that out.")

@@ -25,6 +25,7 @@ NOBODY = Credentials("your_access_key_id", "your_secret_access_key")
         (CloudWish(credentials=NOBODY), "", EndpointKind.EMBEDDED),
         (CloudWish(credentials=NOBODY), "AWS_ENDPOINT_URL", EndpointKind.AWS),
         (CloudWish(url="http://127.0.0.1:5000"), "AWS_PROFILE", EndpointKind.URL),
+        (CloudWish(url="aws"), "", EndpointKind.AWS),
         (CloudWish(url="local", credentials=AWS), "AWS_PROFILE", EndpointKind.EMBEDDED),
     ],
 )
