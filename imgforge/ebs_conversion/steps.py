@@ -64,7 +64,8 @@ def _source(wish: ConversionWish) -> list[object]:
 
 def _test(wish: ConversionWish) -> list[object]:
     suite = [*wish.suite.names, *(str(path.absolute()) for path in wish.suite.own)]
-    return [wish.expect_sha256, suite, wish.surroundings.network]
+    around = wish.surroundings
+    return [wish.expect_sha256, suite, around.network, str(around.pv_way)]
 
 
 def _source_test(wish: ConversionWish) -> list[object]:
