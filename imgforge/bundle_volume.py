@@ -3,7 +3,6 @@
 import shutil
 import uuid
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 
 from imgforge import host
@@ -20,8 +19,6 @@ from imgforge.bundle import (
 from imgforge.disk import (
     TreeDiskWish,
     Weight,
-    boot_stages,
-    correct_menu_root,
     enough_bytes,
     examine_menu,
     make_tree_disk,
@@ -31,8 +28,9 @@ from imgforge.files import scratch_folder
 from imgforge.layout import Layout, PartitionKind
 from imgforge.progress import report, warn
 from imgforge.recipe import FilesystemType
-from imgforge.rootfs import EntryKind, PlainTree, Rootfs, TreeEntry
+from imgforge.rootfs import PlainTree, Rootfs
 from imgforge.volume import (
+    EMPTIED,
     Inherited,
     LeftOut,
     Rules,
@@ -40,19 +38,19 @@ from imgforge.volume import (
     ask_instance,
     check_fstab,
     gather,
-    generate_fstab,
-    other_devices,
-    root_line,
     summarize,
-    without_efi,
+)
+from imgforge.volume_correction import (
+    add_stages,
+    correct_fstab,
+    correct_menu,
+    fstab_root,
+    named_root,
 )
 from imgforge.volume_source import LARGEST_BYTES, VolumeSource, excluded_paths, place_in
 
 _MIB = 2**20
 _MBR_FIRST_LBA = 63  # as the AMI tools: where the first track ended
-_MENU = "boot/grub/menu.lst"
-_GRUB_CONF = "boot/grub/grub.conf"
-_FSTAB = "etc/fstab"
 _KINDS = frozenset(kind.value for kind in FilesystemType)
 _DEFAULT_KIND = FilesystemType.EXT3
 _LONGEST_LABEL = {FilesystemType.XFS: 12}
@@ -158,11 +156,17 @@ def make_volume_disk(
         tree, selection = _read(source, wish, aside)
         facts = _settle(source, wish, tree, partition)
         corrections = [
-            *_correct_fstab(tree, wish, facts, mappings),
-            *_correct_menu(tree, source, facts),
+            *correct_fstab(
+                tree,
+                facts,
+                given=wish.fstab,
+                generated=wish.generates_fstab,
+                mappings=mappings,
+            ),
+            *correct_menu(tree, source, facts),
         ]
     if not facts.layout.is_pv:
-        _add_stages(tree, facts.kind)
+        add_stages(tree, facts.kind)
     rootfs = _finish(tree, aside)
     facts = _fit(facts, source, wish, rootfs)
     report(f"disk: {partition}, {(facts.size_bytes or 0) // _MIB} MiB, {facts.kind}")
@@ -219,9 +223,10 @@ def _inherit(bundle: BundleWish, inherited: Inherited) -> BundleWish:
 
 def _read(source: VolumeSource, wish: VolumeWish, aside: Path) -> tuple[PlainTree, Selection]:
     """Copy what is kept of the tree to ASIDE/tree."""
+    excluded = excluded_paths(source, wish.excluded)
     rules = Rules(
-        excluded=excluded_paths(source, wish.excluded),
-        mounts=source.mounts or {},
+        excluded=excluded,
+        mounts=source.mounts((*EMPTIED, *excluded)) if source.mounts else {},
         bundle_folder=place_in(source, aside.parent),
         included=wish.included,
         filtered=wish.filtered,
@@ -250,9 +255,8 @@ def _read(source: VolumeSource, wish: VolumeWish, aside: Path) -> tuple[PlainTre
 def _settle(
     source: VolumeSource, wish: VolumeWish, tree: PlainTree, partition: PartitionKind
 ) -> TreeDiskWish:
-    """Decide the file system: what is asked for, else the source's, else what fstab says of /."""
-    line = root_line(wish.fstab or _content(tree, _FSTAB) or b"")
-    said = line.source.partition("=") if line else ("", "", "")
+    """Decide the file system: what is asked for, else the source's or the tree's word."""
+    line = fstab_root(tree, wish.fstab)
     kind_text = source.kind or (line.kind if line else "")
     kind = wish.filesystem or (FilesystemType(kind_text) if kind_text in _KINDS else _DEFAULT_KIND)
     if kind_text not in _KINDS and kind_text and wish.filesystem is None:
@@ -261,8 +265,7 @@ def _settle(
         warn(f"Volume {source.path}: fstab mounts / as {line.kind}; the image's is {kind}.")
     label, identity = source.label, source.identity
     if label is None and identity is None and source.is_folder:
-        label = said[2].strip('"') if said[0] == "LABEL" else None
-        identity = _uuid(said[2].strip('"')) if said[0] == "UUID" else None
+        label, identity = named_root(tree, line)
     label = label or ""
     longest = _LONGEST_LABEL.get(kind, 16)
     if len(label.encode(errors="surrogateescape")) > longest:
@@ -278,13 +281,6 @@ def _settle(
         kept_uuid=identity,
         first_lba=_MBR_FIRST_LBA,
     )
-
-
-def _uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
 
 
 def _fit(
@@ -303,102 +299,6 @@ def _fit(
             hint="Leave something out with --exclude (-e), or give a smaller --size (-s).",
         )
     return replace(facts, size_bytes=size_bytes)
-
-
-def _correct_fstab(
-    tree: PlainTree, wish: VolumeWish, facts: TreeDiskWish, mappings: tuple[Mapping, ...]
-) -> list[str]:
-    said = []
-    old = _content(tree, _FSTAB)
-    if wish.fstab is not None:
-        data = wish.fstab
-        said.append("fstab: replaced as asked")
-    elif wish.generates_fstab:
-        data = generate_fstab(
-            root=_root_name(facts), kind=facts.kind.value, ephemeral=_ephemeral(mappings)
-        )
-        said.append("fstab: generated for EC2")
-    elif old is None:
-        return []
-    else:
-        data = old
-    data, efi = without_efi(data)
-    said += [f"fstab: {place} is commented out: the image has no EFI partition" for place in efi]
-    if data != old:
-        _replace(tree, _FSTAB, data)
-    for place in other_devices(data):
-        warn(f"fstab: mounts a device at {place} and is not nofail: the image may not have it.")
-    return said
-
-
-def _root_name(facts: TreeDiskWish) -> str:
-    if facts.label:
-        return f"LABEL={facts.label}"
-    if facts.kept_uuid:
-        return f"UUID={facts.kept_uuid}"
-    return "/dev/sda1"
-
-
-def _ephemeral(mappings: tuple[Mapping, ...]) -> str | None:
-    """Return the device of the first instance store volume; as AWS's default, /dev/sdb."""
-    for mapping in mappings:
-        if mapping.virtual == "ephemeral0":
-            return f"/dev/{mapping.device.removeprefix('/dev/')}"
-    return None if mappings else "/dev/sdb"
-
-
-def _correct_menu(tree: PlainTree, source: VolumeSource, facts: TreeDiskWish) -> list[str]:
-    """Let menu.lst name the root that the image will have."""
-    old = _content(tree, _MENU)
-    if old is None and source.menu is not None:
-        _replace(tree, _MENU, source.menu(facts.layout))
-        return []
-    said = []
-    if old is None and _content(tree, _GRUB_CONF) is not None:
-        link = TreeEntry(_MENU, EntryKind.SYMLINK, 0o777, 0, 0, tree.mtime_s)
-        tree.add_symlink(link, "grub.conf")
-        said.append("menu.lst: a symbolic link to grub.conf, which no loader of EC2 looks for")
-        old = _content(tree, _MENU)
-    if old is None:
-        if not facts.layout.is_pv:
-            raise BadInputError(
-                f"Volume {source.path}: has no /{_MENU}: GRUB Legacy would find nothing to boot.",
-                hint="Write one for GRUB Legacy (GRUB 2's grub.cfg is another thing), or take a "
-                "/boot of its own in with --all (-a), or use --partition none with a --kernel.",
-            )
-        warn(f"Volume {source.path}: has no /{_MENU}: it boots by a --kernel of EC2's own only.")
-        return []
-    root = "(hd0)" if facts.layout is Layout.PV else "(hd0,0)"
-    data, changed = correct_menu_root(old, root=root)
-    if changed:
-        _replace(tree, _MENU, data)
-        said.append(f"menu.lst: its root is {root} now, in {changed} of its lines")
-    return said
-
-
-def _content(tree: PlainTree, path: str) -> bytes | None:
-    """Return a file's content, symbolic links followed within the tree."""
-    plain = tree.locate(path)
-    if plain is None or not plain.is_file() or plain.stat().st_size > _MIB:
-        return None
-    return plain.read_bytes()
-
-
-def _replace(tree: PlainTree, path: str, data: bytes) -> None:
-    """Give a file new content: where a symbolic link leads to, with its metadata; or a new one."""
-    plain = tree.locate(path)
-    place = str(plain.relative_to(tree.folder)) if plain is not None else path
-    entry = tree.get(place)
-    if entry is None:
-        entry = TreeEntry(place, EntryKind.FILE, 0o644, 0, 0, tree.mtime_s)
-    tree.add_file(entry, BytesIO(data))
-
-
-def _add_stages(tree: PlainTree, kind: FilesystemType) -> None:
-    for stage in boot_stages(kind):
-        entry = TreeEntry(f"boot/grub/{stage.name}", EntryKind.FILE, 0o644, 0, 0, tree.mtime_s)
-        with stage.open("rb") as content:
-            tree.add_file(entry, content)
 
 
 def _finish(tree: PlainTree, aside: Path) -> Rootfs:

@@ -33,9 +33,10 @@ class VolumeSource:
     """A tree to be read, and what is known of the file system and the disk it comes from.
 
     `kind`, `label`, `identity` and `partition` are None where the source has none. An image of it
-    is `size_bytes` large, or, where that is None, as large as its content needs. `mounts` are
-    paths in the tree whose content is another file system's. `menu` writes menu.lst where the
-    tree has none of its own. `using` is held while the tree is read.
+    is `size_bytes` large, or, where that is None, as large as its content needs. `mounts`
+    returns the paths in the tree whose content is another file system's, told what is left out
+    anyway. `menu` writes menu.lst where the tree has none of its own. `using` is held while the
+    tree is read.
     """
 
     path: Path
@@ -46,7 +47,7 @@ class VolumeSource:
     identity: uuid.UUID | None = None
     partition: PartitionKind | None = None
     size_bytes: int | None = None
-    mounts: dict[str, str] | None = None
+    mounts: Callable[[Sequence[str]], dict[str, str]] | None = None
     menu: Callable[[Layout], bytes] | None = None
     using: Callable[[], AbstractContextManager[None]] = nullcontext
 
@@ -86,7 +87,9 @@ def _folder(path: Path, *, all_mounts: bool) -> VolumeSource:
         identity=identity,
         partition=partition,
         size_bytes=LARGEST_BYTES,
-        mounts=left_out_mounts(str(folder), mounts, all_of_them=all_mounts),
+        mounts=lambda unseen: left_out_mounts(
+            str(folder), mounts, all_of_them=all_mounts, unseen=unseen
+        ),
     )
 
 

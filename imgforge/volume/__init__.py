@@ -1,6 +1,7 @@
 """What of a machine's root volume goes into an image, and what is corrected for it."""
 
 from imgforge.volume.fstab import (
+    FstabLine,
     check_fstab,
     generate_fstab,
     other_devices,
@@ -11,10 +12,12 @@ from imgforge.volume.gather import gather
 from imgforge.volume.inherit import Inherited, ask_instance
 from imgforge.volume.mounts import Mount, left_out_mounts, mount_of, read_mounts
 from imgforge.volume.secrets import Secret
-from imgforge.volume.selection import Cause, LeftOut, Rules, Selection, summarize
+from imgforge.volume.selection import EMPTIED, Cause, LeftOut, Rules, Selection, summarize
 
 __all__ = [
+    "EMPTIED",
     "Cause",
+    "FstabLine",
     "Inherited",
     "LeftOut",
     "Mount",

@@ -57,26 +57,36 @@ def mount_of(folder: str, mounts: Iterable[Mount]) -> Mount | None:
     return next((mount for mount in mounts if mount.place == folder), None)
 
 
-def left_out_mounts(folder: str, mounts: Iterable[Mount], *, all_of_them: bool) -> dict[str, str]:
+def left_out_mounts(
+    folder: str, mounts: Iterable[Mount], *, all_of_them: bool, unseen: Iterable[str] = ()
+) -> dict[str, str]:
     """Return the paths in the tree at `folder` whose content stays out, each with its kind.
 
     Without `all_of_them` only file systems of disks are taken in. What the kernel makes up or
-    holds in memory never is, nor a folder that is only shown a second time (mount --bind).
+    holds in memory never is, nor a folder that is only shown a second time (mount --bind). What is
+    mounted in the paths `unseen`, which are left out anyway, is no first time.
     """
     every = list(mounts)
     prefix = folder.rstrip("/") + "/"
+    below = {
+        mount.place[len(prefix) :]: mount
+        for mount in every
+        if mount.place.startswith(prefix) and mount.place != prefix
+    }
+    left_out = {
+        path: mount.kind
+        for path, mount in below.items()
+        if mount.kind in _KERNEL_KINDS or not (all_of_them or mount.kind in _DISK_KINDS)
+    }
+    closed = tuple(f"{path}/" for path in (*unseen, *left_out))
     own = mount_of(folder, every)
     shown = [own] if own else []
-    left_out = {}
     # What shows most of a device comes first: of /home and a bind of /home/me, /home stays.
-    for mount in sorted(every, key=lambda one: (len(one.root), one.place)):
-        if not mount.place.startswith(prefix) or mount.place == prefix:
+    for path, mount in sorted(below.items(), key=lambda one: (len(one[1].root), one[0])):
+        if path in left_out or f"{path}/".startswith(closed):
             continue
-        path = mount.place[len(prefix) :]
         if _is_shown_again(mount, shown):
             left_out[path] = "bind"
-        elif mount.kind in _KERNEL_KINDS or not (all_of_them or mount.kind in _DISK_KINDS):
-            left_out[path] = mount.kind
         else:
             shown.append(mount)
     return left_out

@@ -182,42 +182,6 @@ def test_the_same_tree_gives_the_same_disk_also_by_way_of_a_disk(desk: Desk, mac
     assert uuids[0] == uuids[1]
 
 
-def test_an_ordinary_user_bundles_a_tree_and_a_disk(desk: Desk, machine: Path) -> None:
-    """What no root is needed for, tried without root also where root runs the tests."""
-    if not IS_ROOT:
-        pytest.skip("the other tests are this one already")
-    if shutil.which("setpriv") is None:
-        pytest.skip("setpriv (util-linux) is not there")
-    values, disk = desk.made(machine, "--partition", "mbr", "-s", "300M", "-e", "/var/sparse")
-    manifest = Path(values["manifest"])
-    assert manifest.name == "image.manifest.xml"
-    for path in (desk.folder, *desk.folder.rglob("*")):
-        os.chown(path, 65534, 65534)
-    reached = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "test", "-r", disk],
-        check=False,
-    )
-    if reached.returncode:
-        pytest.skip("an ordinary user cannot reach the test's folder")
-    keys = ("-k", "private-key.pem", "-c", "certificate.pem", "-u", "123456789012")
-    done = subprocess.run(
-        [
-            *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
-            *(str(PROGRAMS / "imgforge"), "bundle", "volume", "back.raw", *keys, "-p", "plain"),
-        ],
-        cwd=desk.folder,
-        env={**desk.environment, "HOME": str(desk.folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    again = disk.rename(desk.folder / "first.raw")
-    assert see_disk(desk.extract(desk.folder / "plain.bundle/plain.manifest.xml")) == see_disk(
-        again
-    )
-
-
 def test_the_filter_can_be_opened_in_part_or_whole(desk: Desk, machine: Path) -> None:
     more = ("--partition", "none", "-s", "300M", "-e", "/var/sparse,/odd")
     include = "/root/.ssh/id_rsa,srv/*.key,.bash_history,/root/.aws/credentials,/nothing"
@@ -323,6 +287,13 @@ def test_an_fstab_may_be_given_or_generated(desk: Desk, machine: Path) -> None:
     _, disk = desk.made(machine, *generated)
     text = ask("debugfs", "-R", "cat /etc/fstab", disk)
     assert text.startswith("LABEL=cloudimg-rootfs\t/\text4\tdefaults\t1 1\n/dev/sdc\t/mnt\t")
+
+
+def test_a_label_that_only_menu_lst_names_is_kept(desk: Desk) -> None:
+    tree = make_machine(desk.folder / "tree", as_root=False)
+    (tree / "etc/fstab").unlink()
+    values, _ = desk.made(tree, "--partition", "none", "-s", "200M", "-e", "/var/sparse")
+    assert (values["filesystem"], values["label"]) == ("ext3", "cloudimg-rootfs")
 
 
 @pytest.mark.skipif(IS_ROOT, reason="root reads everything")

@@ -47,6 +47,7 @@ FLOW = (
     "serve",
     "doctor",
     "volume_source",
+    "volume_correction",
     "bundle_volume",
 )
 GROUND = {

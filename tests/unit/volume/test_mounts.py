@@ -64,3 +64,19 @@ def test_subvolumes_of_one_btrfs_are_no_copies() -> None:
         "25 24 0:30 /@home /home rw - btrfs /dev/sda2 rw",
     ]
     assert left_out_mounts("/", parse_mounts(lines), all_of_them=False) == {}
+
+
+def test_what_is_shown_a_second_time_stays_where_the_first_is_left_out() -> None:
+    lines = [
+        "24 1 202:1 / / rw - ext4 /dev/xvda1 rw",
+        "25 24 202:32 / /mnt/data rw - ext4 /dev/xvdb rw",
+        "26 24 202:32 /www /srv/www rw - ext4 /dev/xvdb rw",
+        "27 24 202:32 /www /srv/www2 rw - ext4 /dev/xvdb rw",
+        "28 24 0:40 / /nfs rw - nfs4 server:/x rw",
+        "29 28 202:48 / /nfs/disk rw - ext4 /dev/xvdc rw",
+        "30 24 202:48 /a /a rw - ext4 /dev/xvdc rw",
+    ]
+    found = left_out_mounts("/", parse_mounts(lines), all_of_them=False, unseen=["mnt", "x"])
+    assert found == {"srv/www2": "bind", "nfs": "nfs4"}
+    found = left_out_mounts("/", parse_mounts(lines), all_of_them=False, unseen=["mnt/da"])
+    assert found == {"srv/www": "bind", "srv/www2": "bind", "nfs": "nfs4"}
