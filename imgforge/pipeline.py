@@ -145,7 +145,7 @@ def register(
     """
     with Catalog(host.catalog_dir()) as catalog:
         return catalog.register_image(
-            registration or _registration(disk, name=name),
+            registration or registration_of(disk, name=name),
             disk=disk,
             verdict=verdict,
             gate=Gate.UNVERIFIED if verdict is None else Gate.VERDICT,
@@ -204,8 +204,11 @@ def _finish(tested: Tested, *, formats: Sequence[ArtifactFormat]) -> RunResult:
     return RunResult(tested, artifacts, image)
 
 
-def _registration(disk: Disk, *, name: str | None) -> ImageRegistration:
-    """Return what the disk's recipe declares of the image, under `name` if one is given."""
+def registration_of(disk: Disk, *, name: str | None) -> ImageRegistration:
+    """Return what the disk's recipe declares of the image, under `name` if one is given.
+
+    Raises BadInputError where no layout is recognised, or nothing names the image.
+    """
     if disk.layout is None:
         raise BadInputError(
             f"Disk {disk.path}: no layout is recognised, neither hvm nor pv: it is no image."

@@ -16,7 +16,8 @@ from imgforge.catalog.image import (
 )
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.registration import Gate, ImageRegistration, NameConflict
-from imgforge.catalog.rules import Finding, check_registration
+from imgforge.catalog.rule_table import Severity
+from imgforge.catalog.rules import Finding, advise_registration, check_registration
 
 __all__ = [
     "LOCAL_OWNER_ID",
@@ -33,8 +34,10 @@ __all__ = [
     "ImageState",
     "NameConflict",
     "RefusedError",
+    "Severity",
     "Snapshot",
     "VirtualizationType",
     "VolumeType",
+    "advise_registration",
     "check_registration",
 ]

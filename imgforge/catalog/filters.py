@@ -67,13 +67,13 @@ def _condition(given: Mapping[str, Any], filterable: Filterable, resource_id: st
             "FilterLimitExceeded", f"The maximum number of values of a filter is {_MOST_VALUES}."
         )
     if name.startswith("tag:"):
-        rows = f"SELECT 1 FROM tags t WHERE t.resource_id = {resource_id} AND t.key = ?"  # noqa: S608 (this room's names)
         matched = _matches("t.value", values)
-        return Condition(f"EXISTS ({rows} AND {matched.text})", (name[4:], *matched.values))
+        rows = f"SELECT t.resource_id FROM tags t WHERE t.key = ? AND {matched.text}"  # noqa: S608 (this room's names)
+        return Condition(f"{resource_id} IN ({rows})", (name[4:], *matched.values))
     if name == "tag-key":
-        rows = f"SELECT 1 FROM tags t WHERE t.resource_id = {resource_id}"  # noqa: S608 (this room's names)
         matched = _matches("t.key", values)
-        return Condition(f"EXISTS ({rows} AND {matched.text})", matched.values)
+        rows = f"SELECT t.resource_id FROM tags t WHERE {matched.text}"  # noqa: S608 (this room's names)
+        return Condition(f"{resource_id} IN ({rows})", matched.values)
     place = filterable.get(name)
     if place is None:
         raise RefusedError("InvalidParameterValue", f"The filter '{name[:100]}' is invalid")

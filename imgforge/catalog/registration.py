@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from typing import Any, TypeVar
 
 from imgforge.catalog.image import (
     Architecture,
@@ -14,8 +15,10 @@ from imgforge.catalog.image import (
     VirtualizationType,
     VolumeType,
 )
+from imgforge.catalog.refusal import combination, invalid_value
 from imgforge.recipe import BlockDevice, ImagePart, Layout
 
+_NOT_OF_IMAGES = ("OutpostArn", "AvailabilityZone", "AvailabilityZoneId", "EbsCardIndex")
 _LATER = {
     "ramdisk_id",
     "sriov_net_support",
@@ -87,6 +90,36 @@ class ImageRegistration:
             tags=dict(image.tags),
         )
 
+    def asked(self, parameters: Mapping[str, Any]) -> "ImageRegistration":
+        """Return it with what a request of RegisterImage gives, by the names of EC2's model.
+
+        Raises RefusedError for a value that EC2 does not know.
+        """
+        root = parameters.get("RootDeviceName", self.root_device_name)
+        devices = self.block_devices
+        if "BlockDeviceMappings" in parameters:
+            listed = parameters["BlockDeviceMappings"]
+            devices = tuple(_asked_device(one, root=root) for one in listed)
+        return replace(
+            self,
+            architecture=_chosen(Architecture, parameters, "Architecture", self.architecture),
+            virtualization_type=_chosen(
+                VirtualizationType, parameters, "VirtualizationType", self.virtualization_type
+            ),
+            root_device_name=root,
+            block_devices=devices,
+            description=parameters.get("Description", self.description),
+            boot_mode=_chosen(BootMode, parameters, "BootMode", self.boot_mode),
+            ena_support=parameters.get("EnaSupport", self.ena_support),
+            kernel_id=parameters.get("KernelId", self.kernel_id) or None,
+            ramdisk_id=parameters.get("RamdiskId", self.ramdisk_id) or None,
+            sriov_net_support=_chosen(
+                _Sriov, parameters, "SriovNetSupport", self.sriov_net_support
+            ),
+            tpm_support=parameters.get("TpmSupport", self.tpm_support),
+            imds_support=parameters.get("ImdsSupport", self.imds_support),
+        )
+
     def digest(self, disk_sha256: str) -> str:
         """Return the SHA-256 of all that is asked, with the disk's: equal requests have one."""
         asked = asdict(self)
@@ -114,4 +147,47 @@ def _mapping(device: BlockDevice) -> BlockDeviceMapping:
         ebs=ebs,
         virtual_name=device.virtual_name,
         no_device=device.no_device,
+    )
+
+
+class _Sriov(StrEnum):
+    SIMPLE = "simple"
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
+Kept = TypeVar("Kept")
+
+
+def _chosen(
+    kind: type[Choice], parameters: Mapping[str, Any], name: str, otherwise: Kept
+) -> Choice | Kept:
+    given = parameters.get(name)
+    if given is None:
+        return otherwise
+    try:
+        return kind(given)
+    except ValueError:
+        raise invalid_value(given, f"{name[0].lower()}{name[1:]}") from None
+
+
+def _asked_device(given: Mapping[str, Any], *, root: str) -> BlockDeviceMapping:
+    name = given.get("DeviceName", "")
+    ebs = None
+    if "Ebs" in given:
+        asked = given["Ebs"]
+        for unknown in _NOT_OF_IMAGES:
+            if unknown in asked:
+                raise combination(f"The parameter {unknown} is not allowed in RegisterImage")
+        ebs = EbsDevice(
+            snapshot_id=asked.get("SnapshotId") or None,
+            volume_size_gib=asked.get("VolumeSize"),
+            volume_type=_chosen(VolumeType, asked, "VolumeType", VolumeType.STANDARD),
+            iops=asked.get("Iops"),
+            delete_on_termination=asked.get("DeleteOnTermination", name == root),
+            encrypted=asked.get("Encrypted"),
+            throughput=asked.get("Throughput"),
+            kms_key_id=asked.get("KmsKeyId"),
+        )
+    return BlockDeviceMapping(
+        name, ebs=ebs, virtual_name=given.get("VirtualName"), no_device="NoDevice" in given
     )

@@ -10,10 +10,12 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """What a broken rule means: EC2 refuses, or what is made does not work as it could."""
+    """What a broken rule means: EC2 refuses, nothing boots, it is no good, or is worth a word."""
 
     REFUSED = "refused"
+    BROKEN = "broken"
     WARNED = "warned"
+    NOTED = "noted"
 
 
 @dataclass(frozen=True, slots=True)

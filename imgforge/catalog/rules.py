@@ -94,6 +94,13 @@ def check_registration(
     )
 
 
+def advise_registration(registration: ImageRegistration) -> Iterator[Finding]:
+    """Yield what EC2 takes, and what is no good all the same."""
+    kind = registration.virtualization_type
+    if kind is VirtualizationType.PARAVIRTUAL and not registration.kernel_id:
+        yield Finding("kernel-missing", "none", "each launch has to name one (an AKI)")
+
+
 def check_texts(name: str, description: str) -> Iterator[Finding]:
     """Yield what an image's name and description cannot be."""
     if not _NAME.fullmatch(name):
@@ -295,8 +302,8 @@ def refuse(name: str, findings: Iterable[Finding]) -> None:
 
 
 def refuse_as_ec2(findings: Iterable[Finding]) -> None:
-    """Raise RefusedError with EC2's code of the first finding it refuses, and all of them told."""
-    refused = [one for one in findings if one.severity is Severity.REFUSED]
+    """Raise RefusedError with EC2's code of the first finding, and all of them told."""
+    refused = list(findings)
     if refused:
         raise RefusedError(refused[0].code, "; ".join(map(str, refused)))
 

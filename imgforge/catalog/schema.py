@@ -269,6 +269,7 @@ _STEPS: Sequence[Sequence[str]] = (
     (_SNAPSHOTS, _IMAGES, _IMAGE_NAMES, _BLOCK_DEVICES, _TAGS),
     _EC2,
     ("ALTER TABLE snapshots ADD COLUMN timeout_s REAL",),
+    ("CREATE INDEX images_by_name ON images (region, owner_id, name, state)",),
 )
 SCHEMA_VERSION = len(_STEPS)
 

@@ -38,6 +38,7 @@ from imgforge.cli.options import (
     UserDataOption,
     told_user_data,
 )
+from imgforge.cli.preflight import preflight
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.replay import replay
 from imgforge.cli.seed import seed
@@ -269,6 +270,7 @@ def run(
 app.command()(replay)
 app.command()(seed)
 app.command()(serve)
+app.command()(preflight)
 
 
 @app.command("verify-reproducible")

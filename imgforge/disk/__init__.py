@@ -16,7 +16,7 @@ from imgforge.disk.menu_root import correct_menu_root
 from imgforge.disk.menu_rule_table import RULES
 from imgforge.disk.menu_write import edit_disk, read_first_menu
 from imgforge.disk.mounted import DeviceFacts, examine_device
-from imgforge.disk.partition import Partition, read_partitions, recognise_layout
+from imgforge.disk.partition import Partition, has_esp, read_partitions, recognise_layout
 from imgforge.disk.pvgrub import PvBoot, PvBootFailure, evaluate_pv_boot
 from imgforge.disk.record import FileIdentity, disk_sha256, identify, open_disk
 from imgforge.disk.sparse_copy import copy_data
@@ -57,6 +57,7 @@ __all__ = [
     "examine_menu",
     "find_root_volume",
     "first_difference",
+    "has_esp",
     "identify",
     "make_tree_disk",
     "open_disk",

@@ -17,6 +17,7 @@ _LINUX_TYPE = 0x83
 _PROTECTIVE_TYPE = 0xEE
 _MBR_TABLE = 446
 _GPT_LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+_ESP_KINDS = {"C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "ef"}
 _GPT_BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
 _MOST_GPT_ENTRIES = 1024
 _TIMEOUT_S = 60
@@ -157,6 +158,14 @@ def _parse_gpt(table: bytes, entry_bytes: int) -> list[Partition]:
             number = position // entry_bytes + 1
             found.append(Partition(number, start, end - start + 1, kind, "gpt"))
     return found
+
+
+def has_esp(path: Path) -> bool:
+    """Tell whether a disk has an EFI system partition (UEFI specification, 13.3).
+
+    Raises BadInputError for a table that points outside the disk.
+    """
+    return any(partition.kind in _ESP_KINDS for partition in read_partitions(path))
 
 
 def recognise_layout(path: Path) -> Layout | None:

@@ -44,6 +44,7 @@ FLOW = (
     "launch",
     "pipeline",
     "ebs_conversion",
+    "preflight",
     "serve",
     "doctor",
     "volume_source",

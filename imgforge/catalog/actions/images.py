@@ -10,13 +10,10 @@ from imgforge.catalog.actions.snapshot_row import delete_snapshot_row, usable_sn
 from imgforge.catalog.image import (
     Architecture,
     BlockDeviceMapping,
-    BootMode,
-    EbsDevice,
     VirtualizationType,
-    VolumeType,
 )
 from imgforge.catalog.records import insert_devices, insert_tags
-from imgforge.catalog.refusal import RefusedError, combination, invalid_value, missing
+from imgforge.catalog.refusal import RefusedError, combination, missing
 from imgforge.catalog.registration import ImageRegistration
 from imgforge.catalog.rules import Finding, check_registration, refuse_as_ec2
 from imgforge.catalog.session import (
@@ -27,8 +24,6 @@ from imgforge.catalog.session import (
     new_id,
     requested_tags,
 )
-
-_SRIOV = "simple"
 
 
 @action("RegisterImage")
@@ -87,58 +82,17 @@ def _columns(session: Session, registration: ImageRegistration) -> dict[str, Any
 
 def _registration(parameters: Parameters, tags: Mapping[str, str]) -> ImageRegistration:
     """Return what is asked; the defaults are EC2's: i386 and paravirtual."""
-    kind = parameters.get("VirtualizationType", "paravirtual")
-    if kind not in {*VirtualizationType}:
-        raise invalid_value(kind, "virtualizationType")
-    sriov = parameters.get("SriovNetSupport")
-    if sriov is not None and sriov != _SRIOV:
-        raise invalid_value(sriov, "sriovNetSupport")
-    root = parameters.get("RootDeviceName", "")
-    boot_mode = parameters.get("BootMode")
-    if parameters.get("UefiData") and boot_mode not in {"uefi", "uefi-preferred"}:
-        raise combination("UefiData needs the boot mode uefi or uefi-preferred")
-    return ImageRegistration(
+    base = ImageRegistration(
         name=parameters["Name"],
-        architecture=Architecture(parameters.get("Architecture", "i386")),
-        virtualization_type=VirtualizationType(kind),
-        root_device_name=root,
-        block_devices=tuple(_device(one, root) for one in parameters["BlockDeviceMappings"]),
-        description=parameters.get("Description", ""),
-        boot_mode=BootMode(boot_mode) if boot_mode else None,
-        ena_support=parameters.get("EnaSupport", False),
-        kernel_id=parameters.get("KernelId") or None,
-        ramdisk_id=parameters.get("RamdiskId") or None,
-        sriov_net_support=sriov,
-        tpm_support=parameters.get("TpmSupport"),
-        imds_support=parameters.get("ImdsSupport"),
+        architecture=Architecture.I386,
+        virtualization_type=VirtualizationType.PARAVIRTUAL,
+        root_device_name="",
+        block_devices=(),
         tags=tags,
     )
-
-
-def _device(given: Mapping[str, Any], root: str) -> BlockDeviceMapping:
-    name = given.get("DeviceName", "")
-    ebs = None
-    if "Ebs" in given:
-        asked = given["Ebs"]
-        for unknown in ("OutpostArn", "AvailabilityZone", "AvailabilityZoneId", "EbsCardIndex"):
-            if unknown in asked:
-                raise combination(f"The parameter {unknown} is not allowed in RegisterImage")
-        ebs = EbsDevice(
-            snapshot_id=asked.get("SnapshotId") or None,
-            volume_size_gib=asked.get("VolumeSize"),
-            volume_type=VolumeType(asked.get("VolumeType", "standard")),
-            iops=asked.get("Iops"),
-            delete_on_termination=asked.get("DeleteOnTermination", name == root),
-            encrypted=asked.get("Encrypted"),
-            throughput=asked.get("Throughput"),
-            kms_key_id=asked.get("KmsKeyId"),
-        )
-    return BlockDeviceMapping(
-        name,
-        ebs=ebs,
-        virtual_name=given.get("VirtualName"),
-        no_device="NoDevice" in given,
-    )
+    if parameters.get("UefiData") and parameters.get("BootMode") not in {"uefi", "uefi-preferred"}:
+        raise combination("UefiData needs the boot mode uefi or uefi-preferred")
+    return base.asked(parameters)
 
 
 def _snapshots(session: Session, devices: Sequence[BlockDeviceMapping]) -> dict[str, int]:
