@@ -28,7 +28,8 @@ from imgforge.machine.storage import Drive, Storage, drive_node, lay_over, plain
 from imgforge.machine.subnet import OPEN_ADDRESS
 from imgforge.machine.way import MetadataWay, WayChoice, choose_way, enter_command
 from imgforge.machine.xen.appliance import Appliance
-from imgforge.machine.xen.argv import xen_argv
+from imgforge.machine.xen.argv import disk_device, xen_argv
+from imgforge.machine.xen.config import volume_letters
 from imgforge.machine.xen.lay_out import lay_out
 from imgforge.metadata import Faults, MetadataRequest, MetadataService, Secrets, Tokens
 from imgforge.usage import in_use
@@ -227,7 +228,11 @@ class Machine:
         """
         name = volume_name(number)
         await self._monitor.execute("blockdev-add", drive_node(drive, name))
-        await self._monitor.execute("device_add", volume_device(self.spec, number))
+        if self._appliance is None:
+            await self._monitor.execute("device_add", volume_device(self.spec, number))
+        else:
+            await self._monitor.execute("device_add", disk_device(name))
+            self._appliance.attach(name, name=f"xvd{volume_letters(number + 1)[-1]}")
         self.storage = Storage(self.storage.root, (*self.storage.volumes, drive))
 
     @property

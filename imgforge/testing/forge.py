@@ -181,7 +181,7 @@ async def reserved(plan: Plan) -> AsyncIterator[None]:
 
 def machine_bytes(plan: Plan) -> int:
     """Return the memory that a plan's machine may come to take."""
-    return plan.profile.memory_mib * _MIB + _QEMU_BYTES
+    return plan.memory_mib * _MIB + _QEMU_BYTES
 
 
 async def boot_cold(stack: AsyncExitStack, plan: Plan, place: Place) -> LiveInstance:
@@ -208,7 +208,7 @@ async def freeze(plan: Plan, folder: Path) -> None:
     """
     memory = folder / MEMORY_FILE
     with memory.open("wb") as file:
-        file.truncate(plan.profile.memory_mib * _MIB)
+        file.truncate(plan.memory_mib * _MIB)
     async with launch(plan, Place(folder, folder), memory_file=memory) as live:
         record = await live.boot()
         shell = live.shell()

@@ -23,6 +23,7 @@ from imgforge.command import find_program
 from imgforge.files import scratch_folder
 from imgforge.machine import DiskLayer, Drive, Storage, Suspended, choose_way, plain_storage
 from imgforge.testing.plan import Plan
+from imgforge.xen_appliance import prepare_appliance
 
 FORMAT = 2
 FACTS_FILE = "frozen.json"
@@ -30,6 +31,7 @@ MEMORY_FILE = "memory"
 STATE_FILE = "state"
 LOGIN_FOLDER = "login"
 EVIDENCE = ("console.raw", "console.log", "metadata.jsonl")
+XEN_EVIDENCE = ("xen.raw", "xen.log")
 _CHUNK_BYTES = 1 << 20
 _ZEROS = bytes(_CHUNK_BYTES)
 
@@ -106,6 +108,8 @@ def plan_key(plan: Plan) -> str:
         "ami_id": plan.image.ami_id,
         "expect": plan.image.expect.model_dump(mode="json"),
     }
+    if plan.is_under_xen:
+        facts["xen"] = [plan.pv_way, prepare_appliance(host.cache_dir()).key]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -220,6 +224,9 @@ def copy_evidence(frozen: Frozen, folder: Path) -> None:
     """Begin a clone's evidence with what the frozen machine showed."""
     for name in EVIDENCE:
         (folder / name).write_bytes((frozen.folder / name).read_bytes())
+    for name in XEN_EVIDENCE:
+        if (frozen.folder / name).exists():
+            (folder / name).write_bytes((frozen.folder / name).read_bytes())
 
 
 def shown_lines(folder: Path) -> list[str]:

@@ -166,7 +166,7 @@ class LiveInstance:
             accelerator=self.plan.accelerator,
             instance=self.identity,
             folder=self.place.evidence,
-            source=BootSource() if resume else await asyncio.to_thread(self._source),
+            source=await asyncio.to_thread(self._source, resume=resume),
             profile=self.plan.profile,
             network=self.plan.network,
             has_channel=True,
@@ -297,14 +297,19 @@ class LiveInstance:
         write_seed(seed_of(self.identity), path)
         return path
 
-    def _source(self) -> BootSource:
-        """Return how the disk is started. Raises ImageFailure for what nothing would start."""
+    def _source(self, *, resume: Suspended | None) -> BootSource:
+        """Return how the disk is started. Raises ImageFailure for what nothing would start.
+
+        One that goes on is not started; under Xen it has all disks that it was started with.
+        """
+        if resume and not self.plan.is_under_xen:
+            return BootSource()
         folder = self.place.scratch / "boot"
         folder.mkdir(exist_ok=True)
         disk = self.plan.image.disk
         layers = self.storage.root.layers
         evaluated = self._method() in {BootMethod.DIRECT, BootMethod.XEN_DIRECT}
-        if evaluated and (self._witness or len(layers) > 2):
+        if not resume and evaluated and (self._witness or len(layers) > 2):
             # As PV-GRUB would: what the guest has made of menu.lst and its kernels counts.
             disk = replace(disk, path=flatten(self.storage.root, folder / "disk.raw"))
         start = find_start(disk, folder, way=self.plan.pv_way)

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from imgforge.accelerator import Accelerator
 from imgforge.disk import Disk
-from imgforge.machine import T2_MICRO, DiskBus, InstanceType
+from imgforge.machine import T2_MICRO, DiskBus, InstanceType, outer_memory_mib
 from imgforge.metadata import Fault, MetadataOptions
 from imgforge.pv_way import PvWay
 from imgforge.recipe import ExpectPart
@@ -71,15 +71,19 @@ class Plan:
         return layout is not None and layout.is_pv and self.pv_way is not PvWay.DIRECT
 
     @property
+    def memory_mib(self) -> int:
+        """The memory of its QEMU, in which a dom0 may run beside the guest."""
+        guest_mib = self.profile.memory_mib
+        return outer_memory_mib(guest_mib) if self.is_under_xen else guest_mib
+
+    @property
     def why_cold(self) -> str:
         """Why this machine cannot be forked; "" where it can."""
         if self.start is not Start.FORK:
             return "the test asks for it"
         if self.is_seeded:
             return "its seed is of this machine alone"
-        if self.is_under_xen:
-            return "machines under Xen are not frozen"
-        if self.profile.disk_bus is DiskBus.NVME:
+        if self.profile.disk_bus is DiskBus.NVME and not self.is_under_xen:
             return f"{self.profile.name} has NVMe disks, whose state QEMU cannot carry over"
         return ""
 

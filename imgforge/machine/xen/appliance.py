@@ -33,6 +33,8 @@ class Appliance:
         self._wire = wire
         self._on_end = on_end
         self._started = asyncio.Event()
+        if goes_on:
+            self._started.set()
         self._failure = ""
         self._trouble = ""
         self._last: list[str] = []
@@ -58,6 +60,10 @@ class Appliance:
     def press_power_button(self) -> None:
         """Have the guest asked to shut down, as EC2 asks an instance."""
         self._wire.send(b"shutdown\n")
+
+    def attach(self, disk: str, *, name: str) -> None:
+        """Have a new disk of dom0's, known by its serial, plugged into the guest as `name`."""
+        self._wire.send(f"attach {disk} {name}\n".encode())
 
     def end(self, reason: EndReason, detail: str) -> tuple[EndReason, str]:
         """Return what an end of QEMU's is, that dom0 did not announce: its own failure."""

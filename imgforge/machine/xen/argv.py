@@ -116,8 +116,14 @@ def _disks(spec: MachineSpec, wiring: Wiring) -> list[str]:
     return arguments
 
 
+def disk_device(name: str) -> dict[str, str]:
+    """Return what `device_add` takes for a disk of dom0's: its node and serial have one name."""
+    return {"driver": "virtio-blk-pci", "drive": name, "serial": name, "id": name}
+
+
 def _device(name: str) -> list[str]:
-    return ["-device", f"virtio-blk-pci,drive={name},serial={name},id={name}"]
+    driver, *options = disk_device(name).items()
+    return ["-device", ",".join([driver[1], *(f"{key}={value}" for key, value in options)])]
 
 
 def _read_only(path: Path, name: str) -> list[str]:
