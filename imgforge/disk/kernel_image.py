@@ -161,25 +161,29 @@ def recognise_kernel(path: Path) -> KernelImage | None:
 def unpack_kernel(path: Path, destination: Path) -> bool:
     """Write the ELF inside a kernel file to `destination`; tell whether that could be done.
 
-    It cannot of one that is damaged, or compressed by what Python does not know (lzo, lz4, zstd).
+    It cannot of one that is damaged, or compressed by what nothing here unpacks (lz4, zstd).
     """
     with path.open("rb") as file, destination.open("wb") as out:
         head = file.read(1024)
         start, length = _payload(head) if head[0x202:0x206] == b"HdrS" else (0, path.stat().st_size)
         file.seek(start)
         first = file.read(8)
-        unpacker = _unpacker(_recognise(first))
+        compression = _recognise(first)
+        unpacker = _unpacker(compression)
         if unpacker is None:
             return False
+        chunks = _chunks(file, first=first, most=length)
+        if compression is Compression.LZO:
+            chunks = unpack_lzo(chunks, most_bytes=MOST_UNPACKED_BYTES)
         left = MOST_UNPACKED_BYTES
         try:
-            for chunk in _chunks(file, first=first, most=length):
+            for chunk in chunks:
                 data = unpacker.unpack(chunk)
                 while data and left > 0:
                     out.write(data)
                     left -= len(data)
                     data = b"" if isinstance(unpacker, _Plain) else unpacker.unpack(b"")
-        except _DamagedError:
+        except (_DamagedError, LzoDamagedError):
             return False
     return left > 0 and _starts_as_elf(destination)
 

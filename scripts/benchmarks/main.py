@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.boots import measure_harness, measure_test_boot
+from benchmarks.boots import measure_harness, measure_pv, measure_test_boot
 from benchmarks.build import measure_build
 from benchmarks.bundle import measure_bundle
 from benchmarks.conversion import measure_conversion
@@ -39,6 +39,7 @@ _FIGURES: dict[str, Work] = {
     "metadata-crawl": lambda scratch, runs: measure_crawl(
         build_disk(_DEBIAN, scratch), scratch=scratch, runs=runs
     ),
+    "pv": lambda scratch, runs: measure_pv(_MINIMAL, scratch=scratch, runs=runs),
     "sparse": lambda scratch, runs: measure_sparse(scratch=scratch, runs=runs),
 }
 
