@@ -31,7 +31,7 @@ GUEST_KERNEL = "kernel"
 # dom0's own card is no instance's: the guest behind its bridge has the instance's address.
 _DOM0_MAC = "52:54:00:78:65:6e"
 _XEN_OPTIONS = (
-    "console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=warning noreboot "
+    "console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=warning "
     f"dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1 "
     # Nobody else is on this Xen; on TCG each switch of page tables costs a great deal.
     "xpti=no pv-l1tf=no spec-ctrl=no ucode=no"
