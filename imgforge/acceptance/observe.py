@@ -44,6 +44,8 @@ KNOCK_AFTER_S = 15.0
 _SUPER_USER = "root"
 _EVENTS_AT_ONCE = 500
 _ANSWERED = frozenset({LoginOutcome.WRONG_ANSWER, LoginOutcome.REFUSED})
+# PV-GRUB's stand-in unpacks a kernel without a word: 15 s on TCG, many times that on a busy host.
+_LOADING_LIMIT_S = 240.0
 _NOTHING_DUE_S = 3600.0  # a sign that comes meanwhile is looked at when it comes
 
 
@@ -253,7 +255,7 @@ class _Visit:
         make, limit_s = (
             (sign_of_limit, self.expect.boot_limit_s)
             if limited
-            else (sign_of_silence, self.expect.silence_limit_s)
+            else (sign_of_silence, self._silence_limit_s)
         )
         heard = Heard(
             self.watch.last_said,
@@ -271,6 +273,11 @@ class _Visit:
         fetched = self.watch.key_fetched_at_s is not None
         return KeyWay.FETCHED if fetched else KeyWay.NOT_ASKED
 
+    @property
+    def _silence_limit_s(self) -> float:
+        limit_s = self.expect.silence_limit_s
+        return max(limit_s, _LOADING_LIMIT_S) if self.watch.is_loading else limit_s
+
     def _deadline(self) -> float:
         """Return when, in seconds from power-on, something is next to be looked at."""
         settles_at_s = self.watch.settles_at_s
@@ -279,7 +286,7 @@ class _Visit:
         if self.is_in:
             return self.machine.elapsed_s + _NOTHING_DUE_S
         heard_at_s = max(self.watch.last_at_s, self._progress_at_s)
-        return min(self.expect.boot_limit_s, heard_at_s + self.expect.silence_limit_s)
+        return min(self.expect.boot_limit_s, heard_at_s + self._silence_limit_s)
 
     def _tell_progress(self) -> None:
         furthest = self.watch.stages.furthest

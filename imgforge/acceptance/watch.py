@@ -81,6 +81,11 @@ class Watch:
         self._must_not_show = [_Expected(re.compile(pattern)) for pattern in must_not_show]
 
     @property
+    def is_loading(self) -> bool:
+        """Whether PV-GRUB's stand-in may be at loading a kernel, of which it says nothing."""
+        return self._is_grub_2 and self.stages.furthest is StageName.BOOTLOADER
+
+    @property
     def host_keys(self) -> tuple[str, ...]:
         """The SSH host keys the console has shown whole."""
         return self._host_keys.keys
