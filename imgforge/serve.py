@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imgforge import host
 from imgforge.ec2 import Fault, serving_all
+from imgforge.stored_bundle import read_stored_bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ def serve(wish: ServeWish, *, announce: Callable[[str], None]) -> None:
         storage=folder / "s3",
         port=wish.port,
         pending_s=wish.pending_s,
+        read_bundle=read_stored_bundle,
         faults=wish.faults,
     ) as url:
         announce(url)

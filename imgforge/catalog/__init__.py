@@ -1,6 +1,7 @@
 """Images, snapshots and volumes: their records and where they are kept."""
 
 from imgforge.catalog.account import Account
+from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.catalog import Catalog
 from imgforge.catalog.image import (
     LOCAL_OWNER_ID,
@@ -25,6 +26,7 @@ __all__ = [
     "Architecture",
     "BlockDeviceMapping",
     "BootMode",
+    "BundleFacts",
     "Catalog",
     "EbsDevice",
     "Finding",

@@ -13,6 +13,7 @@ from typing import Any, Self
 from imgforge.aki import AKIS
 from imgforge.catalog.actions import ACTIONS
 from imgforge.catalog.actions.action import Access
+from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.contents import Contents
 from imgforge.catalog.image import LOCAL_OWNER_ID
 from imgforge.catalog.refusal import RefusedError
@@ -41,7 +42,7 @@ class Account:
     ) -> None:
         self.folder = folder
         self.regions = tuple(regions)
-        self._owner_id = owner_id
+        self.owner_id = owner_id
         self._pending_s = pending_s
         self._database = folder / "catalog.sqlite3"
         self._contents = Contents(folder)
@@ -77,9 +78,17 @@ class Account:
             self._opened.clear()
 
     def perform(
-        self, name: str, parameters: Parameters, *, region: str, account_id: str | None = None
+        self,
+        name: str,
+        parameters: Parameters,
+        *,
+        region: str,
+        account_id: str | None = None,
+        bundle: BundleFacts | None = None,
     ) -> Mapping[str, Any]:
         """Do what an action asks, and return its result by the names of EC2's model.
+
+        `bundle` is what an ImageLocation leads to, read and verified.
 
         Raises RefusedError where EC2 would refuse, HostError where the database fails.
         """
@@ -92,10 +101,11 @@ class Account:
             connection=self._connection(),
             folder=self.folder,
             region=region,
-            owner_id=account_id or self._owner_id,
+            owner_id=account_id or self.owner_id,
             now=datetime.now(UTC),
             pending_s=self._pending_s,
             contents=self._contents,
+            bundle=bundle,
             regions=self.regions,
         )
         with told(self._database):

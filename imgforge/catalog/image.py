@@ -55,6 +55,13 @@ class VolumeType(StrEnum):
     STANDARD = "standard"
 
 
+class RootDeviceType(StrEnum):
+    """EC2's DeviceType: where the root is."""
+
+    EBS = "ebs"
+    INSTANCE_STORE = "instance-store"
+
+
 class ImageState(StrEnum):
     """EC2's ImageState, as far as images here can be in it."""
 

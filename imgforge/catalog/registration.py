@@ -12,6 +12,7 @@ from imgforge.catalog.image import (
     BlockDeviceMapping,
     BootMode,
     EbsDevice,
+    RootDeviceType,
     VirtualizationType,
     VolumeType,
 )
@@ -63,6 +64,7 @@ class ImageRegistration:
     sriov_net_support: str | None = None
     tpm_support: str | None = None
     imds_support: str | None = None
+    root_device_type: RootDeviceType = RootDeviceType.EBS
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -123,6 +125,7 @@ class ImageRegistration:
     def digest(self, disk_sha256: str) -> str:
         """Return the SHA-256 of all that is asked, with the disk's: equal requests have one."""
         asked = asdict(self)
+        del asked["root_device_type"]  # of a disk it is always EBS
         for device in (asked, *(device["ebs"] or {} for device in asked["block_devices"])):
             # Not of the first version, whose digests stay those of equal requests.
             for name in _LATER & device.keys():

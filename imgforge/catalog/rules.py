@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from imgforge.acceptance import Verdict
 from imgforge.aki import identify
-from imgforge.catalog.image import BootMode, EbsDevice, VirtualizationType, VolumeType
+from imgforge.catalog.image import (
+    BootMode,
+    EbsDevice,
+    RootDeviceType,
+    VirtualizationType,
+    VolumeType,
+)
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.registration import Gate, ImageRegistration
 from imgforge.catalog.rule_table import RULES, Severity
@@ -183,7 +189,7 @@ def _check_devices(registration: ImageRegistration) -> Iterator[Finding]:
     if root not in roots:
         yield Finding("root-device-name", repr(root), f"{' or '.join(roots)} is needed")
     names = [device.device_name for device in registration.block_devices]
-    if root not in names:
+    if root not in names and registration.root_device_type is RootDeviceType.EBS:
         yield Finding("root-device-name", f"{root} outside the mapping", "the mapping names it")
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield Finding("device-name", f"{name} twice", "each device is named once")
@@ -209,7 +215,10 @@ def _check_volumes(
 ) -> Iterator[Finding]:
     for device in registration.block_devices:
         name, ebs = device.device_name, device.ebs
-        if name != registration.root_device_name:
+        is_root = name == registration.root_device_name
+        if is_root and registration.root_device_type is RootDeviceType.INSTANCE_STORE:
+            yield Finding("root-device", f"{name} mapped", "the root is the bundle's")
+        elif not is_root:
             if ebs is not None:
                 yield from _check_extra_volume(name, ebs, snapshots)
         elif ebs is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imgforge.catalog import records
+from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.contents import Contents
 from imgforge.catalog.refusal import RefusedError, combination, invalid_value
 
@@ -30,7 +31,7 @@ _MOST_TAGS = 50
 class Session:
     """One request's: the database in a transaction of its own, and who asks.
 
-    `pending_s` is how long what is made stays pending.
+    `pending_s` is how long what is made stays pending, `bundle` what is registered from S3.
     """
 
     connection: sqlite3.Connection
@@ -40,6 +41,7 @@ class Session:
     now: datetime
     pending_s: float
     contents: Contents
+    bundle: BundleFacts | None
     regions: Sequence[str]
 
     @property

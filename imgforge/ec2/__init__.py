@@ -2,6 +2,7 @@
 
 from imgforge.ec2.cloud import Cloud, open_cloud
 from imgforge.ec2.endpoint import LOCAL, CloudWish, Credentials, Endpoint, EndpointKind
+from imgforge.ec2.local.bundles import OpenPart
 from imgforge.ec2.local.fault import Fault, FaultKind, parse_fault
 from imgforge.ec2.local.whole import serving_all
 from imgforge.ec2.storage import CannedAcl, Content, Storage, StoredObject, digests_of
@@ -17,6 +18,7 @@ __all__ = [
     "EndpointKind",
     "Fault",
     "FaultKind",
+    "OpenPart",
     "Storage",
     "StoredObject",
     "digests_of",

@@ -45,6 +45,7 @@ FLOW = (
     "pipeline",
     "ebs_conversion",
     "preflight",
+    "stored_bundle",
     "serve",
     "doctor",
     "volume_source",

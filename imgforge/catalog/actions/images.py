@@ -7,9 +7,11 @@ from typing import Any
 from imgforge.catalog.actions.action import action
 from imgforge.catalog.actions.image_row import own_image, protection
 from imgforge.catalog.actions.snapshot_row import delete_snapshot_row, usable_snapshot
+from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.image import (
     Architecture,
     BlockDeviceMapping,
+    RootDeviceType,
     VirtualizationType,
 )
 from imgforge.catalog.records import insert_devices, insert_tags
@@ -25,35 +27,41 @@ from imgforge.catalog.session import (
     requested_tags,
 )
 
+_BUNDLE_ROOT = "/dev/sda1"
+
 
 @action("RegisterImage")
 def register_image(session: Session, parameters: Parameters) -> Result:
-    """Register an image from the snapshots that its block device mapping names."""
-    if parameters.get("ImageLocation"):
-        raise RefusedError(
-            "UnsupportedOperation", "This endpoint does not register from a manifest in S3 yet."
-        )
+    """Register an image from the snapshots that its mapping names, or from a bundle in S3."""
     tags = requested_tags(parameters, "image", "snapshot")
-    if not parameters.get("BlockDeviceMappings"):
+    if parameters.get("ImageLocation") and session.bundle is None:
+        raise RefusedError("InvalidManifest", "There is no S3 to read the manifest from.")
+    if session.bundle is None and not parameters.get("BlockDeviceMappings"):
         raise missing("BlockDeviceMapping")
-    registration = _registration(parameters, tags["image"])
+    registration = _registration(session, parameters, tags["image"])
     known = _snapshots(session, registration.block_devices)
     findings = check_registration(registration, disk=None, snapshots=known, region=session.region)
     refuse_as_ec2([*findings, *_no_snapshot(registration, known)])
     check_name_is_free(session, registration.name)
     filled = tuple(_filled(device, known) for device in registration.block_devices)
     image_id = new_id("ami")
+    location = parameters.get("ImageLocation") or f"{session.owner_id}/{registration.name}"
     session.insert(
         "images",
         {
             **_columns(session, registration),
             "image_id": image_id,
+            "image_location": location,
             "uefi_data": parameters.get("UefiData"),
             "creation_date": iso(session.now),
         },
     )
     insert_devices(session.connection, image_id, filled)
     insert_tags(session.connection, image_id, tags["image"])
+    for code in session.bundle.product_codes if session.bundle else ():
+        session.run(
+            "INSERT OR IGNORE INTO product_codes VALUES (?, ?, 'marketplace')", image_id, code
+        )
     return {"ImageId": image_id}
 
 
@@ -63,11 +71,11 @@ def _columns(session: Session, registration: ImageRegistration) -> dict[str, Any
         "owner_id": session.owner_id,
         "name": registration.name,
         "description": registration.description,
-        "image_location": f"{session.owner_id}/{registration.name}",
         "architecture": registration.architecture,
         "virtualization_type": registration.virtualization_type,
         "boot_mode": registration.boot_mode,
         "root_device_name": registration.root_device_name,
+        "root_device_type": registration.root_device_type,
         "kernel_id": registration.kernel_id,
         "ramdisk_id": registration.ramdisk_id,
         "ena_support": registration.ena_support,
@@ -80,8 +88,10 @@ def _columns(session: Session, registration: ImageRegistration) -> dict[str, Any
     }
 
 
-def _registration(parameters: Parameters, tags: Mapping[str, str]) -> ImageRegistration:
-    """Return what is asked; the defaults are EC2's: i386 and paravirtual."""
+def _registration(
+    session: Session, parameters: Parameters, tags: Mapping[str, str]
+) -> ImageRegistration:
+    """Return what is asked; the defaults are EC2's: i386 and paravirtual, or the bundle's."""
     base = ImageRegistration(
         name=parameters["Name"],
         architecture=Architecture.I386,
@@ -92,7 +102,40 @@ def _registration(parameters: Parameters, tags: Mapping[str, str]) -> ImageRegis
     )
     if parameters.get("UefiData") and parameters.get("BootMode") not in {"uefi", "uefi-preferred"}:
         raise combination("UefiData needs the boot mode uefi or uefi-preferred")
+    if session.bundle is not None:
+        return _of_bundle(base, session.bundle, parameters)
     return base.asked(parameters)
+
+
+def _of_bundle(
+    base: ImageRegistration, bundle: BundleFacts, parameters: Parameters
+) -> ImageRegistration:
+    """Return what is asked of an image whose root is a bundle: its manifest says the rest."""
+    if parameters.get("Architecture", bundle.architecture) != bundle.architecture:
+        raise combination(
+            f"The manifest says {bundle.architecture}, not {parameters['Architecture']}."
+        )
+    if bundle.architecture not in {*Architecture}:
+        raise RefusedError(
+            "InvalidManifest", f"The manifest has the architecture {bundle.architecture!r}."
+        )
+    kind = parameters.get("VirtualizationType", base.virtualization_type)
+    is_hvm = kind == VirtualizationType.HVM
+    given = tuple(
+        BlockDeviceMapping(f"/dev/{device.removeprefix('/dev/')}", virtual_name=virtual)
+        for virtual, device in bundle.devices
+        if virtual.startswith("ephemeral")
+    )
+    return replace(
+        base,
+        architecture=Architecture(bundle.architecture),
+        root_device_name=_BUNDLE_ROOT,
+        root_device_type=RootDeviceType.INSTANCE_STORE,
+        block_devices=given,
+        # What a PV-GRUB's machine was bundled with, an hvm image has no use for.
+        kernel_id=None if is_hvm else bundle.kernel_id or None,
+        ramdisk_id=None if is_hvm else bundle.ramdisk_id or None,
+    ).asked(parameters)
 
 
 def _snapshots(session: Session, devices: Sequence[BlockDeviceMapping]) -> dict[str, int]:
@@ -106,7 +149,7 @@ def _snapshots(session: Session, devices: Sequence[BlockDeviceMapping]) -> dict[
 
 
 def _no_snapshot(registration: ImageRegistration, known: Mapping[str, int]) -> list[Finding]:
-    if known:
+    if known or registration.root_device_type is RootDeviceType.INSTANCE_STORE:
         return []
     needed = "at least the root is made from a snapshot"
     return [Finding("root-device", "no snapshot in the mapping", needed)]

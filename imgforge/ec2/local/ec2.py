@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from imgforge.catalog import Account, RefusedError
+from imgforge.catalog import Account, BundleFacts, RefusedError
 from imgforge.ec2.local import ebs_rest
+from imgforge.ec2.local.bundles import Bundles
 from imgforge.ec2.local.ebs_rest import RestRequest
 from imgforge.ec2.local.ec2_answer import write_xml, write_xml_error
 from imgforge.ec2.local.ec2_query import check_version, parse_query, read_fields
@@ -34,6 +35,7 @@ class Desk:
 
     account: Account
     faults: Faults
+    bundles: Bundles
     is_ending: threading.Event
 
     def perform(
@@ -44,11 +46,25 @@ class Desk:
         if fault is not None:
             self._suffer(fault, service)
         result = self.account.perform(
-            name, parameters, region=caller.region, account_id=caller.account_id
+            name,
+            parameters,
+            region=caller.region,
+            account_id=caller.account_id,
+            bundle=self._bundle(name, parameters, caller),
         )
         if fault is not None and fault.kind is FaultKind.CUT_AFTER:
             raise CutError
         return result
+
+    def _bundle(
+        self, name: str, parameters: Mapping[str, Any], caller: Caller
+    ) -> BundleFacts | None:
+        """Return the bundle that an image is to be registered from."""
+        location = parameters.get("ImageLocation")
+        if name != "RegisterImage" or not location:
+            return None
+        account_id = caller.account_id or self.account.owner_id
+        return self.bundles.find(location, region=caller.region, account_id=account_id)
 
     def _suffer(self, fault: Fault, service: str) -> None:
         if fault.kind is FaultKind.CUT:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from imgforge.catalog import Account
 from imgforge.ec2.local.app import App
+from imgforge.ec2.local.buckets import Buckets
+from imgforge.ec2.local.bundles import Bundles, ReadBundle
 from imgforge.ec2.local.ec2 import Desk, Ebs, Ec2
 from imgforge.ec2.local.fault import Fault, Faults
 from imgforge.ec2.local.operations import regions
@@ -21,16 +23,19 @@ def serving_all(
     storage: Path,
     port: int = 0,
     pending_s: float,
+    read_bundle: ReadBundle,
     faults: Sequence[Fault] = (),
 ) -> Iterator[str]:
     """Answer on a port of 127.0.0.1 while the block runs; give the URL.
 
     Images, snapshots and volumes are of the folder `catalog`, S3's objects of `storage`. What is
-    made stays pending for `pending_s`. Raises HostError where the port or a folder cannot be had.
+    made stays pending for `pending_s`; `read_bundle` reads what is registered from S3. Raises
+    HostError where the port or a folder cannot be had.
     """
     is_ending = threading.Event()
     with Account(catalog, regions=regions(), pending_s=pending_s) as account:
-        desk = Desk(account, Faults(faults), is_ending)
+        bundles = Bundles(Buckets(storage), read_bundle)
+        desk = Desk(account, Faults(faults), bundles, is_ending)
         app = App({"ec2": Ec2(desk), "ebs": Ebs(desk), "s3": S3(storage)})
         with serving(app, port=port) as url:
             try:

@@ -1,0 +1,60 @@
+"""A bundle in S3, as EC2 reads it before it registers an image: the manifest, then every part."""
+
+import hashlib
+import re
+
+from imgforge.bundle import BundledImage, BundleError, read_manifest
+from imgforge.catalog import BundleFacts, RefusedError
+from imgforge.ec2 import OpenPart
+
+_MOST_BYTES = 10 * 2**30
+"""EC2 User Guide: an image backed by instance store has at most 10 GiB."""
+_CHUNK_BYTES = 2**20
+
+
+def read_stored_bundle(content: bytes, account_id: str, open_part: OpenPart) -> BundleFacts:
+    """Return what the manifest `content` says, once each part was read and compared.
+
+    Raises RefusedError (InvalidManifest) for a manifest that is none, of another account, or whose
+    parts are missing, damaged or of another size. Whose signature it is cannot be told: who has
+    which certificate is IAM's to say.
+    """
+    try:
+        manifest = read_manifest(content).manifest
+    except BundleError as error:
+        raise _invalid(str(error)) from None
+    image = manifest.image
+    if re.sub("[^0-9]", "", image.account) != account_id:
+        raise _invalid(f"it is of the account {image.account}; {account_id} registers it")
+    if not 0 < image.size_bytes <= _MOST_BYTES:
+        raise _invalid(f"its image has {image.size_bytes} bytes; 1 to {_MOST_BYTES} are allowed")
+    _check_parts(image, open_part)
+    machine = manifest.machine
+    if machine is None:
+        raise _invalid("it says nothing of a machine")
+    return BundleFacts(
+        architecture=machine.architecture,
+        size_bytes=image.size_bytes,
+        kernel_id=machine.kernel_id,
+        ramdisk_id=machine.ramdisk_id,
+        devices=tuple((mapping.virtual, mapping.device) for mapping in machine.mappings),
+        product_codes=machine.product_codes,
+    )
+
+
+def _check_parts(image: BundledImage, open_part: OpenPart) -> None:
+    sum_bytes = 0
+    for part in image.parts:
+        digest = hashlib.sha1(usedforsecurity=False)
+        with open_part(part.filename) as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                sum_bytes += len(chunk)
+        if digest.hexdigest() != part.sha1:
+            raise _invalid(f"the part {part.filename} is not what it says: it was changed")
+    if sum_bytes != image.bundled_size_bytes:
+        raise _invalid(f"its parts have {sum_bytes} bytes, it says {image.bundled_size_bytes}")
+
+
+def _invalid(why: str) -> RefusedError:
+    return RefusedError("InvalidManifest", f"The manifest cannot be used: {why.rstrip('.')}.")
