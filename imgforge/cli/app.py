@@ -228,7 +228,7 @@ def run(
     ] = None,
     accel: AccelOption = AcceleratorWish.AUTO,
     network: NetworkOption = False,
-    pv_boot: PvBootOption = PvWay.DIRECT,
+    pv_boot: PvBootOption = PvWay.XEN_GRUB,
     locked: LockedOption = False,
     suite: SuiteOption = "none",
     user_data: UserDataOption = None,

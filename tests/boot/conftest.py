@@ -16,7 +16,7 @@ from imgforge.files import locked_folder
 from imgforge.machine import Accelerator, AcceleratorKind
 from imgforge.recipe import ExpectPart
 from imgforge.testing.plan import Image
-from tests.boot.command_line import Ended, Room
+from tests.boot.command_line import DIRECT_PV, Ended, Room
 from tests.boot.wrong_guest import write_overlay
 
 TCG = Accelerator(AcceleratorKind.TCG, "max", "for the test")
@@ -106,7 +106,7 @@ def _make(workshop: Workshop, room: Room) -> None:
     for end in LOCK_ENDS:
         lock = GUEST / "recipes/minimal.toml.lock"
         shutil.copy(lock, workshop.recipe.with_name(f"minimal.toml{end}"))
-    words = ("run", workshop.recipe, "--layout", "pv", "--out", workshop.disk.parent)
+    words = ("run", workshop.recipe, *DIRECT_PV, "--out", workshop.disk.parent)
     ended: Ended = room.run(*words)
     assert ended.exit_code == 0, ended.stderr
     out = workshop.partitioned_disk.parent

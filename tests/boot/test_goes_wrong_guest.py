@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from imgforge.command import run
-from tests.boot.command_line import Ended, Room
+from tests.boot.command_line import DIRECT_PV, Ended, Room
 from tests.boot.conftest import Workshop
 from tests.boot.wrong_guest import DROWN_BYTES, FLOOD_BYTES, FLOOD_LINE
 
@@ -60,7 +60,7 @@ def test_a_guest_that_goes_wrong_is_rejected_at_the_stage_that_failed(
     recipe = workshop.write_recipe(
         room.folder, wrong=wrong, changes=changes, expect="silence_limit_s = 15\n"
     )
-    ended = room.run("run", recipe, "--locked", "--layout", "pv", "--out", room.out)
+    ended = room.run("run", recipe, "--locked", *DIRECT_PV, "--out", room.out)
     verdict = assert_rejected(ended, room.out / "minimal-pv.test", sign=sign, stage=stage)
     assert shown in ended.stdout
     assert verdict["boot_method"] == "direct"
@@ -74,7 +74,7 @@ def test_an_init_that_returns_is_rejected_by_the_panic_it_causes(
     recipe = workshop.write_recipe(
         room.folder, changes={"panic=-1": "panic=-1 init=/usr/lib/imgforge/exits"}
     )
-    ended = room.run("run", recipe, "--locked", "--layout", "pv", "--out", room.out)
+    ended = room.run("run", recipe, "--locked", *DIRECT_PV, "--out", room.out)
     folder = room.out / "minimal-pv.test"
     assert_rejected(ended, folder, sign="panic-init-killed", stage="init")
     assert "Kernel panic" in ended.stdout  # it may overtake what init said last
@@ -131,7 +131,7 @@ def test_a_guest_that_floods_its_console_with_escapes_is_accepted_and_its_consol
         changes={"boot_limit_s = 200": "boot_limit_s = 1800"},
         expect="silence_limit_s = 60\n",
     )
-    with room.start("run", recipe, "--locked", "--layout", "pv", "--out", room.out) as running:
+    with room.start("run", recipe, "--locked", *DIRECT_PV, "--out", room.out) as running:
         ended = running.wait(1800)
     assert ended.exit_code == 0, ended.stdout + ended.stderr
     folder = room.out / "minimal-pv.test"

@@ -15,7 +15,7 @@ from imgforge.machine import Accelerator, AcceleratorKind
 from imgforge.recipe import ExpectPart
 from imgforge.start import Surroundings
 from imgforge.trial import Trial, try_disk
-from tests.boot.command_line import Ended, Room
+from tests.boot.command_line import DIRECT_PV, Ended, Room
 from tests.boot.conftest import Workshop
 
 pytestmark = pytest.mark.boot
@@ -53,7 +53,7 @@ def test_a_disk_full_while_testing_is_the_hosts_failure_and_no_verdict(
     workshop: Workshop, room: Room, wrong: str
 ) -> None:
     recipe = workshop.write_recipe(room.folder, wrong=wrong, expect="silence_limit_s = 60\n")
-    built = room.run("build", recipe, "--locked", "--layout", "pv", "--out", room.out)
+    built = room.run("build", recipe, "--locked", *DIRECT_PV, "--out", room.out)
     assert built.exit_code == 0, built.stderr
     place = room.folder / "small"
     # The kernel and initrd are taken out of a pv disk: they have to fit.
@@ -82,7 +82,7 @@ def test_a_disk_full_while_the_root_tree_is_made_leaves_no_tree(
 ) -> None:
     cache = workshop.link_cache(room.folder / "cache")
     cold = Room(folder=room.folder, runtime=room.runtime, cache=cache)
-    words = ("build", workshop.recipe, "--locked", "--layout", "pv", "--out", room.out)
+    words = ("build", workshop.recipe, "--locked", *DIRECT_PV, "--out", room.out)
     ended = cold.run(*words, before=on_small_disk("12m", cache / "rootfs"))
     assert ended.exit_code == 3, ended.stderr
     assert "space" in ended.stderr
@@ -156,7 +156,7 @@ def test_two_runs_of_everything_at_once_share_one_cache_and_one_catalog(
 ) -> None:
     cache = workshop.link_cache(room.folder / "cache")
     cold = Room(folder=room.folder, runtime=room.runtime, cache=cache)
-    layouts = ("--layout", "pv", "--layout", "hvm-mbr")
+    layouts = (*DIRECT_PV, "--layout", "hvm-mbr")
     words = ("run", workshop.recipe, "--locked", "--json", *layouts, "--out")
     with (
         cold.start(*words, room.folder / "one") as first,
@@ -175,7 +175,7 @@ def test_two_runs_of_everything_at_once_share_one_cache_and_one_catalog(
 def test_of_two_runs_into_one_folder_one_waits_and_both_are_right(
     workshop: Workshop, room: Room
 ) -> None:
-    words = ("run", workshop.recipe, "--locked", "--layout", "pv", "--out", room.out)
+    words = ("run", workshop.recipe, "--locked", *DIRECT_PV, "--out", room.out)
     with room.start(*words) as first, room.start(*words) as second:
         results = [first.wait(), second.wait()]
     for ended in results:

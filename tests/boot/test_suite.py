@@ -14,7 +14,7 @@ from imgforge.report import TestEntry, TestOutcome
 from imgforge.start import pick_accelerator
 from imgforge.suite import SuiteRun, choose_tests, run_tests
 from imgforge.testing.built_in import suite_tests
-from tests.boot.command_line import Room
+from tests.boot.command_line import DIRECT_PV, Room
 from tests.boot.conftest import GUEST, Workshop
 from tests.boot.faulty_guest import LOGIN_USER, write_faults, write_hang
 from tests.boot.test_goes_wrong_guest import read_verdict
@@ -154,8 +154,10 @@ def test_a_reboot_that_hangs_fails_the_tests_that_need_one(
 def test_the_minimal_guest_passes_the_suite(workshop: Workshop, room: Room, layout: str) -> None:
     words = ("--suite", "full", "--locked", "--layout", layout, "--out", room.out)
     with room.start("run", workshop.recipe, *words) as running:
-        ended = running.wait(1200)
+        ended = running.wait(2400)
     assert ended.exit_code == 0, ended.stdout + ended.stderr
+    method = "xen-grub" if layout == "pv" else "bios"
+    assert read_verdict(room.out / f"minimal-{layout}.test")["boot_method"] == method
 
 
 @pytest.mark.slow
@@ -208,7 +210,7 @@ def test_own_tests_are_checks_of_the_verdict_beside_the_suites(
 
 def test_a_rejected_boot_is_tested_no_further(workshop: Workshop, room: Room) -> None:
     recipe = workshop.write_recipe(room.folder, wrong="reboot")
-    words = ("--suite", "full", "--locked", "--layout", "pv", "--out", room.out)
+    words = ("--suite", "full", "--locked", *DIRECT_PV, "--out", room.out)
     ended = room.run("run", recipe, *words)
     assert ended.exit_code == 1
     assert "suite:" not in ended.stderr
