@@ -24,14 +24,20 @@ from imgforge.pv_way import PvWay
 from imgforge.usage import in_use
 from imgforge.xen_appliance import prepare_appliance
 
+_EXPERIMENT = "The guest has 32 bits: it ran PV inside Xen's shim, which is an experiment."
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """How machines are started: the accelerator, whether they get a network, how PV disks boot."""
+    """How machines are started: the accelerator, whether they get a network, how PV disks boot.
+
+    `pv_grub` is the one that xen-grub stands in for; None: the newest for the disk's layout.
+    """
 
     accelerator: AcceleratorWish = AcceleratorWish.AUTO
     network: bool = False
     pv_way: PvWay = PvWay.DIRECT
+    pv_grub: PvGrub | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,9 @@ def boot_method(disk: Disk, way: PvWay) -> BootMethod:
     return BootMethod(way.value) if is_pv else BootMethod.BIOS
 
 
-def find_start(disk: Disk, folder: Path, *, way: PvWay = PvWay.DIRECT) -> Start:
+def find_start(
+    disk: Disk, folder: Path, *, way: PvWay = PvWay.DIRECT, pv_grub: PvGrub | None = None
+) -> Start:
     """Decide how a disk is started: a PV one by `way`, any other by its BIOS.
 
     The Xen appliance is made where it is needed and not there yet. Raises HostError where it cannot
@@ -87,9 +95,10 @@ def find_start(disk: Disk, folder: Path, *, way: PvWay = PvWay.DIRECT) -> Start:
     method = boot_method(disk, way)
     if method is BootMethod.BIOS:
         return Start(BootSource(), method)
-    xen = None if way is PvWay.DIRECT else _xen_boot(disk)
+    xen = None if way is PvWay.DIRECT else _xen_boot(disk, pv_grub)
+    remarks = (_EXPERIMENT,) if xen is not None and xen.bits == 32 else ()
     if way is PvWay.XEN_GRUB:
-        return Start(BootSource(xen=xen), method)
+        return Start(BootSource(xen=xen), method, notes=remarks)
     found = evaluate_pv_boot(disk.path, folder)
     if isinstance(found, PvBootFailure):
         return Start(BootSource(), method, found)
@@ -102,7 +111,7 @@ def find_start(disk: Disk, folder: Path, *, way: PvWay = PvWay.DIRECT) -> Start:
     elif unpack_kernel(kernel, folder / "kernel.elf"):
         kernel = folder / "kernel.elf"
     source = BootSource(kernel, found.initrd, line, xen)
-    return Start(source, method, notes=found.notes)
+    return Start(source, method, notes=(*remarks, *found.notes))
 
 
 def aki_places(pv_grub: PvGrub) -> tuple[tuple[int, str], ...]:
@@ -116,13 +125,15 @@ def aki_places(pv_grub: PvGrub) -> tuple[tuple[int, str], ...]:
     return (MENU_PLACES[0 if pv_grub.place is AkiPlace.HD0 else 1],)
 
 
-def _xen_boot(disk: Disk) -> XenBoot:
+def _xen_boot(disk: Disk, pv_grub: PvGrub | None) -> XenBoot:
     assert disk.layout is not None
     place = AkiPlace.HD00 if disk.layout.is_partitioned else AkiPlace.HD0
+    chosen = pv_grub or PvGrub(place, NEWEST_VERSION, AkiArchitecture.X86_64)
     return XenBoot(
         appliance=prepare_appliance(host.cache_dir()),
         root="xvda" if disk.layout.is_partitioned else "xvda1",
-        places=aki_places(PvGrub(place, NEWEST_VERSION, AkiArchitecture.X86_64)),
+        places=aki_places(chosen),
+        bits=chosen.architecture.bits,
     )
 
 

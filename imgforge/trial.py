@@ -151,8 +151,8 @@ async def _try_boot(
     (trial.folder / USER_DATA_FILE).unlink(missing_ok=True)
     if trial.user_data is not None:
         (trial.folder / USER_DATA_FILE).write_bytes(trial.user_data)
-    way = trial.surroundings.pv_way
-    start = await asyncio.to_thread(find_start, trial.disk, scratch, way=way)
+    way, pv_grub = trial.surroundings.pv_way, trial.surroundings.pv_grub
+    start = await asyncio.to_thread(find_start, trial.disk, scratch, way=way, pv_grub=pv_grub)
     async with reserve(memory_bytes=_memory_bytes(start), limit_s=_PLACE_LIMIT_S):
         record, failure = await _boot_twice(trial, start, accelerator=accelerator, scratch=scratch)
     after = await asyncio.to_thread(disk_sha256, trial.disk.path)
@@ -173,7 +173,8 @@ async def _try_boot(
 def _memory_bytes(start: Start) -> int:
     """Return what a machine may take: one in which Xen runs the guest takes more."""
     guest_mib = _INSTANCE_TYPE.memory_mib
-    more_mib = outer_memory_mib(guest_mib) - guest_mib if start.source.xen else 0
+    xen = start.source.xen
+    more_mib = outer_memory_mib(guest_mib, bits=xen.bits) - guest_mib if xen else 0
     return MACHINE_BYTES + more_mib * 2**20
 
 

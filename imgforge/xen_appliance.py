@@ -13,14 +13,23 @@ from imgforge.files import appearing, locked_folder, tidy
 from imgforge.machine import XenAppliance
 from imgforge.progress import report, warn
 from imgforge.recipe import PackagesSource, Recipe, RecipeFile, RootfsPart
-from imgforge.rootfs import HYPERVISOR, INITRAMFS, KERNEL, LOADER, Lock, PackageSet, build_appliance
+from imgforge.rootfs import (
+    HYPERVISOR,
+    INITRAMFS,
+    KERNEL,
+    LOADER,
+    LOADER_32,
+    Lock,
+    PackageSet,
+    build_appliance,
+)
 from imgforge.toml_file import TomlForm
 from imgforge.usage import in_use, touch_used
 
 KIND = "xen"
 """The appliances' folder in the cache."""
-_FORMAT = 1  # raise it when the same packages and scripts give another appliance
-_FILES = (HYPERVISOR, KERNEL, INITRAMFS, LOADER)
+_FORMAT = 2  # raise it when the same packages and scripts give another appliance
+_FILES = (HYPERVISOR, KERNEL, INITRAMFS, LOADER, LOADER_32)
 _FACTS = "appliance.json"
 _SCRIPTS = ("block", "grub.cfg", "init", "vif", "xl.conf")
 _NAME = "xen-appliance"
@@ -52,6 +61,7 @@ def prepare_appliance(cache: Path, *, sources: Path | None = None) -> XenApplian
         kernel=folder / KERNEL,
         initramfs=folder / INITRAMFS,
         loader=folder / LOADER,
+        loader_32=folder / LOADER_32,
         key=folder.name,
     )
 

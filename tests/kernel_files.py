@@ -92,6 +92,7 @@ def make_running_bzimage(payload: bytes) -> bytes:
     """Wrap a payload so that a BIOS's boot loader, too, starts what says STARTED (hvm.s)."""
     image = bytearray(make_bzimage(payload))
     code = (RUNNING / "hvm.bin").read_bytes()
+    struct.pack_into("<I", image, 0x22C, 2**31 - 1)  # initrd_addr_max
     image[0x200:0x202] = code[:2]
     image[0x270 : 0x200 + len(code)] = code[0x70:]
     return bytes(image)

@@ -175,6 +175,14 @@ def boot_and_judge(
     accel: AccelOption = AcceleratorWish.AUTO,
     network: NetworkOption = False,
     pv_boot: PvBootOption = PvWay.DIRECT,
+    aki: Annotated[
+        str | None,
+        typer.Option(
+            "--aki",
+            metavar="ID|NAME",
+            help="The PV-GRUB that xen-grub stands in for; else the newest for the disk.",
+        ),
+    ] = None,
     user_data: UserDataOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -186,6 +194,7 @@ def boot_and_judge(
     the tests that failed.
     """
     from imgforge import pipeline
+    from imgforge.aki import read_pv_grub
     from imgforge.disk import open_disk
     from imgforge.recipe_file import load_recipe
     from imgforge.start import Surroundings
@@ -197,7 +206,12 @@ def boot_and_judge(
     with shown_progress(stderr_console()):
         trial = pipeline.plan_trial(
             open_disk(disk),
-            surroundings=Surroundings(accelerator=accel, network=network, pv_way=pv_boot),
+            surroundings=Surroundings(
+                accelerator=accel,
+                network=network,
+                pv_way=pv_boot,
+                pv_grub=read_pv_grub(aki) if aki else None,
+            ),
             folder=out,
             expect=expect,
             tests=wanted,

@@ -118,7 +118,7 @@ _LISTED = (
     ("fallback-same", _W, "another entry than the default one", "Correct fallback.", _PV),
     (
         "timeout-missing",
-        _W,
+        _E,
         "a timeout: without one GRUB waits at its menu for a key",
         "Add timeout 0.",
         _PV,
@@ -253,7 +253,14 @@ _LISTED = (
         "entry-waits",
         _E,
         "an entry that needs nobody at the keyboard",
-        "Remove lock and pause.",
+        "Remove the command.",
+        _GRUB,
+    ),
+    (
+        "entry-pauses",
+        _E,
+        "an entry that needs nobody at the keyboard: GRUB waits for a key, and takes no fallback",
+        "Remove pause.",
         _GRUB,
     ),
     (

@@ -19,7 +19,9 @@ _MAPPER = re.compile(r"/dev/(?:mapper/\S+|[A-Za-z][\w.-]*/\S+)")
 _PLAIN_DEVICE = re.compile(r"/dev/\w+")
 _LARGEST_COMMAND_LINE = 2047  # COMMAND_LINE_SIZE of x86 Linux, less its NUL
 # Rules that GRUB knows nothing of: an entry that breaks no other is started.
-_SEEN_TOO_LATE = frozenset({"root-argument-device", "root-argument-label", "root-argument-uuid"})
+_SEEN_TOO_LATE = frozenset(
+    {"entry-pauses", "root-argument-device", "root-argument-label", "root-argument-uuid"}
+)
 _CONSOLES = {World.PV: ("hvc0", "xvc0"), World.HVM: ("ttyS0",)}
 
 
@@ -177,8 +179,10 @@ def _command_rules(case: Case, facts: EntryFacts) -> Iterator[tuple[str, str]]:
         yield "initrd-before-kernel", "initrd before kernel: error 19"
     if case.world is World.PV and (path := entry.argument("chainloader")) is not None:
         yield "chainloader", f"chainloader {path}"
-    if waits := sorted(names & {"lock", "pause"}):
-        yield "entry-waits", " and ".join(waits)
+    if "lock" in names:
+        yield "entry-waits", "lock stops it: error 32"
+    if "pause" in names:
+        yield "entry-pauses", "pause"
     if case.world is World.PV and "savedefault" in names:
         yield "savedefault", "savedefault"
     for name in sorted(names & {"default", "fallback", "hiddenmenu", "timeout"}):

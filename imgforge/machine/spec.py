@@ -82,4 +82,4 @@ class MachineSpec:
         """What QEMU gives it: more than its profile has, where Xen and a dom0 run beside it."""
         if self.source.xen is None:
             return self.profile.memory_mib
-        return outer_memory_mib(self.profile.memory_mib)
+        return outer_memory_mib(self.profile.memory_mib, bits=self.source.xen.bits)

@@ -1,6 +1,13 @@
 """Packages, folders or tars become one root tree, without root, cached by content."""
 
-from imgforge.rootfs.appliance import HYPERVISOR, INITRAMFS, KERNEL, LOADER, build_appliance
+from imgforge.rootfs.appliance import (
+    HYPERVISOR,
+    INITRAMFS,
+    KERNEL,
+    LOADER,
+    LOADER_32,
+    build_appliance,
+)
 from imgforge.rootfs.found import FileContent, Found
 from imgforge.rootfs.lock import Lock
 from imgforge.rootfs.made_tree import read_rootfs
@@ -23,6 +30,7 @@ __all__ = [
     "INITRAMFS",
     "KERNEL",
     "LOADER",
+    "LOADER_32",
     "EntryKind",
     "FileContent",
     "Found",

@@ -25,7 +25,8 @@ from imgforge.rootfs.modules import parse_modules, plain_name
 
 _LOG = logging.getLogger("imgforge")
 HYPERVISOR, KERNEL, INITRAMFS, LOADER = "xen", "vmlinux.gz", "dom0.cpio.gz", "pv-grub"
-"""The files of an appliance: Xen, its dom0's kernel and initramfs, PV-GRUB's stand-in."""
+LOADER_32 = "pv-grub-i386"
+"""The files of an appliance: Xen, its dom0's kernel and initramfs, PV-GRUB's two stand-ins."""
 
 _UNPACK_LIMIT_S = 1200.0
 _GRUB_LIMIT_S = 120.0
@@ -42,6 +43,7 @@ _APPLETS = (
 _FOLDERS = (
     *("bin", "dev", "etc", "etc/xen", "etc/xen/scripts", "lib", "lib/modules", "lib64", "proc"),
     *("run", "sys", "tmp", "usr", "usr/bin", "usr/lib", "usr/lib/xen-4.17", _XEN_TOOLS),
+    "usr/lib/xen-4.17/boot",
     *("var", "var/lib", "var/lib/xen", "var/lib/xenstored", "var/lock"),
     *("var/log", "var/log/xen", "var/log/xen/console"),
 )
@@ -53,7 +55,9 @@ _MODULES = (
 _NEEDLESS = frozenset({"crc32c-intel.ko", "crc32-pclmul.ko", "crct10dif-pclmul.ko"})
 # ld.so finds these by itself; libxl calls pthread_cancel, which opens libgcc_s at run time.
 _OPENED_LATER = ("libgcc_s.so.1",)
-_GRUB_FORMAT = "x86_64-xen"
+_GRUB_FORMATS = {LOADER: "x86_64-xen", LOADER_32: "i386-xen"}
+_GRUB = "usr/bin/grub-mkimage"
+_SHIM = "usr/lib/xen-4.17/boot/xen-shim"
 _GRUB_MODULES = (
     *("memdisk", "tar", "normal", "configfile", "legacycfg", "linux", "loopback", "regexp"),
     *("test", "search", "echo", "ls", "sleep", "halt", "reboot", "minicmd", "cat", "read", "true"),
@@ -81,7 +85,10 @@ def build_appliance(packages: Sequence[Path], *, scripts: Path, destination: Pat
         version = _kernel_version(tree)
         kernel = unpack_bzimage(_read(tree, f"boot/vmlinuz-{version}"))
         (destination / KERNEL).write_bytes(deflate.gzip_compress(kernel, _LEVEL))
-        (destination / LOADER).write_bytes(_make_loader(tree, scripts, scratch))
+        libraries = _grub_libraries(tree, scratch)
+        for name, kind in _GRUB_FORMATS.items():
+            loader = _make_loader(tree, scripts, libraries=libraries, kind=kind)
+            (destination / name).write_bytes(loader)
         entries = _entries(tree, version, scripts=scripts)
         archive = write_cpio(entries, mtime_s=_MTIME_S)
         (destination / INITRAMFS).write_bytes(deflate.gzip_compress(archive, _LEVEL))
@@ -125,6 +132,7 @@ def _entries(tree: Path, version: str, *, scripts: Path) -> list[CpioEntry]:
         *(symlink(f"bin/{applet}", "busybox") for applet in _APPLETS),
         *(file(path, _read(tree, source), mode=0o755) for path, source in programs.items()),
         *_libraries(tree, programs.values()),
+        file(_SHIM, _read(tree, _SHIM)),
         *_modules(tree, version),
         file("etc/xen/xl.conf", (scripts / "xl.conf").read_bytes()),
         *(file(path, (scripts / name).read_bytes(), mode=0o755) for name, path in _SCRIPTS.items()),
@@ -178,20 +186,25 @@ def _modules(tree: Path, version: str) -> Iterator[CpioEntry]:
     yield file("lib/modules/load", "".join(f"{name}\n" for name in names).encode())
 
 
-def _make_loader(tree: Path, scripts: Path, scratch: Path) -> bytes:
-    """Make the stand-in for PV-GRUB, with the packages' own grub-mkimage and libraries."""
-    program = "usr/bin/grub-mkimage"
+def _grub_libraries(tree: Path, scratch: Path) -> Path:
+    """Put what grub-mkimage needs into a folder, and return it."""
     libraries = scratch / "libraries"
     libraries.mkdir()
-    for name, path in _closure(tree, [program]).items():
+    for name, path in _closure(tree, [_GRUB]).items():
         (libraries / name).write_bytes(path.read_bytes())
         (libraries / name).chmod(0o755)
+    return libraries
+
+
+def _make_loader(tree: Path, scripts: Path, *, libraries: Path, kind: str) -> bytes:
+    """Make a stand-in for PV-GRUB, with the packages' own grub-mkimage and libraries."""
+    scratch = libraries.parent
     # The configuration in GRUB's core knows no `if`: it only loads the one that does.
     (scratch / "early.cfg").write_text("normal (memdisk)/grub.cfg\n")
     (scratch / "memdisk.tar").write_bytes(_tar("grub.cfg", (scripts / "grub.cfg").read_bytes()))
     arguments: list[str | Path] = [
-        *("--library-path", libraries, tree / program, "-O", _GRUB_FORMAT),
-        *("-d", tree / "usr/lib/grub" / _GRUB_FORMAT, "-p", "(memdisk)/"),
+        *("--library-path", libraries, tree / _GRUB, "-O", kind),
+        *("-d", tree / "usr/lib/grub" / kind, "-p", "(memdisk)/"),
         *("-c", scratch / "early.cfg", "-m", scratch / "memdisk.tar"),
         *("-o", scratch / "loader", *_GRUB_MODULES),
     ]

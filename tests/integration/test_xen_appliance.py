@@ -12,11 +12,11 @@ from imgforge import host
 from imgforge.doctor import examine_appliance
 from imgforge.errors import HostError
 from imgforge.inventory import CacheKind, take_inventory
-from imgforge.rootfs import HYPERVISOR, INITRAMFS, KERNEL, LOADER
+from imgforge.rootfs import HYPERVISOR, INITRAMFS, KERNEL, LOADER, LOADER_32
 from imgforge.xen_appliance import find_appliance, prepare_appliance, source_folder
 
 LARGEST_BYTES = 25 * 10**6
-FILES = (HYPERVISOR, KERNEL, INITRAMFS, LOADER)
+FILES = (HYPERVISOR, KERNEL, INITRAMFS, LOADER, LOADER_32)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ APPLIANCE = XenAppliance(
     kernel=Path("/c/vmlinux.gz"),
     initramfs=Path("/c/dom0.cpio.gz"),
     loader=Path("/c/pv-grub"),
+    loader_32=Path("/c/pv-grub-i386"),
     key="0" * 64,
 )
 FILES = {
@@ -116,3 +117,10 @@ def test_only_the_guest_s_own_disks_may_be_written_to() -> None:
 def test_an_end_of_the_machine_is_never_a_reboot() -> None:
     assert options(xen_argv(SPEC, WIRING), "-action") == ["reboot=shutdown,shutdown=pause"]
     assert "-S" in xen_argv(SPEC, WIRING)
+
+
+def test_a_32_bit_guest_is_in_a_shim_that_needs_svm_and_more_memory() -> None:
+    narrow = replace(SPEC, source=BootSource(xen=XenBoot(APPLIANCE, "xvda1", bits=32)))
+    assert options(xen_argv(narrow, WIRING), "-cpu") == ["EPYC,-smap,+svm,+npt"]
+    assert options(xen_argv(narrow, WIRING), "-smp") == ["1"]
+    assert narrow.memory_mib > SPEC.memory_mib

@@ -95,3 +95,9 @@ def test_a_loader_without_one_room_for_settings_is_refused(loader: bytes) -> Non
 def test_settings_that_are_too_long_are_refused() -> None:
     with pytest.raises(HostError, match="rooms for"):
         set_up_loader(ROOM, root="xvda", sectors=1, places=((1, "/boot/grub"),) * 40)
+
+
+def test_a_32_bit_guest_is_pv_inside_the_shim() -> None:
+    assert 'type = "pv"' in guest_config(GUEST)
+    narrow = guest_config(replace(GUEST, bits=32))
+    assert 'type = "pvh"\npvshim = 1' in narrow

@@ -50,8 +50,8 @@ def xen_argv(spec: MachineSpec, wiring: Wiring) -> list[str]:
     return [
         *("-nodefaults", "-no-user-config", "-display", "none"),
         *("-machine", "pc,memory-backend=memory"),
-        *accelerator_argv(_without_smap(spec.accelerator)),
-        *("-smp", str(spec.profile.vcpus), *memory_argv(spec)),
+        *accelerator_argv(_processor(spec)),
+        *("-smp", str(_processors(spec)), *memory_argv(spec)),
         *("-S", "-action", "reboot=shutdown,shutdown=pause"),
         *("-rtc", "base=utc,clock=host"),
         *_wires(wiring),
@@ -71,19 +71,27 @@ def describe_guest(spec: MachineSpec, boot: XenBoot, wiring: Wiring) -> XenGuest
         uuid=instance_uuid(spec.instance.instance_id),
         mac_address=spec.instance.mac_address,
         memory_mib=spec.profile.memory_mib,
-        vcpus=spec.profile.vcpus,
+        vcpus=_processors(spec),
         volumes=len(wiring.storage.volumes),
         has_seed=spec.seed is not None,
         command_line=source.command_line,
         has_initrd=source.initrd is not None,
+        bits=boot.bits,
     )
 
 
-def _without_smap(accelerator: Accelerator) -> Accelerator:
-    """QEMU 7.2's SMAP on TCG ends a PV dom0 (`Unhandled: vec 14 #PF`)."""
+def _processors(spec: MachineSpec) -> int:
+    """Xen ends in a panic where TCG's SVM is to be set up on a second processor (QEMU 7.2)."""
+    return 1 if spec.source.xen is not None and spec.source.xen.bits == 32 else spec.profile.vcpus
+
+
+def _processor(spec: MachineSpec) -> Accelerator:
+    """QEMU 7.2's SMAP on TCG ends a PV dom0 (`Unhandled: vec 14 #PF`); the shim needs AMD's SVM."""
+    accelerator, boot = spec.accelerator, spec.source.xen
     if accelerator.kind is not AcceleratorKind.TCG:
         return accelerator
-    model = f"{accelerator.cpu_model},-smap"
+    is_shimmed = boot is not None and boot.bits == 32
+    model = "EPYC,-smap,+svm,+npt" if is_shimmed else f"{accelerator.cpu_model},-smap"
     return Accelerator(accelerator.kind, model, accelerator.reason)
 
 

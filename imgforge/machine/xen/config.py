@@ -24,6 +24,7 @@ class XenGuest:
     has_seed: bool = False
     command_line: str = ""
     has_initrd: bool = False
+    bits: int = 64
 
 
 def guest_config(guest: XenGuest) -> str:
@@ -33,7 +34,8 @@ def guest_config(guest: XenGuest) -> str:
     """
     lines = {
         "name": '"guest"',
-        "type": '"pv"',
+        "type": '"pvh"' if guest.bits == 32 else '"pv"',
+        **({"pvshim": "1"} if guest.bits == 32 else {}),
         "uuid": _quote(guest.uuid),
         "memory": str(guest.memory_mib),
         "maxmem": str(guest.memory_mib),

@@ -53,8 +53,9 @@ def lay_out(
 
 
 def _loader(boot: XenBoot, wiring: Wiring) -> bytes:
+    loader = boot.appliance.loader_32 if boot.bits == 32 else boot.appliance.loader
     return set_up_loader(
-        boot.appliance.loader.read_bytes(),
+        loader.read_bytes(),
         root=boot.root,
         sectors=virtual_bytes(wiring.storage.root.layers[0]) // _SECTOR_BYTES,
         places=boot.places,

@@ -90,6 +90,8 @@ PV_CASES: dict[str, tuple[dict[str, bytes], str, str, int | None]] = {
     "/dev/sda1": (entry(lambda m: m.replace("LABEL=root", "/dev/sda1")), AKI, "root-argument-device", None),
     "/dev/xvda2": (entry(lambda m: m.replace("LABEL=root", "/dev/xvda2")), AKI, "root-argument-device", None),
     "chainloader": (entry(lambda m: m.replace("kernel", "chainloader +1\n#")), AKI, "chainloader", 1),
+    "no timeout": (files_of(GOOD.replace("timeout 0\n", "")), AKI, "timeout-missing", None),
+    "pause": (entry(lambda m: m.replace("kernel", "pause\nkernel")), AKI, "entry-pauses", None),
     "lock": (entry(lambda m: m.replace("kernel", "lock\nkernel")), AKI, "entry-waits", 1),
     "configfile missing": (entry(lambda m: m.replace("kernel", "configfile /none\n#")), AKI, "configfile-missing", 1),
     "configfile in a circle": (entry(lambda m: m.replace("kernel", "configfile /boot/grub/menu.lst\n#")), AKI, "menu-circle", None),
@@ -118,7 +120,6 @@ PV_WARNINGS = {
     "default out of range": (GOOD.replace("default 0", "default 5"), "default-range"),
     "fallback out of range": (GOOD.replace("fallback 1", "fallback 5"), "fallback-range"),
     "fallback the same": (GOOD.replace("fallback 1", "fallback 0"), "fallback-same"),
-    "no timeout": (GOOD.replace("timeout 0\n", ""), "timeout-missing"),
     "no root=": (GOOD.replace("root=LABEL=root", ""), "root-argument-missing"),
     "an LVM root": (GOOD.replace("LABEL=root", "/dev/mapper/vg-root"), "root-argument-lvm"),
     "console=ttyS0": (GOOD.replace("hvc0", "ttyS0"), "console-missing"),
@@ -126,7 +127,7 @@ PV_WARNINGS = {
         GOOD.replace("LABEL=root", "LABEL=root " + "x" * 1600),
         "line-too-long",
     ),
-    "misspelt": (GOOD.replace("timeout", "timeuot"), "command-unknown"),
+    "misspelt": (GOOD.replace("timeout", "timeuot\ntimeout"), "command-unknown"),
 }
 
 
