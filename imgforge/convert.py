@@ -17,7 +17,7 @@ from imgforge import command, host
 from imgforge.artifact_format import ArtifactFormat as ArtifactFormat
 from imgforge.disk import Disk
 from imgforge.errors import BadInputError, CommandError, HostError
-from imgforge.files import appearing
+from imgforge.files import appearing, told_writing
 from imgforge.progress import report
 
 _SECTOR_BYTES = 512
@@ -237,21 +237,11 @@ def pin_vhd_footer(footer: bytes, disk_sha256: str) -> bytes:
 @contextlib.contextmanager
 def _told(folder: Path) -> Iterator[None]:
     """Tell failures of the folder that is written to as what they are."""
-    try:
-        yield
-    except CommandError as error:
-        # Compressing, qemu-img tells a short write as "Invalid argument".
-        if host.free_disk_bytes(folder) < _FULL_BELOW_BYTES:
-            raise _no_space(folder) from error
-        raise
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise _no_space(folder) from error
-        raise HostError(f"Folder {folder}: cannot be written to: {error.strerror}.") from error
-
-
-def _no_space(folder: Path) -> HostError:
-    return HostError(
-        f"Folder {folder}: no space is left on its file system for the converted disk.",
-        hint="Free some, or name a destination elsewhere.",
-    )
+    with told_writing(folder, "the converted disk"):
+        try:
+            yield
+        except CommandError as error:
+            # Compressing, qemu-img tells a short write as "Invalid argument".
+            if host.free_disk_bytes(folder) < _FULL_BELOW_BYTES:
+                raise OSError(errno.ENOSPC, "no space is left") from error
+            raise

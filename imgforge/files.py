@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from imgforge.errors import BadInputError
+from imgforge.errors import BadInputError, HostError
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _ASIDE = ".imgforge-aside-"
@@ -20,6 +20,7 @@ _ALIVE = ".alive"
 _MOVING = "moving"
 _MOVED_AWAY = "moved-away"
 _LOCK_PAUSE_S = 0.005
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
@@ -209,6 +210,26 @@ def _open_alive(folder: Path) -> int:
         return os.open(_ALIVE, flags, 0o600, dir_fd=inside)
     finally:
         os.close(inside)
+
+
+@contextmanager
+def told_writing(
+    folder: Path, what: str, *, hint: str = "Free some, or name a place elsewhere."
+) -> Iterator[None]:
+    """Raise HostError for what the file system of `folder` refuses; `what` is to be written there.
+
+    `hint` is for one that is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise HostError(
+                f"Folder {folder}: no space is left on its file system for {what}.", hint=hint
+            ) from error
+        raise HostError(
+            f"Folder {folder}: {what} cannot be written there: {error.strerror}."
+        ) from error
 
 
 def sync(path: Path) -> None:

@@ -6,11 +6,12 @@ from io import BytesIO
 from imgforge.bundle import Mapping
 from imgforge.disk import TreeDiskWish, boot_stages, correct_menu_root, parse_menu
 from imgforge.errors import BadInputError
+from imgforge.fstab import FstabLine
 from imgforge.layout import Layout
 from imgforge.progress import warn
 from imgforge.recipe import FilesystemType
 from imgforge.rootfs import EntryKind, PlainTree, TreeEntry
-from imgforge.volume import FstabLine, generate_fstab, other_devices, root_line, without_efi
+from imgforge.volume import generate_fstab, other_devices, root_line, without_efi
 from imgforge.volume_source import VolumeSource
 
 _MIB = 2**20

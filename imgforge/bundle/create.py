@@ -34,11 +34,11 @@ from imgforge.bundle.names import (
 )
 from imgforge.bundle.parts import encrypt, write_parts
 from imgforge.bundle.passing import Passing
-from imgforge.bundle.place import Existing, tidy_around, told
+from imgforge.bundle.place import Existing, tidy_around
 from imgforge.bundle.secret import Secret, make_secret, seal_secret, sign_manifest
 from imgforge.bundle.tar_writer import TarPlan, plan_tar, write_tar
 from imgforge.errors import BadInputError, HostError
-from imgforge.files import appearing, locked_folder, move_together, scratch_folder
+from imgforge.files import appearing, locked_folder, move_together, scratch_folder, told_writing
 from imgforge.progress import report, warn
 
 
@@ -97,15 +97,15 @@ def create_bundle(
     check_wish(wish, destination=destination, existing=existing)
     if problem := signers.user.certificate.expiry_problem(datetime.now(UTC)):
         warn(problem)
-    with _opened(image) as descriptor, told(destination, "a bundle"):
+    with _opened(image) as descriptor, told_writing(destination, "a bundle"):
         before = _identity(os.fstat(descriptor))
         with _room(destination, wish.name, existing) as folder:
-            with told(destination, "the parts of a bundle"):
+            with told_writing(destination, "the parts of a bundle"):
                 packed = _write_parts(descriptor, wish.name, folder)
             if _identity(os.fstat(descriptor)) != before:
                 raise HostError(f"Image {image}: changed while it was bundled.")
             manifest = _describe(packed, wish, signers)
-            with told(destination, "the manifest of a bundle"):
+            with told_writing(destination, "the manifest of a bundle"):
                 _write_manifest(manifest, folder)
     made = Bundle(destination / f"{wish.name}{MANIFEST_SUFFIX}", manifest)
     if not made.manifest_path.is_file():  # another process made the folder first

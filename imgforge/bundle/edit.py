@@ -16,10 +16,9 @@ from imgforge.bundle.manifest import (
     Mapping,
 )
 from imgforge.bundle.manifest_writer import write_manifest
-from imgforge.bundle.place import told
 from imgforge.bundle.secret import Reader, open_secret, seal_secret, sign_manifest
 from imgforge.errors import BadInputError
-from imgforge.files import appearing
+from imgforge.files import appearing, told_writing
 from imgforge.progress import warn
 
 
@@ -96,7 +95,7 @@ def edited_manifest(
 
 def write_in_place(manifest: Manifest, place: Path) -> None:
     """Write a manifest as the file `place`, which it replaces. Raises HostError."""
-    with told(place.parent, "the manifest"), appearing(place) as new:
+    with told_writing(place.parent, "the manifest"), appearing(place) as new:
         new.write_bytes(write_manifest(manifest))
 
 
@@ -107,7 +106,7 @@ def keep_backup(path: Path) -> Path:
     """
     content = path.read_bytes()
     backup = path.with_name(f"{path.name}.bak")
-    with told(path.parent, "a copy of the manifest"):
+    with told_writing(path.parent, "a copy of the manifest"):
         if not backup.exists():
             with appearing(backup) as new:
                 new.write_bytes(content)

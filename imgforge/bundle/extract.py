@@ -9,13 +9,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from imgforge.bundle.keys import PrivateKey
 from imgforge.bundle.manifest_reader import ManifestFile, read_manifest
 from imgforge.bundle.parts import check_sizes
-from imgforge.bundle.place import Existing, tidy_around, told
+from imgforge.bundle.place import Existing, tidy_around
 from imgforge.bundle.problem import BundleError
 from imgforge.bundle.secret import Reader, open_secret, verify_signature
 from imgforge.bundle.unpack import Packed, unpack
 from imgforge.bundle.xml_reader import LARGEST_BYTES
 from imgforge.errors import BadInputError
-from imgforge.files import appearing
+from imgforge.files import appearing, told_writing
 from imgforge.progress import report
 
 _HOLE_BYTES = 2**16
@@ -97,7 +97,7 @@ def extract_bundle(
     for problem in check_sizes(folder, image):
         raise problem
     report(f"extract: {image.name}, {len(image.parts)} parts")
-    with told(destination.parent, "the image"), appearing(destination) as new:
+    with told_writing(destination.parent, "the image"), appearing(destination) as new:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             os.truncate(descriptor, image.size_bytes)

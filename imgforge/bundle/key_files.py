@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 from imgforge.bundle.keys import MadePair
-from imgforge.bundle.place import Existing, told
+from imgforge.bundle.place import Existing
 from imgforge.errors import BadInputError
-from imgforge.files import scratch_folder, sync_folder
+from imgforge.files import scratch_folder, sync_folder, told_writing
 
 _OWNER_ONLY = 0o600
 
@@ -21,7 +21,7 @@ def write_signing_pair(
     """
     if key.absolute() == certificate.absolute():
         raise BadInputError(f"File {key}: cannot be both the key and the certificate.")
-    with told(key.parent, "a key and its certificate"):
+    with told_writing(key.parent, "a key and its certificate"):
         key.parent.mkdir(parents=True, exist_ok=True)
         certificate.parent.mkdir(parents=True, exist_ok=True)
         placed: list[Path] = []

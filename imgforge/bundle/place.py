@@ -1,15 +1,10 @@
-"""Where results go: told in words when the host cannot take them."""
+"""Where results go: what may stand there, and what killed runs left."""
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
-from imgforge.errors import HostError
 from imgforge.files import tidy
-
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Existing(StrEnum):
@@ -17,22 +12,6 @@ class Existing(StrEnum):
 
     REFUSE = "refuse"
     REPLACE = "replace"
-
-
-@contextmanager
-def told(folder: Path, what: str) -> Iterator[None]:
-    """Tell failures of the folder that is written to as what they are; `what` goes there."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise HostError(
-                f"Folder {folder}: no space is left on its file system for {what}.",
-                hint="Free some, or name a place elsewhere.",
-            ) from error
-        raise HostError(
-            f"Folder {folder}: {what} cannot be written there: {error.strerror}."
-        ) from error
 
 
 def tidy_around(destination: Path) -> None:

@@ -8,18 +8,18 @@ boot of an instance, and writes them anew.
 
 import difflib
 import io
-import os
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from imgforge.fstab import FstabLine, parse_fstab
+
 FSTAB = "/etc/fstab"
 # Where an instance's volumes are, in a manifest that maps none ("Instance Store Device Names").
 DEFAULT_EPHEMERAL_DEVICES = ("sdb", "sdc", "sdd", "sde")
-_CLOUDCONFIG = b"comment=cloudconfig"
-_EPHEMERAL_SPEC = re.compile(rb"(?:(?:LABEL=)?\"?ephemeral\d+\"?)", re.IGNORECASE)
-_EPHEMERAL_MOUNT = re.compile(rb"/(?:media|mnt)/ephemeral\d*/?")
-_EFI_MOUNT = re.compile(rb"/boot/efi/?")
+_CLOUDCONFIG = "comment=cloudconfig"
+_EPHEMERAL_SOURCE = re.compile(r"(?:(?:LABEL=)?\"?ephemeral\d+\"?)", re.IGNORECASE)
+_EPHEMERAL_PLACE = re.compile(r"/(?:media|mnt)/ephemeral\d*/?")
 _DEVICE = re.compile(r"(?:/dev/)?(?:sd|xvd|hd)([a-z]{1,2}\d*)")
 _PREFIXES = ("sd", "xvd", "hd")
 
@@ -56,35 +56,33 @@ def edit_fstab(data: bytes, *, ephemeral_devices: Collection[str] = ()) -> Fstab
     lines and whatever is no entry stay.
     """
     devices = _names(ephemeral_devices or DEFAULT_EPHEMERAL_DEVICES)
+    reasons = {line.number: _reason(line, devices) for line in parse_fstab(data)}
     kept, removed = [], []
     for number, line in enumerate(io.BytesIO(data), start=1):
-        reason = _reason(line.split(), devices)
-        if reason:
+        if reason := reasons.get(number):
             removed.append(RemovedLine(number, line.rstrip(b"\r\n"), reason))
         else:
             kept.append(line)
     return FstabEdit(data, b"".join(kept), tuple(removed))
 
 
-def _reason(fields: list[bytes], devices: Collection[bytes]) -> str:
-    if len(fields) < 2 or fields[0].startswith(b"#") or fields[1] == b"/":
+def _reason(line: FstabLine, devices: Collection[str]) -> str:
+    if line.place == "/":
         return ""
-    spec, mount = fields[:2]
-    options = fields[3].split(b",") if len(fields) > 3 else []
-    if spec in devices:
+    if line.source in devices:
         return "its device is an instance-store volume"
-    if _EPHEMERAL_SPEC.fullmatch(spec) or _EPHEMERAL_MOUNT.fullmatch(mount):
+    if _EPHEMERAL_SOURCE.fullmatch(line.source) or _EPHEMERAL_PLACE.fullmatch(line.place):
         return "it is an instance-store volume"
-    if _CLOUDCONFIG in options:
+    if _CLOUDCONFIG in line.options:
         return "cloud-init wrote it for the instance that was bundled"
-    if _EFI_MOUNT.fullmatch(mount):
+    if line.is_efi:
         return "it is the EFI partition, which is not in the bundle"
     return ""
 
 
-def _names(devices: Collection[str]) -> frozenset[bytes]:
+def _names(devices: Collection[str]) -> frozenset[str]:
     """Return every name that devices go by; a partition of one is another device."""
-    return frozenset(os.fsencode(name) for device in devices for name in _names_of(device))
+    return frozenset(name for device in devices for name in _names_of(device))
 
 
 def _names_of(device: str) -> Iterator[str]:

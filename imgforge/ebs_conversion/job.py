@@ -1,8 +1,6 @@
 """A conversion under way: what is wished for, where it is kept, and what was made so far."""
 
-import errno
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +9,6 @@ from imgforge.bundle import ManifestFile, load_manifest
 from imgforge.disk import Disk
 from imgforge.ebs_conversion.values import Blank, Digests, Downloaded, Identified, Unbundled, Value
 from imgforge.ebs_conversion.wish import ConversionWish
-from imgforge.errors import HostError
 
 BUNDLE_FOLDER = "bundle"
 DISK_FILE = "disk.raw"
@@ -63,18 +60,3 @@ class Job:
         layout = self.value(Identified).layout
         size_bytes = self.value(Blank).size_gib * 2**30
         return Disk(self.folder / VOLUME_FILE, sha256, size_bytes, layout)
-
-
-@contextmanager
-def told(folder: Path) -> Iterator[None]:
-    """Tell failures of the conversion's folder as what they are."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise HostError(
-                f"Folder {folder}: no space is left on its file system for the conversion.",
-                hint="Free some and run it again: it goes on where it was. Or name a place "
-                "elsewhere with --out.",
-            ) from error
-        raise HostError(f"Folder {folder}: cannot be written to: {error.strerror}.") from error

@@ -14,7 +14,7 @@ from imgforge.bundle import load_manifest
 from imgforge.conversion_step import StepName
 from imgforge.ebs_conversion.acts import check_size
 from imgforge.ebs_conversion.chain import CHAIN_FILE, Chain, chain_of, write_chain
-from imgforge.ebs_conversion.job import Job, told
+from imgforge.ebs_conversion.job import Job
 from imgforge.ebs_conversion.state import (
     RECORD_FILE,
     ConversionRecord,
@@ -29,10 +29,13 @@ from imgforge.ebs_conversion.steps import STEPS, Step, shapes, values_of
 from imgforge.ebs_conversion.values import Digests, Registered
 from imgforge.ebs_conversion.wish import ConversionWish, Repeat
 from imgforge.errors import BadInputError, HostError
-from imgforge.files import lock_within, tidy
+from imgforge.files import lock_within, tidy, told_writing
 from imgforge.progress import report
 
 _LOCK_FILE = ".lock"
+_FULL_HINT = (
+    "Free some and run it again: it goes on where it was. Or name a place elsewhere with --out."
+)
 _NAMES = tuple(step.name for step in STEPS)
 
 
@@ -80,7 +83,7 @@ def convert_to_ebs(wish: ConversionWish) -> Conversion:
     BadInputError, ImageRejectedError where the volume is rejected, HostError.
     """
     _check(wish)
-    with told(wish.folder), _alone(wish.folder):
+    with told_writing(wish.folder, "the conversion", hint=_FULL_HINT), _alone(wish.folder):
         tidy(wish.folder)
         held = dict(_held(wish))
         if wish.repeat is Repeat.LAST_STEP:

@@ -1,10 +1,7 @@
 """A bundle comes from S3: its manifest is checked first, and each part before it has its name."""
 
-import errno
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,14 +22,14 @@ from imgforge.bundle import (
 )
 from imgforge.ec2 import Cloud
 from imgforge.errors import BadInputError, HostError
-from imgforge.files import scratch_folder, sync_folder
+from imgforge.files import scratch_folder, sync_folder, told_writing
 from imgforge.progress import report
 from imgforge.transfer.parallel import Stop, in_parallel
 from imgforge.transfer.part_file import part_content
 from imgforge.transfer.place import BundlePlace
 
 _ATTEMPTS = 3
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL_HINT = "Free some, or name a place elsewhere; what is here stays, and is not fetched again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,7 @@ def download_bundle(
         raise BundleError(error.check, f"Manifest {place}/{name}: {words}") from None
     if signer is not None:
         require_signature(file, signer)
-    with _told(destination):
+    with told_writing(destination, "the bundle", hint=_FULL_HINT):
         destination.mkdir(parents=True, exist_ok=True)
         getter = _Getter(cloud, place, destination, existing)
         return getter.get(file, name, content)
@@ -102,20 +99,6 @@ def _fetch_manifest(cloud: Cloud, place: BundlePlace, name: str) -> bytes:
         place.bucket, place.key(name), pieces.append, most_bytes=LARGEST_MANIFEST_BYTES
     )
     return b"".join(pieces)
-
-
-@contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise HostError(
-                f"Folder {folder}: no space is left on its file system for the bundle.",
-                hint="Free some, or name a place elsewhere; what is here stays, and is not "
-                "fetched again.",
-            ) from error
-        raise HostError(f"Folder {folder}: cannot be written to: {error.strerror}.") from error
 
 
 class _Getter:

@@ -1,7 +1,6 @@
 """What of a machine's root volume goes into an image, and what is corrected for it."""
 
 from imgforge.volume.fstab import (
-    FstabLine,
     check_fstab,
     generate_fstab,
     other_devices,
@@ -17,7 +16,6 @@ from imgforge.volume.selection import EMPTIED, Cause, LeftOut, Rules, Selection,
 __all__ = [
     "EMPTIED",
     "Cause",
-    "FstabLine",
     "Inherited",
     "LeftOut",
     "Mount",

@@ -224,7 +224,7 @@ def test_an_artifact_with_other_data_is_found_out(
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     disk = make_disk(tmp_path / "d.raw")
     (tmp_path / "file").touch()
-    with pytest.raises(HostError, match=r"file/out: cannot be written to"):
+    with pytest.raises(HostError, match=r"file/out: the converted disk cannot be written there"):
         convert_disk(disk, to=ArtifactFormat.RAW, destination=tmp_path / "file" / "out" / "d")
 
 

@@ -57,6 +57,7 @@ GROUND = {
     "artifact_format",
     "conversion_step",
     "layout",
+    "fstab",
     "pv_way",
     "aki",
     "bucket_name",
