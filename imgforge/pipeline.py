@@ -11,7 +11,7 @@ from imgforge.acceptance import Verdict
 from imgforge.build import build
 from imgforge.catalog import Catalog, Gate, Image, ImageRegistration, NameConflict, Snapshot
 from imgforge.convert import Artifact, ArtifactFormat, Existing, convert_disk
-from imgforge.disk import Disk
+from imgforge.disk import Disk, open_disk
 from imgforge.errors import BadInputError
 from imgforge.interruption import run_async
 from imgforge.launch import Launched, LaunchWish, launch
@@ -183,6 +183,8 @@ def launch_image(
     with Catalog(host.catalog_dir()) as catalog:
         image = catalog.image(image_id)
         disk = catalog.disk_of(image)
+    if disk.layout is None:  # registered through the endpoint: its own bytes tell
+        disk = open_disk(disk.path)
     wish = LaunchWish(
         image,
         disk,

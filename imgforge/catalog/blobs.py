@@ -51,6 +51,12 @@ def store_blob(folder: Path, disk: Disk) -> Path:
     return path
 
 
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, without reading its holes."""
+    with path.open("rb") as file:
+        return _hash_sparse(file.fileno(), path.stat().st_size)
+
+
 def _is_whole(path: Path, size_bytes: int) -> bool:
     """Tell whether the blob is there; a cut one, which only a damaged disk leaves, is not."""
     return path.is_file() and path.stat().st_size == size_bytes

@@ -12,6 +12,7 @@ from typing import Self
 
 from imgforge.acceptance import Verdict
 from imgforge.catalog import blobs, records
+from imgforge.catalog.contents import Content, Contents
 from imgforge.catalog.image import (
     LOCAL_OWNER_ID,
     BlockDeviceMapping,
@@ -24,7 +25,7 @@ from imgforge.catalog.rules import check_gate, check_registration, refuse, size_
 from imgforge.catalog.schema import open_database, told, transaction
 from imgforge.disk import Disk
 from imgforge.errors import BadInputError, HostError
-from imgforge.files import locked_folder
+from imgforge.files import appearing, locked_folder
 from imgforge.progress import report
 
 _IMAGE_ID = re.compile(r"ami-([0-9a-f]{8}|[0-9a-f]{17})")
@@ -147,7 +148,12 @@ class Catalog:
         return snapshot
 
     def blob_path(self, snapshot: Snapshot) -> Path:
-        """Return the raw disk of a snapshot: a read-only file; raise HostError if it is gone."""
+        """Return the raw disk of a snapshot: a read-only file; raise HostError if it is gone.
+
+        One that was written block by block is put together when it is first asked for.
+        """
+        if not snapshot.blob_sha256:
+            return self._assembled(snapshot)
         path = blobs.blob_path(self.folder, snapshot.blob_sha256)
         if not path.is_file() or path.stat().st_size != snapshot.blob_size_bytes:
             raise HostError(
@@ -159,14 +165,28 @@ class Catalog:
     def disk_of(self, image: Image) -> Disk:
         """Return the disk an image was registered from: its root snapshot's blob."""
         snapshot = self.snapshot(image.root_snapshot_id)
+        path = self.blob_path(snapshot)
         return Disk(
-            path=self.blob_path(snapshot),
-            sha256=snapshot.blob_sha256,
-            size_bytes=snapshot.blob_size_bytes,
+            path=path,
+            sha256=snapshot.blob_sha256 or blobs.file_sha256(path),
+            size_bytes=path.stat().st_size,
             layout=image.layout,
             recipe_sha256=image.recipe_sha256,
             lock_sha256=image.lock_sha256,
         )
+
+    def _assembled(self, snapshot: Snapshot) -> Path:
+        with told(self._database):
+            content_id = records.find_content_id(self._connection, snapshot.snapshot_id)
+        path = self.folder / "contents" / f"{content_id}.{snapshot.volume_size_gib}.raw"
+        if not path.exists():
+            report(f"catalog: putting {snapshot.snapshot_id} together")
+            with appearing(path) as new:
+                Contents(self.folder).write_disk(
+                    Content(content_id), new, size_bytes=snapshot.volume_size_gib * 2**30
+                )
+                new.chmod(0o444)
+        return path
 
     @property
     def _connection(self) -> sqlite3.Connection:

@@ -138,13 +138,21 @@ def find_snapshot(connection: sqlite3.Connection, snapshot_id: str) -> Snapshot 
 def find_snapshot_of(
     connection: sqlite3.Connection, *, blob_sha256: str, description: str
 ) -> Snapshot | None:
-    """Return a snapshot of this content and description."""
+    """Return a snapshot of this content and description in the local region."""
     row = connection.execute(
         "SELECT snapshot_id FROM snapshots WHERE blob_sha256 = ? AND description = ?"
-        " ORDER BY start_time LIMIT 1",
-        (blob_sha256, description),
+        " AND state = 'completed' AND region = ? ORDER BY start_time LIMIT 1",
+        (blob_sha256, description, LOCAL_REGION),
     ).fetchone()
     return None if row is None else find_snapshot(connection, row["snapshot_id"])
+
+
+def find_content_id(connection: sqlite3.Connection, snapshot_id: str) -> str:
+    """Return where the blocks of a snapshot are; "" for one of a blob."""
+    row = connection.execute(
+        "SELECT content_id FROM snapshots WHERE snapshot_id = ?", (snapshot_id,)
+    ).fetchone()
+    return str(row["content_id"]) if row else ""
 
 
 def insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Value]) -> None:
