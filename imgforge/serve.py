@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgforge import host
-from imgforge.ec2 import Fault, serving_all
+from imgforge.ec2 import Fault, WholeWish, serving_all
 from imgforge.stored_bundle import read_stored_bundle
 
 
@@ -29,13 +29,14 @@ def serve(wish: ServeWish, *, announce: Callable[[str], None]) -> None:
     Raises HostError where the port or the catalog cannot be had.
     """
     folder = wish.catalog or host.catalog_dir()
-    with serving_all(
-        folder,
+    whole = WholeWish(
+        catalog=folder,
         storage=folder / "s3",
-        port=wish.port,
-        pending_s=wish.pending_s,
         read_bundle=read_stored_bundle,
+        pending_s=wish.pending_s,
+        port=wish.port,
         faults=wish.faults,
-    ) as url:
+    )
+    with serving_all(whole) as url:
         announce(url)
         threading.Event().wait()

@@ -2,9 +2,8 @@
 
 from imgforge.ec2.cloud import Cloud, open_cloud
 from imgforge.ec2.endpoint import LOCAL, CloudWish, Credentials, Endpoint, EndpointKind
-from imgforge.ec2.local.bundles import OpenPart
 from imgforge.ec2.local.fault import Fault, FaultKind, parse_fault
-from imgforge.ec2.local.whole import serving_all
+from imgforge.ec2.serving import OpenPart, WholeWish, serving_all
 from imgforge.ec2.storage import CannedAcl, Content, Storage, StoredObject, digests_of
 
 __all__ = [
@@ -21,6 +20,7 @@ __all__ = [
     "OpenPart",
     "Storage",
     "StoredObject",
+    "WholeWish",
     "digests_of",
     "open_cloud",
     "parse_fault",

@@ -79,7 +79,7 @@ class App:
         try:
             while body.read(_DRAINED_BYTES):
                 pass
-        except OSError:
+        except (OSError, ValueError):  # gone, or chunks that are none
             return
 
 

@@ -1,7 +1,7 @@
 """Bundles in the local S3, as RegisterImage reads them: with the rights that EC2 has there."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -9,11 +9,7 @@ from imgforge.catalog import BundleFacts, RefusedError
 from imgforge.ec2.local.buckets import Buckets
 from imgforge.ec2.local.s3_access import EC2_BUNDLES, grants_of
 from imgforge.ec2.local.shelf import Record, Shelf
-
-OpenPart = Callable[[str], AbstractContextManager[BinaryIO]]
-"""Gives a part's bytes by its file name. Raises RefusedError where EC2 may not read it."""
-ReadBundle = Callable[[bytes, str, OpenPart], BundleFacts]
-"""Reads a manifest of an account's, and verifies the parts. Raises RefusedError."""
+from imgforge.ec2.serving import ReadBundle
 
 _MOST_MANIFEST_BYTES = 4 * 2**20
 _READABLE = ("authenticated-read", "public-read", "public-read-write")

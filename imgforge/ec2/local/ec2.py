@@ -13,7 +13,8 @@ from imgforge.ec2.local.bundles import Bundles
 from imgforge.ec2.local.ebs_rest import RestRequest
 from imgforge.ec2.local.ec2_answer import write_xml, write_xml_error
 from imgforge.ec2.local.ec2_query import check_version, parse_query, read_fields
-from imgforge.ec2.local.fault import Fault, FaultKind, Faults, refusal
+from imgforge.ec2.local.fault import Fault, FaultKind, Faults
+from imgforge.ec2.local.fault_words import refusal
 from imgforge.ec2.local.operations import find_operation
 from imgforge.ec2.local.signature import Caller, read_caller
 from imgforge.ec2.local.wire import RefusalError, Request, Response, chunks_of

@@ -1,0 +1,40 @@
+"""What a service says where a fault is told in words."""
+
+from imgforge.catalog import RefusedError
+from imgforge.ec2.local.fault import FaultKind
+
+
+def refusal(kind: FaultKind, service: str) -> RefusedError | None:
+    """Return what a service says where a fault is told in words; None where it is not."""
+    is_ebs = service == "ebs"
+    match kind:
+        case FaultKind.THROTTLE if is_ebs:
+            return RefusedError(
+                "RequestThrottledException", "Rate exceeded", reason="ACCOUNT_THROTTLED"
+            )
+        case FaultKind.THROTTLE:
+            return RefusedError("RequestLimitExceeded", "Request limit exceeded.", status=503)
+        case FaultKind.ERROR:
+            code = "InternalServerException" if is_ebs else "InternalError"
+            return RefusedError(code, "An internal error has occurred", status=500)
+        case FaultKind.UNAVAILABLE:
+            code = "ServiceUnavailableException" if is_ebs else "Unavailable"
+            return RefusedError(code, "The service is unavailable. Try again.", status=503)
+        case FaultKind.DENIED if is_ebs:
+            return RefusedError(
+                "AccessDeniedException", "Access denied", status=403, reason="UNAUTHORIZED_ACCOUNT"
+            )
+        case FaultKind.DENIED:
+            return RefusedError(
+                "UnauthorizedOperation",
+                "You are not authorized to perform this operation.",
+                status=403,
+            )
+        case FaultKind.EXPIRED if is_ebs:
+            return RefusedError(
+                "ExpiredTokenException", "The security token is expired", status=403
+            )
+        case FaultKind.EXPIRED:
+            return RefusedError("RequestExpired", "Request has expired.")
+        case _:
+            return None

@@ -1,0 +1,97 @@
+"""Whatever comes over the wire to `imgforge serve`, it goes on answering."""
+
+import random
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from tests.serving import Serving
+
+ROUNDS = 150
+PIECES = (
+    b"POST / HTTP/1.1\r\n",
+    b"GET /snapshots HTTP/1.1\r\n",
+    b"PUT /snapshots/snap-1/blocks/-1 HTTP/1.1\r\n",
+    b"Host: x\r\n",
+    b"Content-Length: 10\r\n",
+    b"Content-Length: -1\r\n",
+    b"Content-Length: 99999999999999999999\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Content-Type: application/x-www-form-urlencoded\r\n",
+    b"Expect: 100-continue\r\n",
+    b"\r\n",
+    b"Action=DescribeImages",
+    b"ffffffff\r\n",
+    b"\x00\xff\r\n",
+    b"GET /%zz?%zz=%&& HTTP/9.9\r\n\r\n",
+)
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with Serving(tmp_path_factory.mktemp("serve") / "catalog") as running:
+        yield running
+
+
+def test_garbage_on_the_wire_ends_nothing(serving: Serving) -> None:
+    chance = random.Random(7)
+    address = (urlsplit(serving.url).hostname, urlsplit(serving.url).port)
+    for _ in range(ROUNDS):
+        data = b"".join(chance.choices(PIECES, k=chance.randint(1, 8)))
+        if chance.random() < 0.3:
+            data = chance.randbytes(chance.randint(1, 300))
+        with socket.create_connection(address, timeout=10) as end:
+            end.sendall(data)
+            if chance.random() < 0.5:
+                end.shutdown(socket.SHUT_WR)
+                end.settimeout(5)
+                try:
+                    answer = end.recv(4096)
+                except (TimeoutError, ConnectionError):
+                    answer = b""
+                assert b" 500 " not in answer.partition(b"\r\n")[0], data
+    assert serving.process.poll() is None
+    assert serving.client().describe_images(Owners=["amazon"])["Images"]
+
+
+def signed(service: str) -> dict[str, str]:
+    date = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    scope = f"AKID/{date[:8]}/us-east-1/{service}/aws4_request"
+    words = f"Credential={scope}, SignedHeaders=host;x-amz-date, Signature={'0' * 64}"
+    return {"Authorization": f"AWS4-HMAC-SHA256 {words}", "X-Amz-Date": date}
+
+
+@pytest.mark.parametrize("service", ["ec2", "ebs"])
+def test_a_body_that_is_too_large_is_refused(serving: Serving, service: str) -> None:
+    path = "/" if service == "ec2" else "/snapshots"
+    for size_bytes in (3 * 2**20, 20 * 2**20):
+        got = requests.post(
+            serving.url + path, data=bytes(size_bytes), headers=signed(service), timeout=30
+        )
+        assert got.status_code == 413, got.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "service", "status"),
+    [
+        ("DELETE", "/", "ec2", 405),
+        ("GET", "/?Action=DescribeRegions&Version=2016-11-15", "ec2", 200),
+        ("GET", "/?Action=DescribeNothing", "ec2", 400),
+        ("GET", "/?Action=DescribeRegions&Version=1", "ec2", 400),
+        ("GET", "/", "ec2", 400),
+        ("GET", "/", "ebs", 404),
+        ("GET", "/snapshots/snap-1/blocks", "ebs", 400),
+        ("GET", "/snapshots/%2e%2e/blocks", "ebs", 400),
+        ("GET", "/", "iam", 501),
+    ],
+)
+def test_each_service_answers_in_its_own_way(
+    serving: Serving, method: str, path: str, service: str, status: int
+) -> None:
+    got = requests.request(method, serving.url + path, headers=signed(service), timeout=30)
+    assert got.status_code == status, got.text
+    assert "Traceback" not in got.text
