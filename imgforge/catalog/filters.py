@@ -45,7 +45,7 @@ def conditions(
 ) -> list[Condition]:
     """Return what a request's filters mean. Raises RefusedError for one that is not known.
 
-    `resource_id` is the expression of a resource's id, for its tags.
+    `resource_id` is the expression of a resource's id, for its tags; "" where rows t are tags.
     """
     given = parameters.get("Filters", [])
     if len(given) > _MOST_FILTERS:
@@ -68,9 +68,11 @@ def _condition(given: Mapping[str, Any], filterable: Filterable, resource_id: st
         )
     if name.startswith("tag:"):
         matched = _matches("t.value", values)
+        if not resource_id:  # the tag itself is looked for
+            return Condition(f"(t.key = ? AND {matched.text})", (name[4:], *matched.values))
         rows = f"SELECT t.resource_id FROM tags t WHERE t.key = ? AND {matched.text}"  # noqa: S608 (this room's names)
         return Condition(f"{resource_id} IN ({rows})", (name[4:], *matched.values))
-    if name == "tag-key":
+    if name == "tag-key" and resource_id:
         matched = _matches("t.key", values)
         rows = f"SELECT t.resource_id FROM tags t WHERE {matched.text}"  # noqa: S608 (this room's names)
         return Condition(f"{resource_id} IN ({rows})", matched.values)

@@ -646,6 +646,9 @@ def test_tags_are_put_found_and_taken(ec2: Any, snapshot_id: str) -> None:
         ("snapshot", "a", "1"),
         ("snapshot", "b", ""),
     }
+    by_tag = [*by_id, {"Name": "tag:a", "Values": ["?"]}]
+    found = ec2.describe_tags(Filters=by_tag)["Tags"]
+    assert sorted(tag["Value"] for tag in found) == ["1", "2"]
     ec2.delete_tags(Resources=[image_id], Tags=[{"Key": "a", "Value": "1"}, {"Key": "b"}])
     assert [tag["Key"] for tag in describe(ec2, image_id)["Tags"]] == ["a"]
     for resources, wrong in (

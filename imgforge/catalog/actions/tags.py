@@ -99,7 +99,7 @@ def describe_tags(session: Session, parameters: Parameters) -> Result:
         "resource-type": _TYPE,
         "value": "t.value",
     }
-    found = conditions(parameters, filterable, resource_id="t.resource_id")
+    found = conditions(parameters, filterable, resource_id="")
     where = "".join(f" AND {one.text}" for one in found)
     limit = "" if page.size is None else f" LIMIT {page.size + 1}"
     rows = session.rows(
