@@ -88,8 +88,12 @@ def _note(kind: int, value: bytes) -> bytes:
     return struct.pack("<III", 4, len(value), kind) + b"Xen\0" + value + bytes(-len(value) % 4)
 
 
-def make_running_bzimage(payload: bytes) -> bytes:
-    """Wrap a payload so that a BIOS's boot loader, too, starts what says STARTED (hvm.s)."""
+def make_running_bzimage(payload: bytes, *, size: int | None = None) -> bytes:
+    """Wrap a payload so that a BIOS's boot loader, too, starts what says STARTED (hvm.s).
+
+    `size` is appended as Linux does for all but gzip, which ends with it (scripts/Makefile.lib).
+    """
+    payload += b"" if size is None else struct.pack("<I", size)
     image = bytearray(make_bzimage(payload))
     code = (RUNNING / "hvm.bin").read_bytes()
     struct.pack_into("<I", image, 0x22C, 2**31 - 1)  # initrd_addr_max

@@ -121,6 +121,6 @@ def test_an_end_of_the_machine_is_never_a_reboot() -> None:
 
 def test_a_32_bit_guest_is_in_a_shim_that_needs_svm_and_more_memory() -> None:
     narrow = replace(SPEC, source=BootSource(xen=XenBoot(APPLIANCE, "xvda1", bits=32)))
-    assert options(xen_argv(narrow, WIRING), "-cpu") == ["EPYC,-smap,+svm,+npt"]
+    assert options(xen_argv(narrow, WIRING), "-cpu") == ["EPYC,-monitor,-smap,+svm,+npt"]
     assert options(xen_argv(narrow, WIRING), "-smp") == ["1"]
     assert narrow.memory_mib > SPEC.memory_mib

@@ -81,17 +81,20 @@ def describe_guest(spec: MachineSpec, boot: XenBoot, wiring: Wiring) -> XenGuest
 
 
 def _processors(spec: MachineSpec) -> int:
-    """Xen ends in a panic where TCG's SVM is to be set up on a second processor (QEMU 7.2)."""
+    """One where a guest has 32 bits: nothing more was tried with the shim."""
     return 1 if spec.source.xen is not None and spec.source.xen.bits == 32 else spec.profile.vcpus
 
 
 def _processor(spec: MachineSpec) -> Accelerator:
-    """QEMU 7.2's SMAP on TCG ends a PV dom0 (`Unhandled: vec 14 #PF`); the shim needs AMD's SVM."""
+    """QEMU 7.2's SMAP on TCG ends a PV dom0 (`Unhandled: vec 14 #PF`); the shim needs AMD's SVM.
+
+    Xen's idle loop would use MWAIT in a way that TCG answers with #GP, and panic.
+    """
     accelerator, boot = spec.accelerator, spec.source.xen
     if accelerator.kind is not AcceleratorKind.TCG:
         return accelerator
     is_shimmed = boot is not None and boot.bits == 32
-    model = "EPYC,-smap,+svm,+npt" if is_shimmed else f"{accelerator.cpu_model},-smap"
+    model = "EPYC,-monitor,-smap,+svm,+npt" if is_shimmed else f"{accelerator.cpu_model},-smap"
     return Accelerator(accelerator.kind, model, accelerator.reason)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from imgforge.command import Setting, run
 from imgforge.errors import BadInputError, HostError
-from imgforge.recipe import RecipeFile
+from imgforge.recipe import Layout, RecipeFile
 from imgforge.recipe_file import load_recipe
 from imgforge.rootfs import Rootfs, prepare_rootfs
 from imgforge.rootfs.lock import read_lock
@@ -113,6 +113,23 @@ def test_packages_come_with_what_they_depend_on(
     assert [item.name for item in lock.packages] == ["bottom", "top-part"]
     assert rootfs.lock_sha256 == hashlib.sha256(recipe.lock_path.read_bytes()).hexdigest()
     assert {entry.uid for entry in rootfs.entries()} == {0}
+
+
+def test_the_pv_layouts_may_have_a_tree_and_a_lock_of_their_own(
+    repository: Repository, cache: Path, tmp_path: Path
+) -> None:
+    for name in ("both", "cloud", "generic"):
+        repository.add(name)
+    more = '\ninclude_hvm = ["cloud"]\ninclude_pv = ["generic"]'
+    recipe = write_recipe(tmp_path / "r", source=packages_source(repository, "both") + more)
+    held = {}
+    for layout in (Layout.HVM_MBR, Layout.PV):
+        source = recipe.for_layout(layout)
+        tree = prepare(source, cache).tree
+        held[layout] = sorted(path.name for path in (tree / "usr/share").iterdir())
+        assert prepare(source, cache, locked=True).tree == tree
+        assert source.lock_path.exists()
+    assert held == {Layout.HVM_MBR: ["both", "cloud"], Layout.PV: ["both", "generic"]}
 
 
 def test_a_second_build_takes_the_cached_tree_at_once_and_without_mirrors(
