@@ -122,6 +122,11 @@ def catalog_dir() -> Path:
     return data_dir() / "catalog"
 
 
+def s3_dir(catalog: Path | None = None) -> Path:
+    """Return the folder of imgforge's own S3, which is in a catalog's: else in the user's."""
+    return (catalog or catalog_dir()) / "s3"
+
+
 def runtime_parent() -> Path:
     """Return where short-lived sockets may stand; short, since a socket path has 108 bytes."""
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", ""))

@@ -31,7 +31,7 @@ def serve(wish: ServeWish, *, announce: Callable[[str], None]) -> None:
     folder = wish.catalog or host.catalog_dir()
     whole = WholeWish(
         catalog=folder,
-        storage=folder / "s3",
+        storage=host.s3_dir(folder),
         read_bundle=read_stored_bundle,
         pending_s=wish.pending_s,
         port=wish.port,

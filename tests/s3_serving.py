@@ -17,6 +17,20 @@ SLOW_DOWN = (
     b"</Message></Error>"
 )
 DENIED = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>No.</Message></Error>'
+ELSEWHERE = (
+    b'<?xml version="1.0"?><Error><Code>PermanentRedirect</Code><Message>The bucket you are '
+    b"attempting to access must be addressed using the specified endpoint.</Message></Error>"
+)
+PORTAL = b"<html><body>Log in</body></html>"
+# What answers in the application's place: status, body, headers.
+WHOLE: dict[str, tuple[str, bytes, list[tuple[str, str]]]] = {
+    "slow-down": ("503 Slow Down", SLOW_DOWN, []),
+    "denied": ("403 No", DENIED, []),
+    "elsewhere": ("301 Moved", ELSEWHERE, [("x-amz-bucket-region", "eu-west-1")]),
+    "somewhere": ("301 Moved", ELSEWHERE, []),
+    "portal": ("200 OK", PORTAL, [("Content-Type", "text/html")]),
+    "broken": ("200 OK", b"<ListBucketResult><Name>", []),
+}
 
 
 @dataclass
@@ -26,7 +40,11 @@ class Fault:
     method: str
     part: str
     kind: str
-    """slow-down, denied, cut (the answer), flip (a byte of the answer), or spoil (the request)."""
+    """slow-down, denied, cut (the answer), flip (a byte of the answer), spoil (the request).
+
+    Or an answer that no S3 gives: elsewhere (another region), portal (a page to log in), broken
+    (no XML), no-etag, no-length; or one of an S3 that knows no ranges: no-range.
+    """
 
     first: int = 1
     last: int = 10**9
@@ -53,14 +71,17 @@ class FaultyApp:
             kind = next(
                 (fault.kind for fault in self.faults if self._meets(fault, method, path)), ""
             )
-        if kind in {"slow-down", "denied"}:
+        if kind in WHOLE:
             while environ["wsgi.input"].read(2**20):
                 pass
-            status, words = (
-                ("503 Slow Down", SLOW_DOWN) if kind == "slow-down" else ("403 No", DENIED)
-            )
-            start_response(status, [("Content-Length", str(len(words)))])
+            status, words, headers = WHOLE[kind]
+            start_response(status, [("Content-Length", str(len(words))), *headers])
             return [b"" if method == "HEAD" else words]
+        if kind in {"no-etag", "no-length"}:
+            lost = "etag" if kind == "no-etag" else "content-length"
+            return self.app(environ, without(lost, start_response))
+        if kind == "no-range":
+            environ.pop("HTTP_RANGE", None)
         if kind == "spoil":
             environ["wsgi.input"] = Spoiled(environ["wsgi.input"])
         body = self.app(environ, start_response)
@@ -76,6 +97,16 @@ class FaultyApp:
     def count(self, method: str, part: str) -> int:
         """Return how often it was asked."""
         return sum(one == method and part in path for one, path in self.asked)
+
+
+def without(name: str, start_response: StartResponse) -> StartResponse:
+    """Return what starts an answer without one of its headers."""
+
+    def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+        kept = [one for one in headers if one[0].lower() != name]
+        return start_response(status, kept, *more)
+
+    return start
 
 
 class Spoiled:

@@ -50,5 +50,5 @@ def reached_cloud(wish: "CloudWish", *, attempts: int = _ATTEMPTS) -> Iterator["
     """Give the cloud that a command means; the embedded one keeps its things in the catalog."""
     from imgforge.ec2 import open_cloud
 
-    with open_cloud(wish, folder=host.catalog_dir() / "s3", attempts=attempts) as cloud:
+    with open_cloud(wish, folder=host.s3_dir(), attempts=attempts) as cloud:
         yield cloud

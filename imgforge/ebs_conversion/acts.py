@@ -67,7 +67,7 @@ def download(job: Job) -> Downloaded:
 def _fetch(job: Job) -> Path:
     """Download a bundle; parts that are here and right are not fetched again."""
     place, name = split_manifest_url(job.wish.source)
-    with open_cloud(job.wish.cloud, folder=host.catalog_dir() / "s3") as cloud:
+    with open_cloud(job.wish.cloud, folder=host.s3_dir()) as cloud:
         return download_bundle(
             cloud,
             place,

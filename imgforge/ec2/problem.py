@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
 from imgforge.errors import BadInputError, CloudError, HostError, ImgforgeError
 
@@ -18,6 +19,13 @@ _REFUSED_KEYS = {
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidToken"}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
 _BUSY = {"SlowDown", "503", "ServiceUnavailable", "Throttling", "RequestLimitExceeded"}
+_ELSEWHERE = {
+    "PermanentRedirect",
+    "TemporaryRedirect",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "301",
+}
 _NO_ACLS = (
     "EC2 reads a bundle by its ACL. Let the bucket take ACLs (aws s3api "
     "put-bucket-ownership-controls, ObjectOwnership=BucketOwnerPreferred), name another bucket, or "
@@ -52,7 +60,13 @@ def explained(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (boto.ClientError, boto.BotoCoreError, boto.HTTPClientError) as error:
+    except (
+        boto.ClientError,
+        boto.BotoCoreError,
+        boto.HTTPClientError,
+        ResponseParserError,
+        RecursionError,
+    ) as error:
         raise explain(what, error) from None
 
 
@@ -73,6 +87,10 @@ def explain(what: str, error: Exception) -> ImgforgeError:
             return BadInputError(f"{what}: {_short(error)}.")
         case boto.InvalidRegionError() | boto.UnknownEndpointError() | boto.ParamValidationError():
             return BadInputError(f"{what}: {_short(error)}")
+        case RecursionError():  # boto3 asks a HEAD that is answered with 301 for its region by HEAD
+            return no_s3(what, "a redirection that names no region")
+        case ResponseParserError():
+            return no_s3(what, "what is no XML")
         case boto.ConnectionError() | boto.HTTPClientError():
             return HostError(
                 f"{what}: the endpoint does not answer: {_short(error)}",
@@ -82,14 +100,49 @@ def explain(what: str, error: Exception) -> ImgforgeError:
             return HostError(f"{what}: {_short(error)}")
 
 
+def no_s3(what: str, found: str) -> CloudError:
+    """Return the error for an answer that no S3 gives; `found` says what it has."""
+    return CloudError(
+        f"{what}: the endpoint answered with {found}, as no S3 does.",
+        code="NoS3",
+        hint="Look at the endpoint's URL (--url, AWS_ENDPOINT_URL), and for a proxy or a log-in "
+        "page on the way to it.",
+    )
+
+
 def _refusal(what: str, error: boto.ClientError) -> ImgforgeError:
     code = error_code(error)
     message = str(error.response.get("Error", {}).get("Message", "")) or "no words"
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _ELSEWHERE and (words := _elsewhere(error)):
+        return CloudError(f"{what}: refused, {code}: {words[0]}", code=code, hint=words[1])
     hint = _HINTS.get(code, "")
     if not hint and status >= 500:
         hint = "The endpoint fails, which says nothing of the bundle: run the command again later."
     return CloudError(f"{what}: refused, {code}: {_plain(message)}", code=code, hint=hint)
+
+
+def _elsewhere(error: boto.ClientError) -> tuple[str, str] | None:
+    """Return what a wrong region is told as, and the next step; None where it is something else.
+
+    S3 names the right one in a header or in the refusal itself, mostly
+    (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
+    """
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    refusal = error.response.get("Error", {})
+    region = _plain(str(headers.get("x-amz-bucket-region") or refusal.get("Region") or ""))
+    if region:
+        return (
+            f"the bucket is in {region}, and another region was asked.",
+            f"Give --region {region}.",
+        )
+    if error_code(error) == "AuthorizationHeaderMalformed":  # of other causes as well
+        return None
+    return (
+        "the bucket, or the endpoint, is of another region than the one that was asked.",
+        "Give the bucket's own region with --region; its owner sees it with "
+        "aws s3api get-bucket-location.",
+    )
 
 
 def _short(error: Exception) -> str:

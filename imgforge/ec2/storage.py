@@ -13,7 +13,7 @@ from typing import Any
 from botocore import exceptions as boto
 
 from imgforge.ec2.endpoint import FIRST_REGION
-from imgforge.ec2.problem import error_code, explain, explained
+from imgforge.ec2.problem import error_code, explain, explained, no_s3
 from imgforge.errors import CloudError
 
 _CHUNK_BYTES = 2**18
@@ -132,8 +132,12 @@ class Storage:
         with explained(f"Bucket {bucket}"):
             pages = self._client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+                if "IsTruncated" not in page:
+                    raise no_s3(f"Bucket {bucket}", "what is no list of objects")
                 for one in page.get("Contents", ()):
-                    yield StoredObject(one["Key"], one["Size"], one["ETag"].strip('"'))
+                    if "Key" not in one or "Size" not in one:
+                        raise no_s3(f"Bucket {bucket}", "an object without a key or a size")
+                    yield StoredObject(one["Key"], one["Size"], _etag(one))
 
     def holds(self, bucket: str, key: str, content: Content) -> bool:
         """Tell whether an object is there with this content, as far as S3 knows digests of it."""
@@ -144,11 +148,11 @@ class Storage:
                 if error_code(error) in _ABSENT | _DENIED:  # without s3:ListBucket it is a 403
                     return False
                 raise
-        if told["ContentLength"] != content.size_bytes:
+        if told.get("ContentLength") != content.size_bytes:
             return False
         if checksum := told.get("ChecksumSHA1"):
             return bool(checksum == _base64(content.sha1))
-        return bool(told["ETag"].strip('"') == content.md5.hex())
+        return _etag(told) == content.md5.hex()
 
     def set_acl(self, bucket: str, key: str, acl: CannedAcl) -> None:
         """Give an object a canned ACL."""
@@ -190,7 +194,9 @@ class Storage:
     @staticmethod
     def _check_sent(what: str, told: dict[str, Any], content: Content) -> None:
         """Compare what S3 says it has taken. With a KMS key the ETag is no MD5."""
-        etag = str(told.get("ETag", "")).strip('"')
+        etag = _etag(told)
+        if not etag:
+            raise no_s3(what, "no ETag, which tells what was taken")
         is_md5 = told.get("ServerSideEncryption", "AES256") == "AES256" and len(etag) == 32
         checksum = told.get("ChecksumSHA1") or _base64(content.sha1)
         if (is_md5 and etag != content.md5.hex()) or checksum != _base64(content.sha1):
@@ -207,7 +213,8 @@ class Storage:
         """Give an object's bytes to `write`, in order and each once; return how many they are.
 
         A connection that is cut is taken up where it ended, as long as the object is the same.
-        Raises CloudError (NoSuchKey, TooLarge …), HostError.
+        An endpoint that knows no ranges is asked for all of it again. Raises CloudError (NoSuchKey,
+        TooLarge, NoS3 …), HostError.
         """
         what = f"Object s3://{bucket}/{key}"
         fetching = _Fetching(most_bytes)
@@ -291,8 +298,10 @@ class _Fetching:
         """Give what an answer brings to `write`."""
         body = told["Body"]
         try:
-            self._begin(what, told)
+            known_bytes = self._begin(what, told)
             while chunk := body.read(_CHUNK_BYTES):
+                if known_bytes:
+                    chunk, known_bytes = chunk[known_bytes:], max(0, known_bytes - len(chunk))
                 self.done_bytes += len(chunk)
                 if self._size_bytes is None or self.done_bytes > self._size_bytes:
                     raise CloudError(f"{what}: brings more than it has.", code="TooLarge")
@@ -300,14 +309,15 @@ class _Fetching:
         finally:
             body.close()
 
-    def _begin(self, what: str, told: dict[str, Any]) -> None:
-        is_part = told["ResponseMetadata"]["HTTPStatusCode"] == 206
-        if self.done_bytes and not is_part:
-            raise CloudError(
-                f"{what}: the endpoint cannot go on where a connection was cut.", code="NoRange"
-            )
-        size_bytes = told["ContentLength"] + self.done_bytes
-        if self._size_bytes not in {None, size_bytes}:
+    def _begin(self, what: str, told: dict[str, Any]) -> int:
+        """Check that an answer is of this object; return how many bytes of it are here already."""
+        etag = _etag(told)
+        if not etag or "ContentLength" not in told:
+            raise no_s3(what, "no ETag" if not etag else "no length")
+        is_rest = told["ResponseMetadata"]["HTTPStatusCode"] == 206
+        known_bytes = 0 if is_rest else self.done_bytes
+        size_bytes = told["ContentLength"] + self.done_bytes - known_bytes
+        if self._size_bytes not in {None, size_bytes} or self._etag not in {"", etag}:
             raise CloudError(f"{what}: changed while it was fetched.", code="Changed")
         if self._most_bytes is not None and size_bytes > self._most_bytes:
             raise CloudError(
@@ -315,7 +325,13 @@ class _Fetching:
                 code="TooLarge",
             )
         self._size_bytes = size_bytes
-        self._etag = str(told["ETag"]).strip('"')
+        self._etag = etag
+        return known_bytes
+
+
+def _etag(told: dict[str, Any]) -> str:
+    """Return an ETag without its quotes; "" where there is none."""
+    return str(told.get("ETag", "")).strip('"')
 
 
 def digests_of(chunks: Iterator[bytes]) -> Content:

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,13 @@ import pytest
 from imgforge.bundle import BundleError
 from imgforge.ec2 import Cloud, CloudWish, Credentials, open_cloud
 from imgforge.errors import BadInputError, CloudError, HostError
-from imgforge.transfer import BundlePlace, UploadWish, download_bundle, upload_bundle
+from imgforge.transfer import (
+    BundlePlace,
+    UploadWish,
+    download_bundle,
+    plan_deletion,
+    upload_bundle,
+)
 from tests.bundle_material import Material, make_material, noise
 from tests.s3_serving import Fault, Served, served_s3
 
@@ -85,6 +93,94 @@ def test_a_refusal_is_told_at_once(served: Served, cloud: Cloud, material: Mater
     assert served.app.count("GET", ".xml") == 1
     assert caught.value.exit_code == 4
     assert "never shown" not in f"{caught.value!r} {caught.value.hint} {cloud!r} {KEYS!r}"
+
+
+@pytest.mark.parametrize("part", [".xml", ".part.1"])
+@pytest.mark.parametrize(
+    ("kind", "told"), [("portal", "no ETag"), ("no-etag", "no ETag"), ("no-length", "no length")]
+)
+def test_an_answer_that_no_s3_gives_is_told_as_one(
+    kind: str,
+    told: str,
+    part: str,
+    served: Served,
+    cloud: Cloud,
+    material: Material,
+    tmp_path: Path,
+) -> None:
+    upload(cloud, material)
+    served.app.faults = [Fault("GET", part, kind)]
+    with pytest.raises(CloudError, match=f"answered with {told}") as caught:
+        download_bundle(cloud, PLACE, "image.manifest.xml", destination=tmp_path / "back")
+    assert caught.value.code == "NoS3"
+    assert "endpoint's URL" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [("portal", "no list of objects"), ("broken", "refused, 500")]
+)
+def test_a_list_that_is_none_is_told(
+    kind: str, told: str, served: Served, cloud: Cloud, material: Material, tmp_path: Path
+) -> None:
+    upload(cloud, material)
+    served.app.faults = [Fault("GET", "list-type=2", kind)]
+    with pytest.raises(CloudError, match=told):
+        download_bundle(cloud, PLACE, destination=tmp_path / "back")
+
+
+def test_what_only_says_that_it_took_a_part_is_not_believed(
+    served: Served, cloud: Cloud, material: Material
+) -> None:
+    served.app.faults = [Fault("PUT", ".part.1", "portal")]
+    with pytest.raises(CloudError, match="no ETag"):
+        upload(cloud, material)
+    assert served.app.count("PUT", ".xml") == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "hint"),
+    [
+        ("elsewhere", "the bucket is in eu-west-1", "Give --region eu-west-1."),
+        ("somewhere", "another region than the one that was asked", "own region with --region"),
+    ],
+)
+def test_a_bucket_of_another_region_is_told_in_plain_words(
+    kind: str, told: str, hint: str, served: Served, cloud: Cloud, material: Material
+) -> None:
+    upload(cloud, material)
+    served.app.faults = [Fault("GET", "/my-bucket", kind)]
+    for work in (
+        lambda: download_bundle(cloud, PLACE, "image.manifest.xml", destination=Path("never")),
+        lambda: download_bundle(cloud, PLACE, destination=Path("never")),
+        lambda: plan_deletion(cloud, PLACE, name="image"),
+    ):
+        with pytest.raises(CloudError, match=told) as caught:
+            work()
+        assert hint in caught.value.hint
+        assert caught.value.exit_code == 4
+
+
+def test_an_endpoint_that_redirects_for_ever_is_told(
+    served: Served, cloud: Cloud, material: Material
+) -> None:
+    upload(cloud, material)
+    served.app.faults = [Fault(method, "/my-bucket", "somewhere") for method in ("GET", "HEAD")]
+    with pytest.raises(CloudError, match="redirection that names no region"):
+        plan_deletion(cloud, PLACE, name="image")
+
+
+def test_an_endpoint_that_knows_no_ranges_is_asked_again_from_the_start(
+    served: Served, cloud: Cloud, material: Material, tmp_path: Path
+) -> None:
+    upload(cloud, material)
+    served.app.faults = [
+        Fault("GET", ".part.0", "cut", last=1),
+        Fault("GET", ".part.0", "no-range"),
+    ]
+    served.app.asked.clear()
+    download_bundle(cloud, PLACE, destination=tmp_path / "back")
+    assert digests(tmp_path / "back") == digests(material.bundle.folder)
+    assert served.app.count("GET", ".part.0") == 2
 
 
 def test_an_endpoint_that_stays_busy_is_told_and_the_rest_is_done_later(
@@ -210,12 +306,17 @@ def test_a_bucket_without_acls_is_told_with_what_to_do(cloud: Cloud, material: M
     assert "put-bucket-ownership-controls" in caught.value.hint
 
 
+def test_what_only_talks_to_s3_does_not_wait_for_the_catalog() -> None:
+    script = "import sys, imgforge.transfer; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert b"imgforge.ec2.cloud" in loaded.stdout
+    assert b"imgforge.catalog" not in loaded.stdout
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_a_full_disk_is_told_and_leaves_what_is_right(
     cloud: Cloud, material: Material, tmp_path: Path
 ) -> None:
-    import subprocess
-
     upload(cloud, material)
     small = tmp_path / "small"
     small.mkdir()
