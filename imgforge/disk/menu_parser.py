@@ -87,10 +87,14 @@ class Menu:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """The entries in the order GRUB tries them, each once; a default out of range is 0."""
-        first = self.default if self.default < len(self.entries) else 0
-        tried = (first, *self.fallback)
-        return tuple(dict.fromkeys(index for index in tried if index < len(self.entries)))
+        """The entries in the order GRUB tries them, each once.
+
+        For a default out of range it takes the fallback, without one the first (stage2/stage2.c).
+        """
+        count = len(self.entries)
+        spare = tuple(index for index in self.fallback if index < count)
+        chosen = (self.default,) if self.default < count else () if spare else (0,) if count else ()
+        return tuple(dict.fromkeys((*chosen, *spare)))
 
     def setting(self, name: str) -> MenuCommand | None:
         """Return the last command of this name before the first title."""

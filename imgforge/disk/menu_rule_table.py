@@ -97,7 +97,7 @@ _LISTED = (
         "default-range",
         _W,
         "the number of an entry, from 0",
-        "Correct default: GRUB takes the first entry.",
+        "Correct default: GRUB takes the fallback, without one the first entry.",
         _PV,
     ),
     (

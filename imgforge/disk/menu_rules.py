@@ -19,9 +19,13 @@ _MAPPER = re.compile(r"/dev/(?:mapper/\S+|[A-Za-z][\w.-]*/\S+)")
 _PLAIN_DEVICE = re.compile(r"/dev/\w+")
 _LARGEST_COMMAND_LINE = 2047  # COMMAND_LINE_SIZE of x86 Linux, less its NUL
 # Rules that GRUB knows nothing of: an entry that breaks no other is started.
-_SEEN_TOO_LATE = frozenset(
-    {"entry-pauses", "root-argument-device", "root-argument-label", "root-argument-uuid"}
-)
+_SEEN_TOO_LATE = {
+    world: frozenset(
+        {"entry-pauses", "root-argument-device", "root-argument-label", "root-argument-uuid", *more}
+    )
+    # A BIOS's GRUB starts what is left of a kernel; PV-GRUB unpacks it before.
+    for world, more in ((World.PV, ()), (World.HVM, ("kernel-damaged",)))
+}
 _CONSOLES = {World.PV: ("hvc0", "xvc0"), World.HVM: ("ttyS0",)}
 
 
@@ -66,7 +70,7 @@ def booting_entry(case: Case, findings: tuple[MenuFinding, ...]) -> int | None:
         broken = {finding.rule.id for finding in errors if finding.entry == index}
         if not broken:
             return index
-        if broken <= _SEEN_TOO_LATE:
+        if broken <= _SEEN_TOO_LATE[case.world]:
             return None
     return None
 
@@ -179,7 +183,8 @@ def _command_rules(case: Case, facts: EntryFacts) -> Iterator[tuple[str, str]]:
         yield "initrd-before-kernel", "initrd before kernel: error 19"
     if case.world is World.PV and (path := entry.argument("chainloader")) is not None:
         yield "chainloader", f"chainloader {path}"
-    if "lock" in names:
+    found = case.facts.found
+    if "lock" in names and found is not None and found.menu.setting("password") is not None:
         yield "entry-waits", "lock stops it: error 32"
     if "pause" in names:
         yield "entry-pauses", "pause"

@@ -125,7 +125,11 @@ def _read_next(
 
 def _note_default(menu: Menu, notes: list[str]) -> None:
     if menu.default >= len(menu.entries):
-        notes.append(f"default {menu.default} names no entry, the first is taken")
+        notes.append(f"default {menu.default} names no entry, {_taken(menu)} is taken")
+
+
+def _taken(menu: Menu) -> str:
+    return "the fallback" if menu.order[0] in menu.fallback else "the first"
 
 
 def _extract_entry(

@@ -92,7 +92,7 @@ PV_CASES: dict[str, tuple[dict[str, bytes], str, str, int | None]] = {
     "chainloader": (entry(lambda m: m.replace("kernel", "chainloader +1\n#")), AKI, "chainloader", 1),
     "no timeout": (files_of(GOOD.replace("timeout 0\n", "")), AKI, "timeout-missing", None),
     "pause": (entry(lambda m: m.replace("kernel", "pause\nkernel")), AKI, "entry-pauses", None),
-    "lock": (entry(lambda m: m.replace("kernel", "lock\nkernel")), AKI, "entry-waits", 1),
+    "lock": (entry(lambda m: "password x\n" + m.replace("kernel", "lock\nkernel")), AKI, "entry-waits", 1),
     "configfile missing": (entry(lambda m: m.replace("kernel", "configfile /none\n#")), AKI, "configfile-missing", 1),
     "configfile in a circle": (entry(lambda m: m.replace("kernel", "configfile /boot/grub/menu.lst\n#")), AKI, "menu-circle", None),
     "hd00 AKI": (files_of(), "pv-grub-hd00_1.05-x86_64.gz", "aki-place", None),
