@@ -47,9 +47,7 @@ _NOT_BOOTED_YET = frozenset(
     {
         ("xen-grub", "no timeout"),
         ("bios", "pause"),
-        ("bios", "configfile in a circle"),
         ("bios", "no timeout"),
-        ("bios", "hiddenmenu"),
     }
 )
 
@@ -269,7 +267,7 @@ HVM_BOOTS = (
     _hvm("pause", "kernel /boot/k", "pause\nkernel /boot/k", "entry-pauses", checked=None, booted=None),
     _hvm("timeout in the entry", "kernel /boot/k", "timeout 0\nkernel /boot/k", "entry-waits", checked=1, booted=1),
     _hvm("configfile not there", "kernel /boot/k", "configfile /none\n#", "configfile-missing", checked=1, booted=1),
-    _hvm("configfile in a circle", "kernel /boot/k", "configfile /boot/grub/menu.lst\n#", "menu-circle", checked=None, booted=None),
+    _hvm("configfile in a circle", "kernel /boot/k", "configfile /boot/grub/menu.lst\n#", "menu-circle", checked=None, booted=None, sign="boot-limit"),
     _hvm("default out of range", "default 0", "default 5", "default-range", checked=1, booted=1),
     _hvm("no timeout", "timeout 0\n", "", "timeout-missing", checked=None, booted=None),
     _hvm("hiddenmenu", "timeout 0\n", "timeout 0\nhiddenmenu\n", "hiddenmenu"),
