@@ -78,6 +78,7 @@ def _judged(seen: BootEntry, verdict: Verdict) -> BootEntry:
         login_s=login_s if let_in else None,
         accelerator=verdict.accelerator.kind,
         layout=verdict.disk.layout.value if verdict.disk.layout else "",
+        boot_method=verdict.boot_method.value,
         instance_type=seen.instance_type,
     )
 
@@ -124,6 +125,7 @@ def past_boot(boot: BootEntry, *, recipe_sha256: str = "") -> PastBoot | None:
         ),
         accelerator=boot.accelerator,
         layout=boot.layout,
+        boot_method=boot.boot_method,
         instance_type=boot.instance_type,
         recipe_sha256=recipe_sha256,
     )

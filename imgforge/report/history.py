@@ -90,6 +90,7 @@ def _line(boot: PastBoot) -> bytes:
     values = {
         "accelerator": boot.accelerator,
         "accepted": boot.accepted,
+        "boot_method": boot.boot_method,
         "created": boot.created.isoformat(),
         "instance_type": boot.instance_type,
         "layout": boot.layout,
@@ -113,6 +114,7 @@ def _parse(line: bytes) -> PastBoot | None:
         return None
     if created.tzinfo is None:
         return None
+    layout = str(values.get("layout", ""))
     known = [(str(name)[:40], seconds_of(seconds)) for name, seconds in stages]
     return PastBoot(
         created=created,
@@ -122,7 +124,13 @@ def _parse(line: bytes) -> PastBoot | None:
             (name, seconds) for name, seconds in known[:_STAGES_LIMIT] if seconds is not None
         ),
         accelerator=str(values.get("accelerator", "")),
-        layout=str(values.get("layout", "")),
+        layout=layout,
+        boot_method=str(values.get("boot_method", _method_before(layout))),
         instance_type=str(values.get("instance_type", "")),
         recipe_sha256=str(values.get("recipe_sha256", "")),
     )
+
+
+def _method_before(layout: str) -> str:
+    """Return how a boot was started whose line is from before that was kept."""
+    return "bios" if layout.startswith("hvm") else ""

@@ -54,13 +54,13 @@ class Plot:
 def plot(boot: BootEntry, history: Sequence[PastBoot]) -> Plot | None:
     """Return the plot of a boot; None without an earlier boot of its kind to compare it with.
 
-    Comparable are boots of the same layout and instance type under the same accelerator.
+    Comparable are boots of the same layout and instance type, started in the same way under the
+    same accelerator.
     """
     if boot.outcome is BootOutcome.UNJUDGED:
         return None
-    kind = (boot.accelerator, boot.layout, boot.instance_type)
-    past = [b for b in history if (b.accelerator, b.layout, b.instance_type) == kind]
-    past = past[-_MOST_MARKS:]
+    kind = _comparable(boot)
+    past = [earlier for earlier in history if _comparable(earlier) == kind][-_MOST_MARKS:]
     if not past:
         return None
     logins = [one.login_s for one in past if one.login_s is not None]
@@ -82,6 +82,10 @@ def plot(boot: BootEntry, history: Sequence[PastBoot]) -> Plot | None:
         median_s=median_s,
         words=_compared(boot.login_s, median_s, count=len(past)),
     )
+
+
+def _comparable(boot: BootEntry | PastBoot) -> tuple[str, ...]:
+    return (boot.accelerator, boot.layout, boot.boot_method, boot.instance_type)
 
 
 def _step(most: float) -> float:

@@ -144,7 +144,7 @@ class PastBoot:
     """One boot of a recipe, as its history keeps it.
 
     `login_s`: from power-on to the login, None where nobody was let in. `stages` has the seconds
-    from power-on of those that showed themselves.
+    from power-on of those that showed themselves. `boot_method` is "" where it is not known.
     """
 
     created: datetime
@@ -153,6 +153,7 @@ class PastBoot:
     stages: tuple[tuple[str, float], ...] = ()
     accelerator: str = ""
     layout: str = ""
+    boot_method: str = ""
     instance_type: str = ""
     recipe_sha256: str = ""
 
@@ -185,6 +186,7 @@ class BootEntry:
     login_s: float | None = None
     accelerator: str = ""
     layout: str = ""
+    boot_method: str = ""
     instance_type: str = ""
 
 
@@ -248,6 +250,11 @@ class Report:
             return Overall.HARNESS
         good = ended[TestOutcome.PASSED] + ended[TestOutcome.FLAKY] + judged[BootOutcome.ACCEPTED]
         return Overall.ACCEPTED if good else Overall.EMPTY
+
+    @property
+    def boot_methods(self) -> tuple[str, ...]:
+        """The ways in which the machines that were judged were started, each once."""
+        return tuple(dict.fromkeys(boot.boot_method for boot in self.boots if boot.boot_method))
 
     @property
     def counts(self) -> Mapping[TestOutcome, int]:

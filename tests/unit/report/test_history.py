@@ -1,5 +1,6 @@
 """The earlier boots of a recipe: what is kept of them, and what a broken file does."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +26,7 @@ BOOT = PastBoot(
     stages=(("firmware", 0.1), ("ssh", 7.5)),
     accelerator="tcg",
     layout="hvm-mbr",
+    boot_method="bios",
     instance_type="t3.nano",
     recipe_sha256="a" * 64,
 )
@@ -127,6 +129,17 @@ def test_only_a_boot_that_was_judged_becomes_history() -> None:
         ),
         accelerator="tcg",
         layout="hvm-mbr",
+        boot_method="bios",
         instance_type="t3.nano",
     )
     assert past_boot(judged, recipe_sha256="a" * 64) == BOOT
+
+
+@pytest.mark.parametrize(("layout", "method"), [("hvm-gpt", "bios"), ("pv", ""), ("", "")])
+def test_an_old_line_tells_how_its_boot_was_started_where_it_can_be_known(
+    layout: str, method: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "minimal.jsonl"
+    append_boot(path, replace(BOOT, layout=layout))
+    path.write_text(path.read_text().replace('"boot_method"', '"other"'))
+    assert read_history(path) == (replace(BOOT, layout=layout, boot_method=method),)

@@ -65,6 +65,7 @@ def evil_boot() -> BootEntry:
         created=CREATED,
         accelerator=EVIL,
         layout=EVIL,
+        boot_method=EVIL,
     )
 
 
@@ -243,3 +244,11 @@ def test_a_page_that_was_there_is_replaced_whole(tmp_path: Path) -> None:
     assert write_report(Report("new one", CREATED), path) == path
     assert "<h1>new one</h1>" in path.read_text(encoding="utf-8")
     assert [child.name for child in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_head_says_how_the_machines_were_started() -> None:
+    boots = (BootEntry("gate", boot_method="xen-grub"), BootEntry("other"))
+    report = Report(title="disk", created=CREATED, boots=(*boots, boots[0]))
+    assert report.boot_methods == ("xen-grub",)
+    head = render_report(report).partition("<main>")[0]
+    assert "<dt>started by</dt><dd>xen-grub</dd>" in head

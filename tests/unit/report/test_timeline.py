@@ -25,6 +25,7 @@ BOOT = BootEntry(
     login_s=10.0,
     accelerator="tcg",
     layout="hvm-mbr",
+    boot_method="bios",
 )
 START = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -36,6 +37,7 @@ def past(login_s: float | None, *, hours: int = 0, accelerator: str = "tcg") -> 
         login_s=login_s,
         accelerator=accelerator,
         layout="hvm-mbr",
+        boot_method="bios",
     )
 
 
@@ -119,6 +121,7 @@ def test_a_boot_is_compared_with_earlier_ones_of_its_kind() -> None:
 def test_without_an_earlier_boot_there_is_no_plot() -> None:
     assert plot(BOOT, []) is None
     assert plot(BOOT, [past(8.0, accelerator="kvm")]) is None
+    assert plot(replace(BOOT, boot_method="xen-grub"), [past(8.0)]) is None
     assert plot(replace(BOOT, outcome=BootOutcome.UNJUDGED), [past(8.0)]) is None
 
 
