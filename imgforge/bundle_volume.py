@@ -153,8 +153,8 @@ def make_volume_disk(
     """
     partition = wish.partition or source.partition or PartitionKind.GPT
     with source.using():
-        tree, selection = _read(source, wish, aside)
-        facts = _settle(source, wish, tree, partition)
+        tree, selection = _read(source, wish, aside=aside, layout=partition.layout)
+        facts = _settle(source, wish, tree=tree, layout=partition.layout)
         corrections = [
             *correct_fstab(
                 tree,
@@ -168,7 +168,7 @@ def make_volume_disk(
     if not facts.layout.is_pv:
         add_stages(tree, facts.kind)
     rootfs = _finish(tree, aside)
-    facts = _fit(facts, source, wish, rootfs)
+    facts = _fit(facts, source, wish=wish, rootfs=rootfs)
     report(f"disk: {partition}, {(facts.size_bytes or 0) // _MIB} MiB, {facts.kind}")
     (aside / "disk").mkdir()
     disk = aside / "disk" / "image"
@@ -221,7 +221,9 @@ def _inherit(bundle: BundleWish, inherited: Inherited) -> BundleWish:
     )
 
 
-def _read(source: VolumeSource, wish: VolumeWish, aside: Path) -> tuple[PlainTree, Selection]:
+def _read(
+    source: VolumeSource, wish: VolumeWish, *, aside: Path, layout: Layout
+) -> tuple[PlainTree, Selection]:
     """Copy what is kept of the tree to ASIDE/tree."""
     excluded = excluded_paths(source, wish.excluded)
     rules = Rules(
@@ -234,7 +236,7 @@ def _read(source: VolumeSource, wish: VolumeWish, aside: Path) -> tuple[PlainTre
     selection = Selection(rules)
     report(f"tree: reading {source.path}")
     tree = PlainTree(aside / "tree", origin=f"Volume {source.path}", mtime_s=0)
-    gather(source.read(selection), tree, selection)
+    gather(source.read(selection, layout), tree, selection)
     if unmet := selection.unmet_exclusions():
         raise BadInputError(
             f"Volume {source.path}: there is no {unmet[0]!r} to be excluded.",
@@ -253,7 +255,7 @@ def _read(source: VolumeSource, wish: VolumeWish, aside: Path) -> tuple[PlainTre
 
 
 def _settle(
-    source: VolumeSource, wish: VolumeWish, tree: PlainTree, partition: PartitionKind
+    source: VolumeSource, wish: VolumeWish, *, tree: PlainTree, layout: Layout
 ) -> TreeDiskWish:
     """Decide the file system: what is asked for, else the source's or the tree's word."""
     line = fstab_root(tree, wish.fstab)
@@ -275,7 +277,7 @@ def _settle(
             hint="Choose another file system with --filesystem.",
         )
     return TreeDiskWish(
-        layout=partition.layout,
+        layout=layout,
         kind=kind,
         label=label,
         kept_uuid=identity,
@@ -284,7 +286,7 @@ def _settle(
 
 
 def _fit(
-    facts: TreeDiskWish, source: VolumeSource, wish: VolumeWish, rootfs: Rootfs
+    facts: TreeDiskWish, source: VolumeSource, *, wish: VolumeWish, rootfs: Rootfs
 ) -> TreeDiskWish:
     """Decide the size: what is asked for, else the source's, or what its content needs."""
     if wish.size_bytes is not None:

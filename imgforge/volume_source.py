@@ -35,13 +35,14 @@ class VolumeSource:
     `kind`, `label`, `identity` and `partition` are None where the source has none. An image of it
     is `size_bytes` large, or, where that is None, as large as its content needs. `mounts`
     returns the paths in the tree whose content is another file system's, told what is left out
-    anyway. `menu` writes menu.lst where the tree has none of its own. `using` is held while the
-    tree is read.
+    anyway. `read` and `menu`, which writes menu.lst where the tree has none of its own, are told
+    the layout that the image will have: a recipe has another kernel for each virtualization type.
+    `using` is held while the tree is read.
     """
 
     path: Path
     name: str
-    read: Callable[[Reader], Iterator[Found]]
+    read: Callable[[Reader, Layout], Iterator[Found]]
     kind: str | None = None
     label: str | None = None
     identity: uuid.UUID | None = None
@@ -60,7 +61,7 @@ class VolumeSource:
 def open_source(path: Path, *, all_mounts: bool = False, locked: bool = False) -> VolumeSource:
     """Look at what `path` is: a folder, a recipe (.toml) or a raw disk.
 
-    A recipe's tree is made. Raises BadInputError for anything else.
+    A recipe's tree is made once it is read. Raises BadInputError for anything else.
     """
     if path.is_dir():
         return _folder(path, all_mounts=all_mounts)
@@ -81,7 +82,7 @@ def _folder(path: Path, *, all_mounts: bool) -> VolumeSource:
     return VolumeSource(
         path=folder,
         name="image",
-        read=lambda reader: read_standing_tree(folder, reader),
+        read=lambda reader, _: read_standing_tree(folder, reader),
         kind=kind,
         label=label,
         identity=identity,
@@ -121,28 +122,30 @@ def _recipe(path: Path, *, locked: bool) -> VolumeSource:
     return VolumeSource(
         path=path,
         name=recipe.name,
-        read=lambda reader: read_rootfs(made.rootfs(), reader),
+        read=lambda reader, layout: read_rootfs(made.rootfs(layout), reader),
         kind=recipe.disk.filesystem.value,
         label=recipe.disk.label,
         partition=partition_kind(recipe.disk.layouts[0]),
         size_bytes=recipe.disk.size_bytes,
-        menu=lambda layout: recipe_menu(loaded, made.rootfs().tree, layout=layout),
+        menu=lambda layout: recipe_menu(loaded, made.rootfs(layout).tree, layout=layout),
         using=lambda: in_use(cache),
     )
 
 
 class _Made:
-    """A recipe's tree, made when it is first asked for."""
+    """A recipe's trees, each made when it is first asked for."""
 
     def __init__(self, recipe: RecipeFile, cache: Path, *, locked: bool) -> None:
         self._recipe, self._cache, self._locked = recipe, cache, locked
-        self._rootfs: Rootfs | None = None
+        self._trees: dict[Path, Rootfs] = {}
 
-    def rootfs(self) -> Rootfs:
-        """Return it."""
-        if self._rootfs is None:
-            self._rootfs = prepare_rootfs(self._recipe, cache=self._cache, locked=self._locked)
-        return self._rootfs
+    def rootfs(self, layout: Layout) -> Rootfs:
+        """Return the tree that a disk of this layout has, as `imgforge build` makes it."""
+        recipe = self._recipe.for_layout(layout)
+        if recipe.lock_path not in self._trees:
+            made = prepare_rootfs(recipe, cache=self._cache, locked=self._locked)
+            self._trees[recipe.lock_path] = made
+        return self._trees[recipe.lock_path]
 
 
 def _disk(path: Path) -> VolumeSource:
@@ -151,7 +154,7 @@ def _disk(path: Path) -> VolumeSource:
     return VolumeSource(
         path=path,
         name=path.name,
-        read=lambda reader: read_ext_tree(path, volume, reader),
+        read=lambda reader, _: read_ext_tree(path, volume, reader),
         kind=volume.kind.value,
         label=volume.label,
         identity=_uuid(volume.identity),

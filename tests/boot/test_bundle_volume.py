@@ -1,11 +1,14 @@
 """A volume that was bundled and extracted again boots, on another partition table, too."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from imgforge import host
 from tests.boot.command_line import Room
-from tests.boot.conftest import Workshop
+from tests.boot.conftest import GUEST, LOCK_ENDS, Workshop
+from tests.volume_material import see_disk
 
 pytestmark = pytest.mark.boot
 
@@ -41,3 +44,27 @@ def test_a_bundled_volume_boots_as_its_source_does(
         "test", disk, "--suite", "none", "--recipe", workshop.recipe, "--out", room.out, "--json"
     )
     assert tested.exit_code == 0, tested.stderr
+
+
+@pytest.mark.parametrize(("partition", "kernel"), [("mbr", "-cloud-amd64"), ("none", "-amd64")])
+def test_a_recipes_image_has_the_kernel_of_its_virtualization_type(
+    tmp_path: Path, partition: str, kernel: str
+) -> None:
+    recipe = GUEST / "recipes/minimal.toml"
+    locks = [recipe.with_name(f"minimal.toml{end}") for end in LOCK_ENDS]
+    before = [lock.read_bytes() for lock in locks]
+    room = Room(folder=tmp_path, runtime=tmp_path, cache=host.cache_dir())
+    keys = ("-k", tmp_path / "key.pem", "-c", tmp_path / "cert.pem")
+    made = room.run("certificate", "create", "--key", keys[1], "--cert", keys[3])
+    assert made.exit_code == 0, made.stderr
+    words = ("bundle", "volume", recipe, *keys, "-u", "123456789012", "--no-inherit")
+    made = room.run(*words, "--partition", partition, "-d", tmp_path / "bundle", "--json")
+    assert made.exit_code == 0, made.stderr
+    assert "asks for something else than its lock" not in made.stderr
+    assert [lock.read_bytes() for lock in locks] == before
+    disk = tmp_path / "back.raw"
+    back = room.run("bundle", "extract", made.result["manifest"], "-k", keys[1], "-o", disk)
+    assert back.exit_code == 0, back.stderr
+    kernels = [path for path in see_disk(disk) if path.startswith("boot/vmlinuz-")]
+    assert len(kernels) == 1
+    assert re.search(rf"[0-9]{kernel}\Z", kernels[0])
