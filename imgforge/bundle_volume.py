@@ -163,7 +163,7 @@ def make_volume_disk(
                 generated=wish.generates_fstab,
                 mappings=mappings,
             ),
-            *correct_menu(tree, source, facts),
+            *correct_menu(tree, source, facts=facts),
         ]
     if not facts.layout.is_pv:
         add_stages(tree, facts.kind)
@@ -236,7 +236,7 @@ def _read(
     selection = Selection(rules)
     report(f"tree: reading {source.path}")
     tree = PlainTree(aside / "tree", origin=f"Volume {source.path}", mtime_s=0)
-    gather(source.read(selection, layout), tree, selection)
+    gather(source.read(selection, layout), tree=tree, selection=selection)
     if unmet := selection.unmet_exclusions():
         raise BadInputError(
             f"Volume {source.path}: there is no {unmet[0]!r} to be excluded.",
@@ -322,5 +322,7 @@ def _tell(selection: Selection, corrections: list[str]) -> None:
     for line in corrections:
         report(line)
     report(f"left out: {summarize(selection.left_out) or 'nothing'}")
+    for path in selection.surprising:
+        warn(f"/{path}: is left out, since a private key or a cloud's secret key is in it.")
     for path in selection.changed:
         warn(f"/{path}: was written to while it was read; the image has what was read.")

@@ -78,7 +78,7 @@ def _ephemeral(mappings: tuple[Mapping, ...]) -> str | None:
     return None if mappings else "/dev/sdb"
 
 
-def correct_menu(tree: PlainTree, source: VolumeSource, facts: TreeDiskWish) -> list[str]:
+def correct_menu(tree: PlainTree, source: VolumeSource, *, facts: TreeDiskWish) -> list[str]:
     """Let menu.lst name the root that the image will have; return what is other now.
 
     Raises BadInputError where a disk that boots by itself would have none.

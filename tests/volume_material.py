@@ -115,7 +115,7 @@ def _bind(path: Path) -> None:
 class Everything(Reader):
     """Keeps all, and fails for what cannot be read."""
 
-    def keeps(self, entry: TreeEntry) -> bool:
+    def keeps(self, entry: TreeEntry, identity: tuple[int, int] | None) -> bool:
         return True
 
     def enters(self, path: str) -> bool:

@@ -130,18 +130,19 @@ def _found(filesystem: ExtFilesystem, inode: Inode, path: str, reader: Reader) -
     if kind is None:
         raise BadInputError(f"ext inode {inode.number}: {path!r} is of no kind.")
     entry = describe_inode(inode, path, kind)
-    if not reader.keeps(entry):
+    links = struct.unpack_from("<H", inode.raw, 26)[0]
+    several = kind is not EntryKind.DIRECTORY and links > 1
+    identity = (0, inode.number) if several else None
+    if not reader.keeps(entry, identity):
         return None
     attributes = read_attributes(filesystem, inode)
     kept = {name: value for name, value in attributes.items() if name.startswith(_STORED)}
     is_link = kind is EntryKind.SYMLINK
-    links = struct.unpack_from("<H", inode.raw, 26)[0]
-    several = kind is not EntryKind.DIRECTORY and links > 1
     target = filesystem.read_symlink(inode) if is_link else b""
     return Found(
         entry if not kept else describe_inode(inode, path, kind, xattrs=kept),
         target=target.decode("utf-8", errors="surrogateescape"),
-        identity=(0, inode.number) if several else None,
+        identity=identity,
         content=partial(_content, filesystem, inode) if kind is EntryKind.FILE else None,
     )
 

@@ -16,17 +16,18 @@ def read_rootfs(rootfs: Rootfs, reader: Reader) -> Iterator[Found]:
     for entry in rootfs.entries():
         parent = entry.path.rpartition("/")[0]
         is_folder = entry.kind is EntryKind.DIRECTORY
-        if parent in closed or not reader.keeps(entry):
-            if is_folder:
-                closed.add(entry.path)
-            continue
         plain = rootfs.tree / entry.path
         status = plain.lstat()
         several = not is_folder and status.st_nlink > 1
+        identity = (status.st_dev, status.st_ino) if several else None
+        if parent in closed or not reader.keeps(entry, identity):
+            if is_folder:
+                closed.add(entry.path)
+            continue
         yield Found(
             entry,
             target=str(plain.readlink()) if entry.kind is EntryKind.SYMLINK else "",
-            identity=(status.st_dev, status.st_ino) if several else None,
+            identity=identity,
             content=partial(_content, plain) if entry.kind is EntryKind.FILE else None,
         )
         if is_folder and entry.path != "." and not reader.enters(entry.path):

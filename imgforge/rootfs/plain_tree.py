@@ -173,6 +173,10 @@ class PlainTree:
         if source in self._targets:
             self._targets[place] = self._targets[source]
 
+    def remove(self, path: str) -> None:
+        """Take out what is no folder; further names of the same file stay."""
+        self._make_way(path)
+
     def finish(self, index: Path) -> tuple[str, int]:
         """Write the index; return the digest of content and metadata, and the files' bytes."""
         write_index(index, self._entries.values())

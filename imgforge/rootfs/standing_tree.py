@@ -35,8 +35,11 @@ _EARLIEST_S, _LATEST_S = -(2**31), 2**34 - 2**31 - 1  # struct ext4_inode: 34 bi
 class Reader:
     """Who decides what of a tree is read, and is told what could not be."""
 
-    def keeps(self, entry: TreeEntry) -> bool:
-        """Tell whether a path is kept; a folder that is not is not entered."""
+    def keeps(self, entry: TreeEntry, identity: tuple[int, int] | None) -> bool:
+        """Tell whether a path is kept; a folder that is not is not entered.
+
+        `identity` is the same for all names of a file that has several, else None.
+        """
         raise NotImplementedError
 
     def enters(self, path: str) -> bool:
@@ -117,7 +120,9 @@ def _look(parent: int, name: str, path: str, reader: Reader) -> Found | None:
             reader.passed_over(path, "socket")
             return None
         entry = _describe(path, kind, status, {})
-        if not reader.keeps(entry):
+        several = kind is not EntryKind.DIRECTORY and status.st_nlink > 1
+        identity = (status.st_dev, status.st_ino) if several else None
+        if not reader.keeps(entry, identity):
             return None
         xattrs = _xattrs(parent, name)
         target = os.readlink(name, dir_fd=parent) if kind is EntryKind.SYMLINK else ""
@@ -127,11 +132,10 @@ def _look(parent: int, name: str, path: str, reader: Reader) -> Found | None:
     except OSError as error:
         reader.unreadable(path, error)
         return None
-    several = kind is not EntryKind.DIRECTORY and status.st_nlink > 1
     return Found(
         _describe(path, kind, status, xattrs) if xattrs else entry,
         target=target,
-        identity=(status.st_dev, status.st_ino) if several else None,
+        identity=identity,
         content=partial(_content, parent, name) if kind is EntryKind.FILE else None,
     )
 

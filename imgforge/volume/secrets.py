@@ -2,7 +2,8 @@
 
 The first table is the filter of the AMI tools (AWS, "ec2-bundle-vol", --no-filter), whose globs are
 rsync's: one without "/" is for a name, one with it for the end of a path. The second has what that
-filter forgets; it is not for what packages bring, which everybody has.
+filter forgets; it is not for what packages bring, which everybody has. Its names count with a
+backup's ending, too: .bak, .old, .1, -20240101.gz, .rpmsave.
 """
 
 import re
@@ -10,10 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from imgforge.volume.openpgp import is_public_openpgp
-
-LARGEST_LOOKED_AT_BYTES = 2**20
-_LARGEST_NAMELESS_BYTES = 2**16
+from imgforge.volume.content import Content
 
 
 class Secret(StrEnum):
@@ -32,85 +30,81 @@ _ORIGINAL = {
     Secret.LOGIN_KEY: (".ssh/authorized_keys",),
     Secret.HISTORY: (".bash_history",),
 }
+_KEYS = """
+    *id_ed25519* *id_ecdsa* *id_xmss* *.ppk *.p12 *.pfx *.kdbx *.kdb *.keytab *.jceks *.bcfks
+    ssh_host_*_key dropbear_*_host_key .gnupg/private-keys-v1.d .gnupg/secring* etc/wireguard/*.conf
+    etc/letsencrypt/accounts .config/sops/age/keys.txt .config/age/keys.txt .step/secrets
+"""
+_CREDENTIALS = """
+    .aws/credentials .aws/cli/cache .aws/sso/cache .aws/login/cache .awssecret etc/boto.cfg .boto
+    .config/gcloud .gcloud application_default_credentials.json .azure .oci .aliyun/config.json
+    .bluemix .ibmcloud .config/doctl .config/linode-cli .config/hcloud/cli.toml .config/scw
+    .config/openstack/clouds.yaml .config/openstack/secure.yaml .euca .eucarc .fog
+    aws_credential_file .s3cfg .passwd-s3fs etc/passwd-s3fs .mc/config.json .mcli/config.json .minio
+    .config/rclone/rclone.conf .rclone.conf .s3ql/authinfo2 .dropbox
+    .netrc _netrc .authinfo .git-credentials .config/git/credentials .config/gh/hosts.yml
+    .config/hub .config/glab-cli/config.yml .config/tea .config/lab .subversion/auth .cvspass
+    .pgpass .pgpass.conf .mylogin.cnf .databrickscfg .snowsql/config .snowflake .smbcredentials
+    .smbcred .cifscredentials .credentials .davfs2/secrets etc/davfs2/secrets etc/ppp/*-secrets
+    .docker/config.json .dockercfg containers/auth.json .kube/config
+    .helm/repository/repositories.yaml
+    .vault-token .vault_pass .vault_pass.txt .vault_password .terraform.d/credentials.tfrc.json
+    .terraformrc .pulumi/credentials.json .config/heroku .config/netlify .config/flyctl
+    .config/ngrok/ngrok.yml .ngrok2/ngrok.yml .cloudflared .config/stripe .config/configstore
+    .config/jfrog .jfrog .kaggle/kaggle.json .huggingface/token .cache/huggingface/token
+    .pypirc .composer/auth.json .config/composer/auth.json .gem/credentials .bundle/config
+    .cargo/credentials .cargo/credentials.toml .sbt/.credentials .ivy2/.credentials
+    .local/share/keyrings .gnome2/keyrings .local/share/kwalletd .config/op .op .password-store
+    .config/Bitwarden* .lpass .msmtprc .fetchmailrc .esmtprc .erlang.cookie
+"""
+_HISTORIES = """
+    .*_history* .*-history* .history .history.* .history-* .histfile* .zhistory* .*_hist .Rhistory*
+    fish/fish_history xonsh/xonsh-history* .xonsh-history* nushell/history.* .elvish/db
+    elvish/db.bolt zsh/history bash/history .zsh_sessions .bash_sessions .netrwhist
+    .local/share/*/*history* .local/state/*/*history* .local/state/*history* .local/share/*history*
+    .config/*/history .cache/*/history .cache/*history PSReadLine/ConsoleHost_history.txt
+    .ipython/profile_*/history.sqlite .dbshell .mongodb/mongosh/*_history .lftp/rl_history
+    .lesshst* .local/state/lesshst .local/share/lesshst .viminf* .local/state/nvim/shada
+    .local/share/nvim/shada .julia/logs/repl_history.jl .ghc/ghci_history
+"""
 _FORGOTTEN = {
-    Secret.PRIVATE_KEY: (
-        *("*id_ed25519*", "*id_ecdsa*", "*id_xmss*", "*.ppk", "*.p12", "*.pfx", "*.kdbx"),
-        *("*.keytab", "ssh_host_*_key", "dropbear_*_host_key", ".gnupg/private-keys-v1.d"),
-        *(".gnupg/secring*", "etc/wireguard/*.conf"),
-    ),
-    Secret.LOGIN_KEY: (".ssh/authorized_keys2",),
-    Secret.CREDENTIALS: (
-        *(".aws/credentials", ".aws/cli/cache", ".aws/sso/cache", ".aws/login/cache", ".awssecret"),
-        *(".config/gcloud", ".azure", ".boto", ".s3cfg", ".passwd-s3fs", "etc/passwd-s3fs"),
-        *(".netrc", "_netrc", ".git-credentials", ".config/git/credentials", ".pgpass"),
-        *(
-            ".mylogin.cnf",
-            ".docker/config.json",
-            ".config/containers/auth.json",
-            ".kube/config",
-            ".pypirc",
-        ),
-        *(".config/gh/hosts.yml", ".config/hub", ".config/glab-cli/config.yml"),
-        *(".config/rclone/rclone.conf", ".rclone.conf", ".oci", ".config/doctl", ".vault-token"),
-        *(".terraform.d/credentials.tfrc.json", ".terraformrc", ".aliyun/config.json", ".fog"),
-        *(".config/openstack/clouds.yaml", ".config/hcloud/cli.toml", ".euca", ".eucarc"),
-        *(".composer/auth.json", ".config/composer/auth.json", ".gem/credentials"),
-        *(".cargo/credentials", ".cargo/credentials.toml", ".config/linode-cli", ".bluemix"),
-    ),
-    Secret.HISTORY: (
-        *(".*_history", ".*-history", ".history", ".histfile", ".zhistory", ".*_hist", ".Rhistory"),
-        *("fish/fish_history", "xonsh/xonsh-history*", ".xonsh-history*", "nushell/history.*"),
-        *(".local/share/*/*history*", "PSReadLine/ConsoleHost_history.txt", ".elvish/db"),
-        *(".ipython/profile_*/history.sqlite", ".dbshell", ".mongodb/mongosh/*_history"),
-        *(".lesshst", ".viminfo", ".julia/logs/repl_history.jl", ".zsh_sessions", ".bash_sessions"),
-    ),
+    Secret.PRIVATE_KEY: tuple(_KEYS.split()),
+    Secret.LOGIN_KEY: (".ssh/authorized_keys", ".ssh/authorized_keys2"),
+    Secret.CREDENTIALS: tuple(_CREDENTIALS.split()),
+    Secret.HISTORY: tuple(_HISTORIES.split()),
 }
-# Settings that may have a password in them, and what it is called there.
-_SETTINGS = {
-    ".npmrc": (b"_auth", b"_password"),
-    ".my.cnf": (b"password",),
-    ".aws/config": (b"secret", b"_token", b"credential_process"),
-    ".yarnrc.yml": (b"npmAuth",),
-    ".curlrc": (b"user", b"-u"),
-    ".wgetrc": (b"password",),
-}
-_SETTINGS_NAME = re.compile(rf"(?:\A|/)({'|'.join(map(re.escape, _SETTINGS))})\Z")
+# Settings that may have a password in them.
+_SETTINGS = """
+    .npmrc .my.cnf .aws/config .yarnrc .yarnrc.yml .curlrc .wgetrc .env .env.* .envrc .hgrc
+    .m2/settings.xml .m2/settings-security.xml .config/pip/pip.conf .pip/pip.conf etc/pip.conf
+    .config/hg/hgrc .gradle/gradle.properties .nuget/NuGet/NuGet.Config NuGet/NuGet.Config
+    .config/pypoetry/auth.toml .condarc .config/msmtp/config .mbsyncrc .offlineimaprc .muttrc
+"""
 _TRUSTED_PLACES = re.compile(r"(?:etc|usr|lib[^/]*|opt|snap|var/lib)/")
 _PACKAGED = re.compile(r"(?:usr/(?!local/)|lib[^/]*/)")
 _KEY_NAME = re.compile(r"\.(?:key|pk8|p8|der|crt|cer)\Z")
-_BEGIN = re.compile(rb"^-----BEGIN ([A-Z0-9 ]{1,60})-----[ \t\r]*$", re.MULTILINE)
-_PRIVATE_BLOCK = re.compile(
-    rb"^(?:-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----[ \t]*\r?\n\S"
-    rb"|---- BEGIN SSH2 (?:ENCRYPTED )?PRIVATE KEY ----[ \t]*\r?\n\S"
-    rb"|PuTTY-User-Key-File-\d:|AGE-SECRET-KEY-1[A-Z0-9])",
-    re.MULTILINE,
-)
-_DER_PRIVATE = re.compile(rb"\x30(?:[\x00-\x7f]|\x81.|\x82..|\x83...)\x02\x01[\x00\x01]", re.DOTALL)
-_PUBLIC_BLOCKS = frozenset(
-    {
-        *(b"CERTIFICATE", b"TRUSTED CERTIFICATE", b"X509 CERTIFICATE", b"X509 CRL", b"PKCS7"),
-        *(b"PUBLIC KEY", b"RSA PUBLIC KEY", b"DH PARAMETERS", b"EC PARAMETERS", b"CMS"),
-        *(b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST"),
-    }
-)
 
 
 def _translate(glob: str) -> str:
     return "".join("[^/]*" if letter == "*" else re.escape(letter) for letter in glob)
 
 
-def _compile(*tables: dict[Secret, tuple[str, ...]]) -> re.Pattern[str]:
-    by_kind = {
-        kind: "|".join(_translate(glob) for table in tables for glob in table.get(kind, ()))
-        for kind in Secret
-        if any(table.get(kind) for table in tables)
-    }
-    groups = "|".join(f"(?P<{kind.name}>{globs})" for kind, globs in by_kind.items())
+def _compile(globs: dict[Secret, tuple[str, ...]], *, end: str = "") -> re.Pattern[str]:
+    groups = "|".join(
+        f"(?P<{kind.name}>(?:{'|'.join(map(_translate, several))}){end})"
+        for kind, several in globs.items()
+    )
     return re.compile(rf"(?:\A|.*/)(?:{groups})\Z", re.DOTALL)
 
 
-_PACKAGED_NAMES = _compile(_ORIGINAL)
-_NAMES = _compile(_ORIGINAL, _FORGOTTEN)
+_BACKUP = (
+    r"(?:[ .~_-]+(?:(?i:bak|backup|bk|back|old|orig|original|saved?|sav|copy|\(copy\)|new|te?mp"
+    r"|prev|previous|last|local|rpmsave|rpmnew|rpmorig|dpkg-[a-z]+|ucf-[a-z]+|gz|xz|bz2|zst|zip|lock)"
+    r"(?![A-Za-z0-9])|[0-9][^/]*))*+~?"
+)
+_ORIGINAL_NAMES = _compile(_ORIGINAL)
+_FORGOTTEN_NAMES = _compile(_FORGOTTEN, end=_BACKUP)
+_SETTINGS_NAMES = _compile({Secret.CREDENTIALS: tuple(_SETTINGS.split())}, end=_BACKUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,50 +115,45 @@ class Suspicion:
     """
 
     kind: Secret
-    clears: Callable[[bytes], bool] | None = None
+    clears: Callable[[Content], bool] | None = None
 
 
 def suspect(path: str) -> Suspicion | None:
     """Return what a path's name makes of it; None for one that is harmless by its name."""
     is_packaged = _PACKAGED.match(path) is not None
-    match = (_PACKAGED_NAMES if is_packaged else _NAMES).match(path)
+    match = _ORIGINAL_NAMES.match(path) or (None if is_packaged else _FORGOTTEN_NAMES.match(path))
     if match is not None and match.lastgroup is not None:
         kind = Secret[match.lastgroup]
         # Dropping what everybody may know breaks an image: no TLS without /etc/ssl/certs, no
         # packages without /usr/share/keyrings. A certificate is no secret, nor a public key.
         if _TRUSTED_PLACES.match(path) is not None:
             if path.endswith(".pem"):
-                return Suspicion(kind, _is_public_pem)
+                return Suspicion(kind, lambda content: content.is_public_pem)
             if path.endswith(".gpg"):
-                return Suspicion(kind, is_public_openpgp)
+                return Suspicion(kind, lambda content: content.is_public_openpgp)
         return Suspicion(kind)
-    settings = _SETTINGS_NAME.search(path)
-    if settings is not None:
-        words = _SETTINGS[settings[1]]
-        return Suspicion(Secret.CREDENTIALS, lambda data: not any(map(data.count, words)))
+    if not is_packaged and _SETTINGS_NAMES.match(path) is not None:
+        return Suspicion(
+            Secret.CREDENTIALS,
+            lambda content: not content.may_have_password and hidden(path, content) is None,
+        )
     if _KEY_NAME.search(path) is not None:  # of a package, too: as the original's *.pem
-        return Suspicion(Secret.PRIVATE_KEY, lambda data: not holds_private_key(data, der=True))
+        return Suspicion(
+            Secret.PRIVATE_KEY,
+            lambda content: not content.has_private_key and not content.begins_as_der_key,
+        )
     return None
 
 
-def hides_key(path: str, size_bytes: int, data: bytes) -> bool:
-    """Tell whether a file of a harmless name holds a private key.
-
-    What packages bring is public, and what is large is no key.
-    """
-    if size_bytes > _LARGEST_NAMELESS_BYTES or _PACKAGED.match(path) is not None:
-        return False
-    return holds_private_key(data)
+def is_searched(path: str) -> bool:
+    """Tell whether a file is looked into though its name is harmless: not what packages bring."""
+    return _PACKAGED.match(path) is None
 
 
-def holds_private_key(data: bytes, *, der: bool = False) -> bool:
-    """Tell whether a file's bytes have a private key in them: PEM, OpenSSH, PuTTY, age; or DER."""
-    likely = any(word in data for word in (b"PRIVATE KEY", b"PuTTY-User", b"AGE-SECRET"))
-    if likely and _PRIVATE_BLOCK.search(data) is not None:
-        return True
-    return der and _DER_PRIVATE.match(data) is not None
-
-
-def _is_public_pem(data: bytes) -> bool:
-    labels = set(_BEGIN.findall(data))
-    return bool(labels) and labels <= _PUBLIC_BLOCKS and b"PRIVATE KEY" not in data
+def hidden(path: str, content: Content) -> Secret | None:
+    """Return what a file of a harmless name hides: a private key, or a cloud's secret key."""
+    if not is_searched(path):
+        return None
+    if content.has_private_key:
+        return Secret.PRIVATE_KEY
+    return Secret.CREDENTIALS if content.has_aws_secret else None

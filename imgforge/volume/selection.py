@@ -8,11 +8,13 @@ from enum import StrEnum
 
 from imgforge.errors import BadInputError
 from imgforge.rootfs import EntryKind, Reader, TreeEntry
-from imgforge.volume.secrets import Secret, Suspicion, hides_key, suspect
+from imgforge.volume.content import Content
+from imgforge.volume.secrets import Secret, Suspicion, hidden, is_searched, suspect
 
 EMPTIED = ("dev", "media", "mnt", "proc", "sys")
 """Folders that stay, and whose content does not, as with the AMI tools."""
 _MOST_SHOWN = 10
+_SURPRISING_BYTES = 2**16
 
 
 class Cause(StrEnum):
@@ -52,12 +54,18 @@ class Rules:
 
 
 class Selection(Reader):
-    """Decides by `rules`, and keeps account: of what is left out, unreadable, or written to."""
+    """Decides by `rules`, and keeps account: of what is left out, unreadable, or written to.
+
+    `held` are the files with several names of which the filter held one back, and what they are.
+    `surprising` are large files left out for what is in them: data, most likely, with a key in it.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.left_out: list[LeftOut] = []
         self.changed: list[str] = []
+        self.surprising: list[str] = []
+        self.held: dict[tuple[int, int], Secret] = {}
         self._unreadable: dict[str, str] = {}
         self._excluded = frozenset(rules.excluded)
         self._emptied = frozenset((*rules.emptied, *rules.mounts))
@@ -66,7 +74,7 @@ class Selection(Reader):
         self._used: set[int] = set()
         self._met: set[str] = set()
 
-    def keeps(self, entry: TreeEntry) -> bool:
+    def keeps(self, entry: TreeEntry, identity: tuple[int, int] | None = None) -> bool:
         """Tell whether a path is kept, by its name."""
         path = entry.path
         cause: Cause | Secret | None = None
@@ -77,24 +85,49 @@ class Selection(Reader):
             cause = Cause.OWN
         elif (found := self._suspect(entry)) is not None and found.clears is None:
             cause = found.kind
+            self._hold(identity, found.kind)
         if cause is not None:
             self.left_out.append(LeftOut(path, cause))
         return cause is None
 
-    def keeps_content(self, entry: TreeEntry, size_bytes: int, head: bytes) -> bool:
-        """Tell whether a file is kept, by its length and its first mebibyte."""
+    def looks_into(self, entry: TreeEntry, identity: tuple[int, int] | None) -> bool:
+        """Tell whether a file's content counts; it does where another name may make it count."""
+        if not self.rules.filtered:
+            return False
+        return identity is not None or is_searched(entry.path) or suspect(entry.path) is not None
+
+    def keeps_content(
+        self, entry: TreeEntry, content: Content, *, identity: tuple[int, int] | None = None
+    ) -> bool:
+        """Tell whether a file is kept, by all its content."""
         if not self.rules.filtered:
             return True
         found = self._suspect(entry)
         if found is not None:
-            is_clear = found.clears is not None and found.clears(head)
+            is_clear = found.clears is not None and found.clears(content)
             cause = None if is_clear else found.kind
         else:
-            cause = Secret.PRIVATE_KEY if hides_key(entry.path, size_bytes, head) else None
+            cause = hidden(entry.path, content)
+        if cause is None or self._is_included(entry):
+            return True
+        self._hold(identity, cause)
+        self.left_out.append(LeftOut(entry.path, cause))
+        if found is None and content.size_bytes > _SURPRISING_BYTES:
+            self.surprising.append(entry.path)
+        return False
+
+    def keeps_link(self, entry: TreeEntry, identity: tuple[int, int]) -> bool:
+        """Tell whether a file is kept under a name, once all its names were seen."""
+        cause = self.held.get(identity)
         if cause is None or self._is_included(entry):
             return True
         self.left_out.append(LeftOut(entry.path, cause))
         return False
+
+    def _hold(self, identity: tuple[int, int] | None, kind: Secret) -> None:
+        """Note what further names of a file give away; an editor's copy does not."""
+        if identity is not None and kind is not Secret.EDITOR:
+            self.held.setdefault(identity, kind)
 
     def enters(self, path: str) -> bool:
         """Tell whether a folder keeps its content."""

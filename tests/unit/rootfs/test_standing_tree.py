@@ -21,15 +21,15 @@ class Meddler(Selection):
         super().__init__(Rules(filtered=False))
         self._path, self._act = path, act
 
-    def keeps(self, entry: TreeEntry) -> bool:
+    def keeps(self, entry: TreeEntry, identity: tuple[int, int] | None = None) -> bool:
         if entry.path == self._path:
             self._act()
-        return super().keeps(entry)
+        return super().keeps(entry, identity)
 
 
 def read(folder: Path, selection: Selection, place: Path) -> PlainTree:
     tree = PlainTree(place / "read", origin="Volume x", mtime_s=0)
-    gather(read_standing_tree(folder, selection), tree, selection)
+    gather(read_standing_tree(folder, selection), tree=tree, selection=selection)
     return tree
 
 
@@ -57,13 +57,13 @@ def test_a_file_that_vanishes_is_left_out_and_named(tree: Path, tmp_path: Path) 
 
 def test_a_file_that_grows_or_shrinks_while_it_is_read_is_named(tree: Path, tmp_path: Path) -> None:
     class Writer(Selection):
-        def keeps_content(self, entry: TreeEntry, size_bytes: int, head: bytes) -> bool:
+        def looks_into(self, entry: TreeEntry, identity: tuple[int, int] | None) -> bool:
             if entry.path == "a/file":
                 with (tree / "a/file").open("ab") as file:
                     file.write(b"more")
             if entry.path == "a/last":
                 os.truncate(tree / "a/last", 0)
-            return super().keeps_content(entry, size_bytes, head)
+            return super().looks_into(entry, identity)
 
     selection = Writer(Rules())
     read(tree, selection, tmp_path)

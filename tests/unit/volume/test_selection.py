@@ -5,6 +5,7 @@ import pytest
 from imgforge.errors import BadInputError
 from imgforge.rootfs import EntryKind, TreeEntry
 from imgforge.volume import Cause, LeftOut, Rules, Secret, Selection, summarize
+from imgforge.volume.content import Content
 
 
 def entry(path: str, kind: EntryKind = EntryKind.FILE) -> TreeEntry:
@@ -63,7 +64,7 @@ def test_an_inclusion_opens_the_filter(included: str, path: str) -> None:
     assert not Selection(Rules()).keeps(entry(path, kind))
     selection = Selection(Rules(included=[included, "/never"]))
     assert selection.keeps(entry(path, kind))
-    assert selection.keeps_content(entry(path, kind), 3, b"key")
+    assert selection.keeps_content(entry(path, kind), Content.of(b"key"))
     assert selection.unused_inclusions() == ["/never"]
 
 
@@ -75,7 +76,9 @@ def test_an_inclusion_opens_no_more_than_it_says(included: str, path: str) -> No
 def test_without_the_filter_all_goes_in_but_what_is_excluded() -> None:
     selection = Selection(Rules(filtered=False, excluded=["a"]))
     assert selection.keeps(entry("root/.ssh/id_rsa"))
-    assert selection.keeps_content(entry("x.key"), 9, b"-----BEGIN PRIVATE KEY-----\nMII\n")
+    key = Content.of(b"-----BEGIN PRIVATE KEY-----\nMIIE\n")
+    assert selection.keeps_content(entry("x.key"), key)
+    assert not selection.looks_into(entry("x.key"), None)
     assert not selection.keeps(entry("a"))
 
 
