@@ -354,6 +354,14 @@ def examine_appliance() -> Finding:
             found="not yet made: the first boot with --pv-boot xen-direct or xen-grub makes it of "
             "Debian's packages",
         )
+    if state.damaged:
+        return Finding(
+            name=name,
+            good=True,
+            required=False,
+            found=f"damaged in {state.folder} ({', '.join(state.damaged)}): the first boot that "
+            "needs it makes it anew",
+        )
     found = f"{state.size_bytes / 1e6:.1f} MB in {state.folder}"
     return Finding(name=name, good=True, required=False, found=found)
 

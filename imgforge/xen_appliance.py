@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from imgforge import host
 from imgforge.errors import BadInputError, HostError
-from imgforge.files import appearing, locked_folder, tidy
+from imgforge.files import appearing, locked_folder, scratch_folder, tidy, told_writing
 from imgforge.machine import XenAppliance
 from imgforge.progress import report, warn
 from imgforge.recipe import PackagesSource, Recipe, RecipeFile, RootfsPart
@@ -21,6 +23,7 @@ from imgforge.rootfs import (
     LOADER_32,
     Lock,
     PackageSet,
+    PackagesGoneError,
     build_appliance,
 )
 from imgforge.toml_file import TomlForm
@@ -33,14 +36,20 @@ _FILES = (HYPERVISOR, KERNEL, INITRAMFS, LOADER, LOADER_32)
 _FACTS = "appliance.json"
 _SCRIPTS = ("block", "grub.cfg", "init", "vif", "xl.conf")
 _NAME = "xen-appliance"
+_UNPACKED_BYTES = 600 * 10**6  # the packages' tree took 550 MB, on ext4
+_MB = 10**6
 
 
 @dataclass(frozen=True, slots=True)
 class ApplianceState:
-    """An appliance as `doctor` tells of it: its folder if it is there, and what it takes."""
+    """An appliance as `doctor` tells of it: its folder if it is there, and what it takes.
+
+    `damaged` are the names of its files that are not what was made.
+    """
 
     folder: Path | None
     size_bytes: int = 0
+    damaged: tuple[str, ...] = ()
 
 
 def source_folder() -> Path:
@@ -51,7 +60,8 @@ def source_folder() -> Path:
 def prepare_appliance(cache: Path, *, sources: Path | None = None) -> XenAppliance:
     """Return the appliance, from `cache` or made there, which one does while others wait.
 
-    Exactly the packages of its lock are used, as long as they can be had. Raises HostError.
+    Exactly the packages of its lock are used, as long as they can be had. One that is damaged is
+    made anew. Raises HostError.
     """
     cache.mkdir(parents=True, exist_ok=True)
     folder = _prepare(cache, sources or source_folder())
@@ -79,23 +89,67 @@ def _prepare(cache: Path, sources: Path) -> Path:
         found = _find(cache, lock, sources)
         if found is not None:
             return found
-        report("Xen appliance: made once, of Debian's packages")
         folder = cache / KIND / appliance_key(lock, sources)
-        with appearing(folder) as new:
+        _take_away_damaged(folder)
+        report("Xen appliance: made once, of Debian's packages")
+        _check_room(cache, _UNPACKED_BYTES, "to unpack its packages")
+        with told_writing(cache, "the Xen appliance"), appearing(folder) as new:
             new.mkdir()
             build_appliance(files, scripts=sources, destination=new)
-            (new / _FACTS).write_text(json.dumps(_facts(lock)) + "\n", encoding="utf-8")
+            facts = json.dumps(_facts(lock, new)) + "\n"
+            (new / _FACTS).write_text(facts, encoding="utf-8")
         return folder
+
+
+def _take_away_damaged(folder: Path) -> None:
+    """Remove an appliance that is not whole; a machine that has its files open keeps them."""
+    if not folder.exists():
+        return
+    damaged = find_damaged(folder)
+    warn(f"Xen appliance {folder}: {_told(damaged)} not what was made. It is made anew.")
+    what = "the Xen appliance"
+    with told_writing(folder.parent, what), scratch_folder(folder.parent) as aside:
+        folder.rename(aside / "damaged")
+
+
+def _told(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def find_appliance(cache: Path) -> ApplianceState:
     """Look for the appliance without making anything. Raises HostError without its sources."""
     sources = source_folder()
     lock = _known_lock(_package_set(sources, cache))
-    folder = None if lock is None else _find(cache, lock, sources)
-    if folder is None:
+    folder = None if lock is None else cache / KIND / appliance_key(lock, sources)
+    if folder is None or not folder.is_dir():
         return ApplianceState(None)
+    damaged = find_damaged(folder)
+    if damaged:
+        return ApplianceState(folder, damaged=damaged)
     return ApplianceState(folder, sum((folder / name).stat().st_size for name in _FILES))
+
+
+def find_damaged(folder: Path) -> tuple[str, ...]:
+    """Return the names of an appliance's files that are missing, or not those that were made.
+
+    Each is read whole and held against its SHA-256: 20 MB, some 0.05 s.
+    """
+    try:
+        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return (_FACTS,)
+    match facts:
+        case {"sha256": dict(made)}:
+            return tuple(name for name in _FILES if _digest(folder / name) != made.get(name, ""))
+    return (_FACTS,)
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def appliance_key(lock: Lock, sources: Path) -> str:
@@ -139,26 +193,49 @@ def _known_lock(packages: PackageSet) -> Lock | None:
 def _fetch(packages: PackageSet, known: Lock | None) -> tuple[Lock, list[Path]]:
     """Return the lock, and the files of its packages: today's where the lock's are gone."""
     if known is not None:
+        _check_room_for(packages, known)
         try:
             return known, packages.fetch(known)
-        except HostError as error:
+        except PackagesGoneError as error:
+            _check_room_for(packages, known)  # it may have filled meanwhile
             warn(f"{error} Today's packages are taken.")
     lock = packages.resolve(locked=False)
+    _check_room_for(packages, lock)
     return lock, packages.fetch(lock)
+
+
+def _check_room_for(packages: PackageSet, lock: Lock) -> None:
+    missing_bytes = packages.missing_bytes(lock)
+    if missing_bytes:
+        _check_room(
+            packages.base_cache,
+            missing_bytes + _UNPACKED_BYTES,
+            f"for {missing_bytes // _MB} MB of packages, and to unpack them",
+        )
+
+
+def _check_room(cache: Path, needed_bytes: int, purpose: str) -> None:
+    free_bytes = host.free_disk_bytes(cache)
+    if free_bytes < needed_bytes:
+        raise HostError(
+            f"Xen appliance: {needed_bytes // _MB} MB are needed in {cache} {purpose}; "
+            f"{free_bytes // _MB} MB are free.",
+            hint="Free some (imgforge cache prune), or set IMGFORGE_CACHE to a folder elsewhere.",
+        )
 
 
 def _find(cache: Path, lock: Lock, sources: Path) -> Path | None:
     folder = cache / KIND / appliance_key(lock, sources)
-    whole = all((folder / name).is_file() for name in (*_FILES, _FACTS))
-    return folder if whole else None
+    return None if find_damaged(folder) else folder
 
 
-def _facts(lock: Lock) -> dict[str, object]:
-    """Return what a person looking through the cache wants to know."""
+def _facts(lock: Lock, folder: Path) -> Mapping[str, object]:
+    """Return the digests of what was made, and what a person looking through the cache asks."""
     return {
         "packages": [
             item.release
             for item in lock.packages
             if item.name.startswith(("xen-hypervisor", "linux-image-", "grub-xen"))
-        ]
+        ],
+        "sha256": {name: _digest(folder / name) for name in _FILES},
     }

@@ -8,6 +8,7 @@ from imgforge.rootfs.appliance import (
     LOADER_32,
     build_appliance,
 )
+from imgforge.rootfs.apt import PackagesGoneError
 from imgforge.rootfs.found import FileContent, Found
 from imgforge.rootfs.lock import Lock
 from imgforge.rootfs.made_tree import read_rootfs
@@ -39,6 +40,7 @@ __all__ = [
     "PackageMode",
     "PackageModeChoice",
     "PackageSet",
+    "PackagesGoneError",
     "PlainTree",
     "Reader",
     "Rootfs",

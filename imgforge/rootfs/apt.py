@@ -70,6 +70,10 @@ class AptRoom:
         }
 
 
+class PackagesGoneError(HostError):
+    """Locked packages cannot be had any more, of any mirror."""
+
+
 def open_room(folder: Path, base: LockBase) -> AptRoom:
     """Make `folder` a room for `base`; what apt fetched there before is kept."""
     for name in ("lists/partial", "archives/partial"):
@@ -130,8 +134,8 @@ def resolve(room: AptRoom, base: LockBase) -> Lock:
 def fetch(room: AptRoom, lock: Lock, *, store: Path) -> list[Path]:
     """Return the locked packages' files in `store`, in the lock's order, fetching what is missing.
 
-    What the mirrors no longer hold is looked for in Debian's snapshot archive. Raises HostError
-    naming every package that cannot be had, and one whose SHA-256 is not the locked one.
+    What the mirrors no longer hold is looked for in Debian's snapshot archive. Raises
+    PackagesGoneError naming every package that cannot be had, and one whose SHA-256 is another.
     """
     missing = [package for package in lock.packages if not _stored(store, package).exists()]
     if missing:
@@ -159,6 +163,13 @@ def fetch(room: AptRoom, lock: Lock, *, store: Path) -> list[Path]:
 def is_stored(lock: Lock, store: Path) -> bool:
     """Tell whether `store` holds every package of `lock`."""
     return all(_stored(store, package).exists() for package in lock.packages)
+
+
+def missing_bytes(lock: Lock, store: Path) -> int:
+    """Return the bytes of the packages of `lock` that `store` does not hold."""
+    return sum(
+        package.size_bytes for package in lock.packages if not _stored(store, package).exists()
+    )
 
 
 def _stored(store: Path, package: LockedPackage) -> Path:
@@ -302,9 +313,9 @@ def _explain_install(base: LockBase, said: list[str]) -> BadInputError:
     return BadInputError(f"The packages of {base.suite} do not go together; apt says:\n{text}")
 
 
-def _explain_missing(reasons: Mapping[LockedPackage, str]) -> HostError:
+def _explain_missing(reasons: Mapping[LockedPackage, str]) -> PackagesGoneError:
     lines = [f"  {item.release} ({item.architecture}): {why}" for item, why in reasons.items()]
-    return HostError(
+    return PackagesGoneError(
         f"{len(lines)} locked packages cannot be had any more:\n" + "\n".join(lines),
         hint="Build without --locked to go on with what the mirrors hold now.",
     )

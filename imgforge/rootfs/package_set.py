@@ -10,7 +10,7 @@ from pathlib import Path
 from imgforge.errors import BadInputError, HostError
 from imgforge.files import appearing, locked_folder
 from imgforge.recipe import PackagesSource, RecipeFile
-from imgforge.rootfs.apt import fetch, is_stored, open_room, resolve
+from imgforge.rootfs.apt import fetch, is_stored, missing_bytes, open_room, resolve
 from imgforge.rootfs.lock import (
     Lock,
     LockBase,
@@ -131,6 +131,10 @@ class PackageSet:
         for file in files:
             touch_used(file)
         return files
+
+    def missing_bytes(self, lock: Lock) -> int:
+        """Return how many bytes `fetch` would have to download for `lock`."""
+        return missing_bytes(lock, self.store)
 
     @property
     def _key(self) -> str:

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ from imgforge.doctor import examine_appliance
 from imgforge.errors import HostError
 from imgforge.inventory import CacheKind, take_inventory
 from imgforge.rootfs import HYPERVISOR, INITRAMFS, KERNEL, LOADER, LOADER_32
-from imgforge.xen_appliance import find_appliance, prepare_appliance, source_folder
+from imgforge.xen_appliance import (
+    find_appliance,
+    find_damaged,
+    prepare_appliance,
+    source_folder,
+)
 
 LARGEST_BYTES = 25 * 10**6
 FILES = (HYPERVISOR, KERNEL, INITRAMFS, LOADER, LOADER_32)
@@ -24,6 +30,20 @@ def folder() -> Path:
     cache = host.cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
     return prepare_appliance(cache).folder
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def change_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def copy_to(cache: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(folder, cache / "xen" / folder.name))
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -77,6 +97,63 @@ def test_doctor_reports_it(folder: Path) -> None:
     assert finding.good
     assert str(folder) in finding.found
     assert " MB in " in finding.found
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", [cut_short, change_a_byte, Path.unlink])
+def test_a_damaged_file_of_it_is_noticed(
+    folder: Path, tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    copy = copy_to(tmp_path, folder)
+    assert find_damaged(copy) == ()
+    damage(copy / name)
+    assert find_damaged(copy) == (name,)
+
+
+@pytest.mark.parametrize("facts", [b"", b"{}", b"[1]", b"\xff", b'{"sha256": 1}'])
+def test_one_whose_facts_are_none_is_no_appliance(
+    folder: Path, tmp_path: Path, facts: bytes
+) -> None:
+    copy = copy_to(tmp_path, folder)
+    (copy / "appliance.json").write_bytes(facts)
+    assert find_damaged(copy) == ("appliance.json",)
+
+
+def test_doctor_tells_of_a_damaged_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_short(copy_to(tmp_path, folder) / KERNEL)
+    monkeypatch.setenv("IMGFORGE_CACHE", str(tmp_path))
+    found = examine_appliance().found
+    assert found.startswith("damaged in ")
+    assert f"({KERNEL}): the first boot that needs it makes it anew" in found
+
+
+@pytest.mark.slow
+def test_a_damaged_one_is_made_anew(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(host.cache_dir() / "packages", tmp_path / "packages", copy_function=os.link)
+    copy = copy_to(tmp_path, folder)
+    cut_short(copy / KERNEL)
+    (copy / LOADER).unlink()
+    assert prepare_appliance(tmp_path).folder == copy
+    assert digests(copy) == digests(folder)
+    assert find_damaged(copy) == ()
+    assert sorted(path.name for path in copy.parent.iterdir()) == [copy.name, "locks"]
+
+
+@pytest.mark.parametrize("packages", ["there", "missing"])
+def test_a_cache_without_room_is_told_before_anything_is_made(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packages: str
+) -> None:
+    assert folder.is_dir()  # its packages are in the cache
+    if packages == "there":
+        (tmp_path / "packages").symlink_to(host.cache_dir() / "packages")
+    usage = shutil.disk_usage(tmp_path)._replace(free=20 * 10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    need = "600 MB are needed in .* to unpack" if packages == "there" else "707 MB .* 107 MB of pac"
+    with pytest.raises(HostError, match=f"{need}.*20 MB are free") as caught:
+        prepare_appliance(tmp_path)
+    assert "IMGFORGE_CACHE" in caught.value.hint
 
 
 def test_doctor_says_where_it_is_not_yet_made(

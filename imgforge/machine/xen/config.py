@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imgforge.errors import HostError
+from imgforge.errors import BadInputError, HostError
 
 _LETTERS = "bcdefghijklmnopqrstuvwxyz"
 
@@ -30,7 +30,8 @@ class XenGuest:
 def guest_config(guest: XenGuest) -> str:
     """Return the text of the guest's configuration.
 
-    Its disks are dom0's by their serial (guest/xen/init): /dev/disk/root and so on.
+    Its disks are dom0's by their serial (guest/xen/init): /dev/disk/root and so on. Raises
+    BadInputError for a command line that xl's language cannot express.
     """
     lines = {
         "name": '"guest"',
@@ -54,8 +55,20 @@ def _start(guest: XenGuest) -> dict[str, str]:
     return {
         "kernel": _quote("/dev/disk/kernel"),
         **initrd,
-        "cmdline": _quote(guest.command_line),
+        "cmdline": _quote_command_line(guest.command_line),
     }
+
+
+def _quote_command_line(line: str) -> str:
+    try:
+        return _quote(line)
+    except HostError:
+        raise BadInputError(
+            f"The kernel's command line {line!r}: it has both kinds of quotes, or a line end; "
+            "libxl's configuration can express the one or the other.",
+            hint="Boot it with --pv-boot xen-grub (the image's own menu.lst is read in the guest) "
+            "or direct; or use one kind of quotes in menu.lst.",
+        ) from None
 
 
 def volume_letters(count: int) -> Sequence[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from isal import isal_zlib
 
+from imgforge.errors import HostError
 from imgforge.machine.argv import Wiring
 from imgforge.machine.spec import MachineSpec
 from imgforge.machine.storage import virtual_bytes
@@ -35,7 +36,7 @@ def lay_out(
     boot = spec.source.xen
     assert boot is not None
     kernel = scratch / KERNEL
-    kernel.write_bytes(isal_zlib.decompress(boot.appliance.kernel.read_bytes(), _GZIP))
+    kernel.write_bytes(_unpack(boot.appliance.kernel))
     linked = {
         HYPERVISOR: boot.appliance.hypervisor,
         KERNEL: kernel,
@@ -50,6 +51,16 @@ def lay_out(
     config = folder / CONFIG
     config.write_text(guest_config(describe_guest(spec, boot, wiring)), encoding="utf-8")
     return {**{name: folder / name for name in (*linked, CONFIG)}, GUEST_KERNEL: guest}
+
+
+def _unpack(path: Path) -> bytes:
+    try:
+        return isal_zlib.decompress(path.read_bytes(), _GZIP)
+    except (OSError, isal_zlib.error) as error:  # type: ignore[misc]  # a stub error
+        raise HostError(
+            f"Xen appliance: {path} cannot be unpacked: {error}.",
+            hint="Start again: what is damaged in the cache is made anew.",
+        ) from None
 
 
 def _loader(boot: XenBoot, wiring: Wiring) -> bytes:
