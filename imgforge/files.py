@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import secrets
+import select
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ _ALIVE = ".alive"
 _MOVING = "moving"
 _MOVED_AWAY = "moved-away"
 _LOCK_PAUSE_S = 0.005
+_SILENCE_LIMIT_S = 10.0
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -230,6 +232,37 @@ def told_writing(
         raise HostError(
             f"Folder {folder}: {what} cannot be written there: {error.strerror}."
         ) from error
+
+
+def read_small(
+    what: str, path: Path, *, most_bytes: int, silence_s: float = _SILENCE_LIMIT_S
+) -> bytes:
+    """Return the first bytes of a file that a person named; `what` is what it is to be.
+
+    Of a FIFO, such as a shell's <(command), each piece is waited for `silence_s`. Raises
+    BadInputError.
+    """
+    content = b""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        try:
+            while len(content) < most_bytes:
+                if not waiting.poll(silence_s * 1000):
+                    raise BadInputError(
+                        f"{what} {path}: nothing came out of it within {silence_s:g} seconds; it "
+                        "is no file, and nobody writes to it."
+                    )
+                piece = os.read(descriptor, most_bytes - len(content))
+                if not piece:
+                    break
+                content += piece
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise BadInputError(f"{what} {path}: cannot be read: {error.strerror}.") from None
+    return content
 
 
 def sync(path: Path) -> None:

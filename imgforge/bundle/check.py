@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+_PROOFS = ("signature", "digest")
+_OF_KEYS = ("certificate-key", "key", "ec2-key")
+
 
 class Outcome(StrEnum):
     """What came of a check: one that could not be made is no good one."""
@@ -32,6 +35,17 @@ class Verification:
     def is_good(self) -> bool:
         """Tell whether nothing failed; warnings, and what could not be checked, leave it good."""
         return all(check.outcome is not Outcome.FAILED for check in self.checks)
+
+    @property
+    def is_proved(self) -> bool:
+        """Tell whether nothing failed, and it is known whose it is, and that it holds an image."""
+        return self.is_good and not set(_PROOFS) & set(self.unchecked)
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """The ids of what was not checked of the bundle; keys that were not given are none."""
+        found = (check.id for check in self.checks if check.outcome is Outcome.UNCHECKED)
+        return tuple(one for one in dict.fromkeys(found) if one not in _OF_KEYS)
 
     @property
     def failed(self) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from imgforge.bundle.secret import Reader, open_secret, verify_signature
 from imgforge.bundle.unpack import Packed, unpack
 from imgforge.bundle.xml_reader import LARGEST_BYTES
 from imgforge.errors import BadInputError
-from imgforge.files import appearing, told_writing
-from imgforge.progress import report
+from imgforge.files import appearing, read_small, told_writing
+from imgforge.progress import report, warn
 
 _HOLE_BYTES = 2**16
 _ZEROS = bytes(_HOLE_BYTES)
@@ -47,11 +47,7 @@ def load_manifest(path: Path) -> ManifestFile:
 
 def read_manifest_file(path: Path) -> tuple[ManifestFile, bytes]:
     """Read a manifest's file, and return its bytes as well. Raises as `load_manifest` does."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_BYTES + 1)
-    except OSError as error:
-        raise BadInputError(f"Manifest {path}: cannot be read: {error.strerror}.") from None
+    content = read_small("Manifest", path, most_bytes=LARGEST_BYTES + 1)
     try:
         return read_manifest(content), content
     except BundleError as error:
@@ -66,7 +62,8 @@ def require_signature(file: ManifestFile, signer: rsa.RSAPublicKey) -> None:
             "signature",
             "Manifest: its signature is not by this key over what stands in it: it was changed "
             "after it was signed, or another key signed it.",
-            hint="imgforge bundle edit changes a manifest and signs it again.",
+            hint="Give the key, or the certificate, that it was signed with. If you changed it "
+            "yourself, imgforge bundle edit --force signs it again.",
         )
 
 
@@ -80,14 +77,20 @@ def extract_bundle(
 ) -> Extracted:
     """Write the image of a bundle, whose parts are in `folder`, as the file `destination`.
 
-    Its holes are holes. The signature, each part's digest and the whole digest are compared
-    before the file appears; after a failure nothing is there that was not before.
+    Its holes are holes, and it is its owner's alone: it may hold secrets. The signature, each
+    part's digest and the whole digest are compared before the file appears; after a failure
+    nothing is there that was not before.
     Raises BundleError, BadInputError where a file stands there and is to stay, HostError.
     """
     image = file.manifest.image
     tidy_around(destination)
     if destination.is_dir():
         raise BadInputError(f"Image {destination}: a folder stands there; name a file.")
+    if destination.is_symlink() and existing is Existing.REPLACE:
+        raise BadInputError(
+            f"Image {destination}: is a symbolic link, and what it leads to is not replaced.",
+            hint=f"Name the file itself: {destination.resolve()}",
+        )
     if os.path.lexists(destination) and existing is Existing.REFUSE:
         raise BadInputError(
             f"Image {destination}: already exists.", hint="Name another place, or use --force."
@@ -98,15 +101,17 @@ def extract_bundle(
         raise problem
     report(f"extract: {image.name}, {len(image.parts)} parts")
     with told_writing(destination.parent, "the image"), appearing(destination) as new:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.truncate(descriptor, image.size_bytes)
-            unpack(
+            name = unpack(
                 Packed(folder, image, secret),
                 lambda offset_bytes, piece: _write(descriptor, offset_bytes, piece),
             )
         finally:
             os.close(descriptor)
+    if name != image.name:
+        warn(f"the tar in the bundle calls the image {name}, the manifest {image.name}")
     return Extracted(destination, image.size_bytes, image.sha1)
 
 

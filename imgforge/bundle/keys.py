@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from imgforge.bundle.problem import BundleError
 from imgforge.errors import BadInputError
+from imgforge.files import read_small
 
 _LARGEST_FILE_BYTES = 64 * 1024
 _SOON = timedelta(days=30)
@@ -111,11 +112,7 @@ def certificate_from_pem(content: bytes, *, label: str) -> Certificate:
 
 
 def _read(path: Path, what: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE_BYTES + 1)
-    except OSError as error:
-        raise BadInputError(f"{what} {path}: cannot be read: {error.strerror}.") from None
+    content = read_small(what, path, most_bytes=_LARGEST_FILE_BYTES + 1)
     if len(content) > _LARGEST_FILE_BYTES:
         raise BadInputError(f"{what} {path}: is larger than 64 KiB, as no key is.")
     return content

@@ -1,6 +1,7 @@
 """What EC2 takes of a machine's configuration."""
 
 import re
+from collections.abc import Iterator
 
 from imgforge.bundle.manifest import MachineConfiguration
 from imgforge.errors import BadInputError
@@ -17,10 +18,14 @@ _RULES = {
 
 def check_machine(machine: MachineConfiguration) -> None:
     """Raise BadInputError for what EC2 would not take of a machine's configuration."""
+    for problem in machine_problems(machine):
+        raise BadInputError(f"Bundle: {problem}.")
+
+
+def machine_problems(machine: MachineConfiguration) -> Iterator[str]:
+    """Yield what EC2 would not take: an architecture, ids, product codes, mappings."""
     if machine.architecture not in ARCHITECTURES:
-        raise BadInputError(
-            f"Bundle: architecture {machine.architecture!r}; allowed: {', '.join(ARCHITECTURES)}."
-        )
+        yield f"architecture {machine.architecture!r}; allowed: {', '.join(ARCHITECTURES)}"
     found = [("kernel", machine.kernel_id)] if machine.kernel_id else []
     found += [("ramdisk", machine.ramdisk_id)] if machine.ramdisk_id else []
     found += [("product code", code) for code in machine.product_codes]
@@ -28,8 +33,8 @@ def check_machine(machine: MachineConfiguration) -> None:
         found += [("virtual device", mapping.virtual), ("device", mapping.device)]
     for what, text in found:
         if not _RULES[what].fullmatch(text):
-            raise BadInputError(f"Bundle: {what} {text!r}; it must be {_RULES[what].pattern}.")
+            yield f"{what} {text!r}; it must be {_RULES[what].pattern}"
     virtual = [mapping.virtual for mapping in machine.mappings]
-    for name in virtual:
+    for name in dict.fromkeys(virtual):
         if virtual.count(name) > 1:
-            raise BadInputError(f"Bundle: {name} is mapped twice.")
+            yield f"{name} is mapped twice"

@@ -57,7 +57,7 @@ def read_manifest(content: bytes) -> ManifestFile:
     """
     root = read_xml(content)
     if root.name != "manifest":
-        raise _order(f"<{shown(root.name)}> is its outermost element; <manifest> is needed")
+        raise _order(f"{_tag(root.name)} is its outermost element; <manifest> is needed")
     row = _Row(root)
     version = _version(row.take("version"))
     bundler = _bundler(row.take("bundler"))
@@ -105,7 +105,7 @@ class _Row:
         """Return the next child, which must have this name."""
         found = self.find(name)
         if found is None:
-            there = f"<{shown(self._rest[-1].name)}>" if self._rest else "the end"
+            there = _tag(self._rest[-1].name) if self._rest else "the end"
             raise _order(f"<{self._name}> has {there} where <{name}> is needed")
         return found
 
@@ -113,7 +113,7 @@ class _Row:
         """Refuse what is left."""
         if self._rest:
             raise _order(
-                f"<{self._name}> has <{shown(self._rest[-1].name)}> where nothing more of that "
+                f"<{self._name}> has {_tag(self._rest[-1].name)} where nothing more of that "
                 "name may stand: it is unknown, doubled or out of order"
             )
 
@@ -323,6 +323,11 @@ def _part(element: Element, index: int) -> Part:
     part = Part(filename, _digest(row.take("digest")))
     row.close()
     return part
+
+
+def _tag(name: str) -> str:
+    """Return the tag of an element that need not be a manifest's, as a message may hold it."""
+    return f"<{shown(name)[1:-1]}>"
 
 
 def _order(what: str) -> BundleError:

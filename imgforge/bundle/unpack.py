@@ -30,11 +30,12 @@ class Packed:
     secret: Secret
 
 
-def unpack(packed: Packed, sink: Sink) -> None:
+def unpack(packed: Packed, sink: Sink) -> str:
     """Hand the image's data to `sink`, by offset, and compare all digests.
 
-    What the sink was given counts only once this returns. Raises BundleError: part-missing,
-    part-digest, cipher, gzip, tar, digest.
+    Returns the name that the image has in the tar, which need not be the manifest's. What the sink
+    was given counts only once this returns. Raises BundleError: part-missing, part-digest, cipher,
+    gzip, tar, digest.
     """
     image = packed.image
     with _stream(packed) as stream:
@@ -49,6 +50,7 @@ def unpack(packed: Packed, sink: Sink) -> None:
             f"Bundle: what is in its parts has the SHA-1 {stream.sha1}, the manifest says "
             f"{image.sha1}.",
         )
+    return member.name
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from pathlib import Path
 from imgforge.bundle.check import Check, Outcome, Verification
 from imgforge.bundle.extract import load_manifest
 from imgforge.bundle.keys import Certificate, PrivateKey, signing_pair
-from imgforge.bundle.manifest import BundledImage
+from imgforge.bundle.machine_rules import machine_problems
+from imgforge.bundle.manifest import BundledImage, Manifest
 from imgforge.bundle.manifest_reader import ManifestFile
 from imgforge.bundle.names import is_part_of
 from imgforge.bundle.parts import check_part, check_sizes
@@ -34,10 +35,12 @@ class KeyRing:
 def verify_bundle(path: Path, *, folder: Path, keys: KeyRing) -> Verification:
     """Check the bundle of the manifest `path`, whose parts are in `folder`.
 
-    The ids: manifest and, where it cannot be read, manifest-… of `read_manifest`;
-    certificate-key, certificate-time, signature, account, part-missing, part-file, parts-size,
-    part-digest, parts-extra, key, ec2-key, digest, and cipher, gzip or tar where the parts hold
-    no image. Raises BadInputError where the manifest cannot be opened.
+    The ids: manifest and, where it cannot be read, manifest-… of `read_manifest`; machine, which
+    is what EC2 takes of architecture, ids, product codes, virtual and real devices (the original
+    takes them unseen); certificate-key, certificate-time, signature, account, part-missing,
+    part-file, parts-size, part-digest, parts-extra, key, ec2-key, digest, tar-name (a warning), and
+    cipher, gzip or tar where the parts hold no image. Raises BadInputError where the manifest
+    cannot be opened.
     """
     report(f"verify: {path.name}")
     try:
@@ -47,6 +50,7 @@ def verify_bundle(path: Path, *, folder: Path, keys: KeyRing) -> Verification:
     manifest = file.manifest
     count = len(manifest.image.parts)
     made = [_ok("manifest", f"version {manifest.version}, {count} parts, each with its name")]
+    made += _check_machine(manifest)
     made += _check_certificate(keys)
     made += _check_signature(file, keys)
     made += _check_account(manifest.image, keys)
@@ -54,6 +58,17 @@ def verify_bundle(path: Path, *, folder: Path, keys: KeyRing) -> Verification:
     made += parts
     made += _check_content(folder, manifest.image, keys, are_parts_good=all(map(_is_fine, parts)))
     return Verification(tuple(made))
+
+
+def _check_machine(manifest: Manifest) -> Iterator[Check]:
+    if manifest.machine is None:  # as version 3 has it
+        yield _unchecked("machine", f"version {manifest.version} says nothing of it")
+        return
+    problems = list(machine_problems(manifest.machine))
+    for problem in problems[:_MANY]:
+        yield Check("machine", Outcome.FAILED, f"EC2 would not take {problem}")
+    if not problems:
+        yield _ok("machine", manifest.machine.architecture)
 
 
 def _check_certificate(keys: KeyRing) -> Iterator[Check]:
@@ -164,16 +179,19 @@ def _check_content(
     elif not are_parts_good:
         yield _unchecked("digest", "the parts are not good")
     else:
-        yield _check_digest(Packed(folder, image, secret))
+        yield from _check_digest(Packed(folder, image, secret))
 
 
-def _check_digest(packed: Packed) -> Check:
+def _check_digest(packed: Packed) -> Iterator[Check]:
     try:
-        unpack(packed, lambda _offset_bytes, _piece: None)
+        name = unpack(packed, lambda _offset_bytes, _piece: None)
     except BundleError as error:
-        return _failed(error)
+        yield _failed(error)
+        return
     image = packed.image
-    return _ok("digest", f"one image of {image.size_bytes} bytes, SHA-1 {image.sha1}")
+    yield _ok("digest", f"one image of {image.size_bytes} bytes, SHA-1 {image.sha1}")
+    if name != image.name:  # as euca-bundle-image --prefix makes them
+        yield Check("tar-name", Outcome.WARNING, f"the tar calls it {name}, not {image.name}")
 
 
 def _is_fine(check: Check) -> bool:

@@ -43,8 +43,8 @@ def read_xml(content: bytes) -> Element:
     """Return the outermost element of a file.
 
     Raises BundleError (manifest-xml) for what is no well-formed XML, for a document type,
-    entities or processing instructions, for another encoding than UTF-8, ASCII or ISO-8859-1, and
-    beyond 8 MiB, 100 000 elements or eight levels.
+    entities, processing instructions, comments or CDATA, for another encoding than UTF-8, ASCII or
+    ISO-8859-1, and beyond 8 MiB, 100 000 elements or eight levels.
     """
     if len(content) > LARGEST_BYTES:
         raise _error(f"has {len(content)} bytes; a manifest has at most {LARGEST_BYTES}")
@@ -88,6 +88,8 @@ class _Reading:
         parser.StartDoctypeDeclHandler = _refuse_doctype
         parser.EntityDeclHandler = _refuse_entity
         parser.ProcessingInstructionHandler = _refuse_instruction
+        parser.CommentHandler = _refuse_comment
+        parser.StartCdataSectionHandler = _refuse_section
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text
@@ -141,6 +143,14 @@ def _refuse_entity(*_: object) -> None:
 
 def _refuse_instruction(*_: object) -> None:
     raise _error("has a processing instruction (<?…?>), which no manifest has")
+
+
+def _refuse_comment(*_: object) -> None:
+    raise _error("has a comment (<!-- … -->), which no manifest has: it was changed by hand")
+
+
+def _refuse_section(*_: object) -> None:
+    raise _error("has a CDATA section, which no manifest has: it was changed by hand")
 
 
 def _error(what: str) -> BundleError:

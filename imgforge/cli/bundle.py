@@ -28,6 +28,7 @@ from imgforge.cli.bundle_input import (
     existing,
     plain_account,
     read_pair,
+    require_no_folder,
 )
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
@@ -74,6 +75,7 @@ def create(
     from imgforge.bundle import Signers, create_bundle
     from imgforge.cli.bundle_show import bundle_values
 
+    require_no_folder(disk)
     wish = bundle_wish(
         name=name or disk.name,
         account=account,
@@ -125,8 +127,9 @@ def verify(
 ) -> int:
     """Check everything of a bundle, and say which of it fails.
 
-    The manifest's form, order, names and counts, each part's size and digest; with --cert or --key
-    the signature, with --key the digest of the whole. Exit code 1 where something fails.
+    The manifest's form, order, names and counts, its architecture, ids and mappings as EC2 takes
+    them, each part's size and digest; with --cert or --key the signature, with --key the digest of
+    the whole. What was not checked is said. Exit code 1 where something fails.
     """
     from imgforge.bundle import KeyRing, read_certificate, read_private_key, verify_bundle
     from imgforge.cli.bundle_show import show_verification, verification_values

@@ -74,6 +74,15 @@ def bundle_wish(
     return BundleWish(name, plain_account(account), machine)
 
 
+def require_no_folder(image: Path) -> None:
+    """Raise BadInputError for a folder where an image is needed."""
+    if image.is_dir():
+        raise BadInputError(
+            f"Image {image}: is a folder; a raw disk or file system is needed.",
+            hint=f"imgforge bundle volume {image} (ec2-bundle-vol) bundles a tree of files.",
+        )
+
+
 def existing(*, force: bool) -> "Existing":
     """Return what --force makes of files that stand there."""
     from imgforge.bundle import Existing

@@ -74,6 +74,7 @@ def verification_values(verification: Verification) -> dict[str, Any]:
     return {
         "good": verification.is_good,
         "failed": list(verification.failed),
+        "unchecked": list(verification.unchecked),
         "checks": [
             {"id": check.id, "outcome": check.outcome, "words": check.words}
             for check in verification.checks
@@ -86,5 +87,14 @@ def show_verification(console: Console, verification: Verification) -> None:
     rows = [(check.id, str(check.outcome), check.words) for check in verification.checks]
     print_rows(console, ("check", "outcome", "found"), rows)
     console.print()
-    failed = ", ".join(verification.failed)
-    console.print("good" if verification.is_good else f"not good: {failed}", markup=False)
+    console.print(_conclusion(verification), markup=False)
+
+
+def _conclusion(verification: Verification) -> str:
+    """Return what a verification comes to: what nobody signed for is not called good."""
+    if not verification.is_good:
+        return f"not good: {', '.join(verification.failed)}"
+    words = "good" if verification.is_proved else "nothing wrong found"
+    if not verification.unchecked:
+        return words
+    return f"{words}; not checked: {', '.join(verification.unchecked)}"

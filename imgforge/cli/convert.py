@@ -79,7 +79,11 @@ def convert(
     ] = None,
     step: Annotated[
         StepName | None,
-        typer.Option("--step", metavar="STEP", help="ebs: do this step again, and end there."),
+        typer.Option(
+            "--step",
+            metavar="STEP",
+            help="ebs: do this step again (with those whose file it used up), and end there.",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="ebs: print the steps, and do none.")

@@ -5,14 +5,22 @@ They end with 0, 1 for every failure, or 130, as the original's do. Those that r
 ec2_s3_tools.py, ec2-bundle-vol is in ec2_bundle_vol.py.
 """
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from imgforge import __version__
-from imgforge.cli.bundle_input import bundle_wish, ec2_certificate, existing, read_pair
+from imgforge.cli.bundle_input import (
+    bundle_wish,
+    ec2_certificate,
+    existing,
+    read_pair,
+    require_no_folder,
+)
 from imgforge.cli.command_line import run_command_line
 from imgforge.cli.ec2_s3_tools import delete_bundle, download_bundle, upload_bundle
 from imgforge.cli.progress import shown_progress
@@ -89,6 +97,7 @@ def bundle_image(
     """Bundle an image into encrypted parts and a signed manifest."""
     from imgforge.bundle import Signers, create_bundle
 
+    require_no_folder(image)
     wish = bundle_wish(
         name=prefix or image.name,
         account=user,
@@ -218,6 +227,22 @@ def _tool(name: str) -> Callable[..., None]:
     return _TOOLS[name]
 
 
+class _Tool(TyperCommand):
+    """A tool that tells an option which lost its value, as `-a $KEY -s …` with an empty $KEY."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        options = {one: param for param in self.params for one in param.opts}
+        for word, following in itertools.pairwise(args):
+            takes_value = word in options and not getattr(options[word], "is_flag", True)
+            if takes_value and following in options:
+                raise BadInputError(
+                    f"Option {word}: has no value; {following} follows it.",
+                    hint="Was a variable empty that stands there, such as $AWS_ACCESS_KEY? Set it, "
+                    "or leave the option out where it has a default.",
+                )
+        return super().parse_args(ctx, args)
+
+
 def run_tool(name: str, arguments: list[str]) -> int:
     """Run one of the tools; return its exit code."""
     tool = typer.Typer(
@@ -226,6 +251,6 @@ def run_tool(name: str, arguments: list[str]) -> int:
         rich_markup_mode=None,
         context_settings=_CONTEXT,
     )
-    tool.command()(_tool(name))
+    tool.command(cls=_Tool)(_tool(name))
     code = run_command_line(arguments, command=tool, name=name)
     return code if code in {ExitCode.DONE, ExitCode.INTERRUPTED} else _FAILED

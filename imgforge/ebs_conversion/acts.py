@@ -1,12 +1,14 @@
 """The steps that make a volume out of a bundle; each takes the job and returns its value."""
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from imgforge import host
 from imgforge.aki import AkiPlace, identify
 from imgforge.bundle import (
+    LARGEST_MANIFEST_BYTES,
     Existing,
     MachineConfiguration,
     Manifest,
@@ -44,7 +46,7 @@ from imgforge.ebs_conversion.values import (
 )
 from imgforge.ec2 import open_cloud
 from imgforge.errors import BadInputError, HostError
-from imgforge.files import sync, sync_folder
+from imgforge.files import read_small, sync, sync_folder
 from imgforge.layout import Layout
 from imgforge.progress import report, warn
 from imgforge.transfer import download_bundle, split_manifest_url
@@ -57,10 +59,7 @@ _INSTANCE_STORE = ("ephemeral", "swap")
 def download(job: Job) -> Downloaded:
     """Fetch the bundle; one that is here stays where it is."""
     path = _fetch(job) if job.wish.is_remote else Path(job.wish.source).absolute()
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadInputError(f"Manifest {path}: cannot be read: {error.strerror}.") from None
+    content = read_small("Manifest", path, most_bytes=LARGEST_MANIFEST_BYTES)
     return Downloaded(manifest=str(path), manifest_sha256=hashlib.sha256(content).hexdigest())
 
 
@@ -104,7 +103,7 @@ def identify_original(job: Job) -> Identified:
     """Tell what the original is: its layout by its disk, the rest by its manifest.
 
     Raises BadInputError for what cannot be converted: a Windows image, a disk nothing boots from,
-    a kernel that does not suit it.
+    an architecture that no image has, a kernel that does not suit it.
     """
     disk = job.folder / DISK_FILE
     kinds = {volume.kind for volume in read_volumes(disk)}
@@ -120,13 +119,9 @@ def identify_original(job: Job) -> Identified:
             "it is no image that boots."
         )
     manifest = job.manifest().manifest
+    architecture = architecture_of(manifest, source=job.wish.source)
     machine = manifest.machine
-    if machine is None:
-        raise BadInputError(
-            f"Bundle {job.wish.source}: its manifest, version {manifest.version}, names no "
-            "architecture.",
-            hint="imgforge bundle edit MANIFEST --arch x86_64 gives it one.",
-        )
+    assert machine is not None
     if machine.product_codes:
         warn(
             "product codes are not carried over to an image made from a snapshot: "
@@ -135,9 +130,26 @@ def identify_original(job: Job) -> Identified:
     kernel_id = _kernel_of(machine, layout)
     return Identified(
         layout=layout,
-        architecture=Architecture(machine.architecture),
+        architecture=architecture,
         kernel_id=kernel_id,
         ramdisk_id=machine.ramdisk_id or None if layout.is_pv else None,
+    )
+
+
+def architecture_of(manifest: Manifest, *, source: str) -> Architecture:
+    """Return an image's architecture. Raises BadInputError where its manifest names none of EC2's.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RegisterImage.html
+    """
+    found = manifest.machine.architecture if manifest.machine else ""
+    if found in {*Architecture}:
+        return Architecture(found)
+    raise BadInputError(
+        f"Bundle {source}: its manifest has the architecture {found}; {', '.join(Architecture)} "
+        "are known."
+        if found
+        else f"Bundle {source}: its manifest, version {manifest.version}, names no architecture.",
+        hint="imgforge bundle edit MANIFEST --arch x86_64 gives it one.",
     )
 
 
@@ -171,7 +183,8 @@ def create_volume(job: Job) -> Blank:
     check_size(size_gib, job.value(Unbundled).size_bytes)
     check_early(job, size_gib=size_gib)
     blank = job.folder / BLANK_FILE
-    with blank.open("wb") as file:
+    # What the image holds, such as /etc/shadow, is its owner's alone.
+    with open(blank, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         file.truncate(size_gib * _GIB)
     return Blank(size_gib=size_gib)
 

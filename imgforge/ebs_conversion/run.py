@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from imgforge.bundle import load_manifest
 from imgforge.conversion_step import StepName
-from imgforge.ebs_conversion.acts import check_size
+from imgforge.ebs_conversion.acts import architecture_of, check_size
 from imgforge.ebs_conversion.chain import CHAIN_FILE, Chain, chain_of, write_chain
 from imgforge.ebs_conversion.job import Job
 from imgforge.ebs_conversion.state import (
@@ -72,8 +72,7 @@ def plan(wish: ConversionWish) -> tuple[PlannedStep, ...]:
     Raises BadInputError for a bundle that cannot be converted, as far as its manifest tells.
     """
     _check(wish)
-    held = _held(wish)
-    return _told_steps(held, frozenset())
+    return _told_steps(_held(wish), frozenset())
 
 
 def convert_to_ebs(wish: ConversionWish) -> Conversion:
@@ -86,10 +85,6 @@ def convert_to_ebs(wish: ConversionWish) -> Conversion:
     with told_writing(wish.folder, "the conversion", hint=_FULL_HINT), _alone(wish.folder):
         tidy(wish.folder)
         held = dict(_held(wish))
-        if wish.repeat is Repeat.LAST_STEP:
-            left = without(held, wish.last_step, shapes(wish))
-            record = ConversionRecord(source=_source(wish), steps=left)
-            held = dict(standing(record, shapes(wish), folder=wish.folder))
         _forget(wish, held)
         done: set[StepName] = set()
         keys = {shape.name: shape.key for shape in shapes(wish)}
@@ -125,7 +120,13 @@ def _result(job: Job, held: Mapping[StepName, StepRecord], done: frozenset[StepN
 
 
 def _check(wish: ConversionWish) -> None:
-    """Refuse what the manifest alone shows to be in vain."""
+    """Refuse what the wish and the manifest alone show to be in vain."""
+    if wish.folder.exists() and not wish.folder.is_dir():
+        raise BadInputError(
+            f"Folder {wish.folder}: is a file; the conversion needs a folder.",
+            hint="Name a folder with --out; without it NAME.ebs is made.",
+        )
+    _check_key(wish)
     if wish.is_remote:
         return
     manifest = load_manifest(Path(wish.source)).manifest
@@ -135,11 +136,34 @@ def _check(wish: ConversionWish) -> None:
         raise BadInputError(
             f"Bundle {wish.source}: holds a {manifest.image.type}; a machine image is needed."
         )
+    if _NAMES.index(wish.last_step) >= _NAMES.index(StepName.IDENTIFY):
+        architecture_of(manifest, source=wish.source)
+
+
+def _check_key(wish: ConversionWish) -> None:
+    """Raise BadInputError where a step that is to be done needs the key that is missing."""
+    if wish.key is not None:
+        return
+    held = _held(wish)
+    needing = (StepName.DOWNLOAD, StepName.UNBUNDLE) if wish.is_remote else (StepName.UNBUNDLE,)
+    for name in needing:
+        if name not in held and _NAMES.index(name) <= _NAMES.index(wish.last_step):
+            raise BadInputError(
+                f"Bundle {wish.source}: the step {name} needs the private key that it was bundled "
+                "with.",
+                hint="Give it with --key.",
+            )
 
 
 def _held(wish: ConversionWish) -> Mapping[StepName, StepRecord]:
+    """Return the steps that stand, without one that is to be repeated, and what hangs on it."""
+    found = shapes(wish)
     record = read_record(wish.folder, source=_source(wish))
-    return standing(record, shapes(wish), folder=wish.folder)
+    held = standing(record, found, folder=wish.folder)
+    if wish.repeat is Repeat.NEVER:
+        return held
+    left = ConversionRecord(source=record.source, steps=without(held, wish.last_step, found))
+    return standing(left, found, folder=wish.folder)
 
 
 def _job(wish: ConversionWish, held: Mapping[StepName, StepRecord]) -> Job:

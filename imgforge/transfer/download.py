@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,10 +73,23 @@ def download_bundle(
         raise BundleError(error.check, f"Manifest {place}/{name}: {words}") from None
     if signer is not None:
         require_signature(file, signer)
-    with told_writing(destination, "the bundle", hint=_FULL_HINT):
-        destination.mkdir(parents=True, exist_ok=True)
+    with told_writing(destination, "the bundle", hint=_FULL_HINT), _folder(destination):
         getter = _Getter(cloud, place, destination, existing)
         return getter.get(file, name, content)
+
+
+@contextmanager
+def _folder(destination: Path) -> Iterator[None]:
+    """Make a folder; after an error those that were made, and have nothing in them, are gone."""
+    made = [folder for folder in (destination, *destination.parents) if not folder.exists()]
+    destination.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def find_manifest(cloud: Cloud, place: BundlePlace) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundle_desk import KEYS, MIB, Desk
-from tests.bundle_material import noise, write_sparse
+from tests.bundle_material import ACCOUNT, noise, write_sparse
 
 
 @pytest.fixture
@@ -82,6 +82,40 @@ def test_a_damaged_bundle_is_exit_code_1_to_verify_and_2_to_extract(desk: Desk) 
     assert done.returncode == 2
     assert "image.part.0" in done.stderr
     assert not (desk.folder / "back").exists()
+
+
+def test_what_nobody_signed_for_is_not_called_good(desk: Desk) -> None:
+    assert desk.create().returncode == 0
+    manifest = "image.bundle/image.manifest.xml"
+    found = desk.good("imgforge", "bundle", "verify", manifest)
+    assert found.endswith("\nnothing wrong found; not checked: signature, account, digest\n")
+    values = json.loads(desk.good("imgforge", "bundle", "verify", manifest, "--json"))
+    assert values["unchecked"] == ["signature", "account", "digest"]
+    found = desk.good("imgforge", "bundle", "verify", manifest, *KEYS)
+    assert found.endswith("\ngood; not checked: account\n")
+    found = desk.good("imgforge", "bundle", "verify", manifest, *KEYS, "-u", ACCOUNT)
+    assert found.endswith("\ngood\n")
+
+
+def test_what_is_typed_wrongly_is_told_with_the_next_step(desk: Desk) -> None:
+    """A folder for an image, another's key, and an option whose variable was empty."""
+    signer = (*KEYS, "-u", ACCOUNT)
+    tool = ("ec2-bundle-image", "-r", "i386", "-i", ".")
+    for command in (("imgforge", "bundle", "create", "."), tool):
+        done = desk.run(*command, *signer)
+        assert done.returncode in {1, 2}
+        assert "Image .: is a folder" in done.stderr
+        assert "imgforge bundle volume ." in done.stderr
+    assert desk.create().returncode == 0
+    manifest = "image.bundle/image.manifest.xml"
+    desk.good("imgforge", "certificate", "create", "--key", "k.pem", "--cert", "c.pem")
+    done = desk.run("imgforge", "bundle", "extract", manifest, "-k", "k.pem", "-o", "back")
+    assert done.returncode == 2
+    assert "that it was signed with" in done.stderr
+    done = desk.run("ec2-upload-bundle", "-b", "bucket/x", "-m", manifest, "-a", "-s", "secret")
+    assert done.returncode == 1
+    assert "Option -a: has no value; -s follows it." in done.stderr
+    assert "$AWS_ACCESS_KEY" in done.stderr
 
 
 def test_the_tools_of_the_guide_work_by_their_names(desk: Desk) -> None:

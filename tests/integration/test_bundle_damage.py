@@ -14,7 +14,10 @@ from imgforge.bundle import (
     BundleError,
     BundleWish,
     Edit,
+    Existing,
     KeyRing,
+    MachineConfiguration,
+    Mapping,
     Opener,
     Reader,
     Signers,
@@ -279,6 +282,63 @@ def test_a_hostile_tar_in_a_good_bundle_is_refused(
     assert found.failed == ("tar",)
     material = Material(image, made, user, user)
     assert refused(material, made.manifest_path) == "tar"
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        replace(MACHINE, architecture="sparc"),
+        replace(MACHINE, mappings=(Mapping("ami", "/dev/../../etc"),)),
+    ],
+    ids=["architecture", "device"],
+)
+def test_a_machine_that_ec2_would_not_take_is_told_though_its_signature_is_good(
+    small: Material, tmp_path: Path, machine: MachineConfiguration
+) -> None:
+    manifest = copied(small, tmp_path / "bundle")
+    strange = replace(load_manifest(manifest).manifest, machine=machine)
+    manifest.write_bytes(write_manifest(sign_manifest(strange, small.user.key)))
+    assert failed(small, manifest) == ("machine",)
+
+
+def test_an_image_of_another_name_in_the_tar_is_taken_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As euca-bundle-image makes them where a prefix is given."""
+    (tmp_path / "disk").write_bytes(noise(3000))
+    words = ["tar", "-c", "-C", str(tmp_path), "disk"]
+    stream = subprocess.run(words, capture_output=True, check=True).stdout
+    made = foreign_bundle(tmp_path, stream=stream, packed=gzip.compress(stream), size_bytes=3000)
+    user = identity("user", tmp_path / "keys")
+    keys = KeyRing(user.certificate, user.key, account=ACCOUNT)
+    found = verify_bundle(made.manifest_path, folder=made.folder, keys=keys)
+    assert found.is_proved
+    [check] = [check for check in found.checks if check.id == "tar-name"]
+    assert (check.outcome, check.words) == ("warning", "the tar calls it disk, not image")
+    opener = Opener(user.key, Reader.USER, user.key.public_key)
+    file = load_manifest(made.manifest_path)
+    extract_bundle(file, folder=made.folder, opener=opener, destination=tmp_path / "back")
+    assert "the tar in the bundle calls the image disk" in caplog.text
+    assert (tmp_path / "back").read_bytes() == noise(3000)
+
+
+def test_what_is_extracted_is_its_owners_alone_and_replaces_no_links_goal(
+    small: Material, tmp_path: Path
+) -> None:
+    file = load_manifest(small.bundle.manifest_path)
+    opener = Opener(small.user.key, Reader.USER, small.user.key.public_key)
+    folder = small.bundle.folder
+    goal = tmp_path / "goal"
+    goal.write_bytes(b"mine")
+    (tmp_path / "link").symlink_to(goal)
+    with pytest.raises(BadInputError, match="is a symbolic link"):
+        extract_bundle(
+            file, folder=folder, opener=opener,
+            destination=tmp_path / "link", existing=Existing.REPLACE,
+        )  # fmt: skip
+    assert goal.read_bytes() == b"mine"
+    extract_bundle(file, folder=folder, opener=opener, destination=tmp_path / "image")
+    assert (tmp_path / "image").stat().st_mode & 0o777 == 0o600
 
 
 def test_nothing_unsigned_is_extracted(small: Material, tmp_path: Path) -> None:

@@ -1,146 +1,45 @@
 """`imgforge convert --to ebs` with real file systems, up to the boot (which tests/boot does)."""
 
-import hashlib
 import json
 import os
-import random
-import shutil
-import signal
-import struct
 import subprocess
 import sys
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from imgforge.accelerator import AcceleratorWish
-from imgforge.bundle import BundleWish, MachineConfiguration, Mapping, Signers, create_bundle
+from imgforge.bundle import MachineConfiguration
 from imgforge.command import run
 from imgforge.conversion_step import StepName
 from imgforge.disk import disk_sha256
 from imgforge.ebs_conversion import (
-    ConversionWish,
     EbsOptions,
     Repeat,
     StepState,
     convert_to_ebs,
-    plan,
     read_chain,
 )
-from imgforge.errors import BadInputError, HostError, ImageRejectedError, ImgforgeError
+from imgforge.errors import ImageRejectedError
 from imgforge.start import Surroundings
-from tests.bundle_material import ACCOUNT, identity, noise
-
-MIB = 2**20
-START = 2048 * 512
-MOMENTS = 20
-FSTAB = b"""\
-LABEL=/     /           ext4    defaults,noatime  1   1
-/dev/xvdb   /media/ephemeral0  auto  defaults,comment=cloudconfig  0  2
-LABEL=UEFI  /boot/efi   vfat    defaults          0   0
-/dev/sdh    /data       ext4    nofail            0   2
-"""
-KEPT = b"".join(FSTAB.splitlines(keepends=True)[i] for i in (0, 3))
-# Mounts a tmpfs of size $1 at $2, and runs the rest there: once, and again with room.
-SMALL = (
-    'mount -t tmpfs -o size="$1" tmpfs "$2" || exit 99; place=$2; shift 2; "$@"; code=$?; '
-    'ls "$place"; mount -o remount,size=256m "$place" && "$@" && exit "$code"; exit 98'
+from tests.ebs_desk import (
+    KEPT,
+    MIB,
+    START,
+    Desk,
+    begin_of,
+    bundled,
+    fstab_on,
+    make_disk,
+    make_filesystem,
+    states,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """A bundle of a disk with one partition, and the wish to convert it."""
-
-    folder: Path
-    disk: Path
-    wish: ConversionWish
-
-    @property
-    def made(self) -> Path:
-        return self.wish.folder
-
-    def words(self, *more: str | Path) -> list[str]:
-        key = self.wish.key or ""
-        command = [sys.executable, "-m", "imgforge", "convert", self.wish.source, "--to", "ebs"]
-        return [*map(str, command), "--key", str(key), *map(str, more)]
-
-
-def make_filesystem(folder: Path, fstab: bytes | None = FSTAB) -> Path:
-    tree = folder / "tree"
-    (tree / "etc").mkdir(parents=True)
-    if fstab is not None:
-        (tree / "etc/fstab").write_bytes(fstab)
-    (tree / "data").write_bytes(noise(3 * MIB))
-    inner = folder / "inner"
-    run("mke2fs", ["-q", "-t", "ext4", "-L", "/", "-d", tree, inner, "16M"])
-    return inner
-
-
-def make_disk(folder: Path, fstab: bytes | None = FSTAB) -> Path:
-    inner = make_filesystem(folder, fstab)
-    head = bytearray(512)
-    head[:2] = b"\xeb\x63"
-    struct.pack_into("<B3xB3xII", head, 446, 0x80, 0x83, START // 512, 16 * MIB // 512)
-    head[510:] = b"\x55\xaa"
-    disk = folder / "image"
-    with disk.open("wb") as file:
-        file.write(head)
-        file.seek(START)
-        file.write(inner.read_bytes())
-    return disk
-
-
-def bundled(folder: Path, disk: Path, machine: MachineConfiguration | None = None) -> Desk:
-    user, ec2 = identity("user", folder / "keys"), identity("ec2", folder / "keys")
-    made = create_bundle(
-        disk,
-        wish=BundleWish(
-            disk.name,
-            ACCOUNT,
-            machine
-            or MachineConfiguration(
-                "x86_64",
-                (Mapping("ami", "sda1"), Mapping("ephemeral0", "sdb")),
-                kernel_id="aki-919dcaf8",
-            ),
-        ),
-        signers=Signers(user.pair, ec2.certificate),
-        destination=folder / "bundle",
-    )
-    wish = ConversionWish(str(made.manifest_path), key=user.key_path, last_step=StepName.FSTAB)
-    return Desk(folder, disk, wish)
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     return bundled(tmp_path, make_disk(tmp_path))
-
-
-def states(wish: ConversionWish) -> dict[str, StepState]:
-    return {step.name: step.state for step in plan(wish)}
-
-
-def begin_of(volume: Path) -> str:
-    """Return the SHA-256 of what is not blank on a volume; the rest is a hole."""
-    assert volume.stat().st_size == 2**30
-    with volume.open("rb") as file:
-        end = os.lseek(file.fileno(), 0, os.SEEK_DATA)
-        while True:
-            hole = os.lseek(file.fileno(), end, os.SEEK_HOLE)
-            try:
-                end = os.lseek(file.fileno(), hole, os.SEEK_DATA)
-            except OSError:
-                break
-        assert hole <= START + 16 * MIB
-        file.seek(0)
-        return hashlib.sha256(file.read(START + 16 * MIB)).hexdigest()
-
-
-def fstab_on(disk: Path, *, start: int = START) -> bytes:
-    return run("debugfs", ["-R", "cat /etc/fstab", f"{disk}?offset={start}"]).stdout
 
 
 def test_a_bundle_becomes_a_volume_whose_fstab_has_lost_two_lines(desk: Desk) -> None:
@@ -150,6 +49,7 @@ def test_a_bundle_becomes_a_volume_whose_fstab_has_lost_two_lines(desk: Desk) ->
     assert volume.stat().st_size == 2**30
     assert volume.stat().st_blocks * 512 < 24 * MIB
     assert fstab_on(volume) == KEPT
+    assert {path.stat().st_mode & 0o777 for path in desk.made.glob("*.raw")} == {0o600}
     run("e2fsck", ["-fn", f"{volume}?offset={START}"])
     assert made.chain is not None
     assert made.chain.disk.sha256 == before == disk_sha256(desk.made / "disk.raw")
@@ -181,6 +81,9 @@ def test_each_step_can_be_done_alone_and_again(desk: Desk) -> None:
         assert done == {name}
     reference = begin_of(desk.made / "volume.raw")
     assert (desk.made / "chain.json").exists()
+    again = replace(desk.wish, last_step=StepName.FSTAB, repeat=Repeat.LAST_STEP)
+    left = {name for name, state in states(again).items() if state is StepState.STANDS}
+    assert left == {"download", "unbundle", "identify"}  # it used up what the others made
     for name in (StepName.FSTAB, StepName.COPY, StepName.UNBUNDLE):
         made = convert_to_ebs(replace(desk.wish, last_step=name, repeat=Repeat.LAST_STEP))
         assert made.chain is None
@@ -233,66 +136,6 @@ def test_the_command_shows_the_diff_before_it_writes(desk: Desk) -> None:
     assert done.stdout.startswith("step")
 
 
-def refused(wish: ConversionWish, *, made: bool = False) -> str:
-    with pytest.raises(BadInputError) as caught:
-        convert_to_ebs(wish)
-    assert (wish.folder / "volume.raw").exists() == made
-    return str(caught.value)
-
-
-def test_anothers_bundle_is_refused(desk: Desk) -> None:
-    other = identity("another", desk.folder / "keys").key_path
-    assert "signature" in refused(replace(desk.wish, key=other))
-    assert "private key" in refused(replace(desk.wish, key=None))
-    assert not (desk.made / "disk.raw").exists()
-
-
-def test_a_volume_smaller_than_the_image_is_refused_before_anything(tmp_path: Path) -> None:
-    disk = tmp_path / "image"
-    with disk.open("wb") as file:
-        file.truncate(2**30 + 512)
-    desk = bundled(tmp_path, disk)
-    small = replace(desk.wish, ebs=EbsOptions(size_gib=1))
-    assert "same size or larger" in refused(small)
-    assert not desk.made.exists()
-    with pytest.raises(BadInputError, match="1 to 65536"):
-        replace(desk.wish, ebs=EbsOptions(size_gib=65_537))
-
-
-def test_a_windows_image_is_refused(tmp_path: Path) -> None:
-    disk = make_disk(tmp_path)
-    content = bytearray(disk.read_bytes())
-    content[START:] = b"\xeb\x52\x90NTFS    ".ljust(16 * MIB, b"\0")
-    disk.write_bytes(content)
-    assert "Windows" in refused(bundled(tmp_path, disk).wish)
-
-
-def test_a_disk_that_nothing_boots_from_is_refused(tmp_path: Path) -> None:
-    disk = tmp_path / "image"
-    disk.write_bytes(noise(MIB))
-    assert "no layout is recognised" in refused(bundled(tmp_path, disk).wish)
-
-
-@pytest.mark.parametrize(
-    ("machine", "found"),
-    [
-        (MachineConfiguration("x86_64", kernel_id="aki-04206613"), "i386"),
-        (MachineConfiguration("x86_64", kernel_id="aki-5c21674b", ramdisk_id="ari-1234abcd"),
-         "takes none"),
-    ],
-)  # fmt: skip
-def test_a_kernel_that_does_not_suit_is_refused(
-    tmp_path: Path, machine: MachineConfiguration, found: str
-) -> None:
-    desk = bundled(tmp_path, make_filesystem(tmp_path), machine)
-    assert found in refused(desk.wish)
-
-
-def test_a_name_that_no_image_can_have_is_refused_early(desk: Desk) -> None:
-    named = replace(desk.wish, ebs=EbsOptions(name="no"))
-    assert "name: found 'no'" in refused(named)
-
-
 def test_a_pv_image_keeps_its_kernel_and_an_hvm_one_has_none(tmp_path: Path) -> None:
     hvm = tmp_path / "hvm"
     pv = tmp_path / "pv"
@@ -320,193 +163,6 @@ def test_an_image_without_fstab_is_converted_and_it_is_said(
     convert_to_ebs(desk.wish)
     assert begin_of(desk.made / "volume.raw") == disk_sha256(desk.disk)
     assert "no /etc/fstab" in caplog.text
-
-
-def test_a_verdict_of_another_disk_is_no_sources(desk: Desk) -> None:
-    verdict = desk.folder / "verdict.json"
-    verdict.write_text(json.dumps(accepted("0" * 64)))
-    wish = replace(desk.wish, source_verdict=verdict, last_step=StepName.TEST_SOURCE)
-    assert "is of another disk" in refused(wish, made=True)
-    verdict.write_text(json.dumps(accepted(disk_sha256(desk.disk))))
-    made = convert_to_ebs(wish)
-    assert made.chain is not None
-    assert made.chain.source_verdict is not None
-    assert made.chain.source_verdict.accepted
-
-
-def accepted(sha256: str) -> dict[str, object]:
-    return {
-        "schema": 1,
-        "accepted": True,
-        "reason": "Accepted.",
-        "disk": {"sha256_before": sha256, "sha256_after": sha256, "layout": "hvm-mbr"},
-        "recipe_sha256": "",
-        "lock_sha256": "",
-        "accelerator": {"kind": "tcg", "reason": "asked for"},
-        "qemu_version": "7.2",
-        "boot_method": "bios",
-        "seconds": 1.5,
-        "stages": [],
-        "checks": [{"id": "booted", "passed": True, "evidence": "logged in"}],
-        "failed_stage": None,
-        "sign": None,
-        "created": "2026-01-01T00:00:00Z",
-    }
-
-
-@pytest.mark.parametrize("content", [b"", b"{}", b'{"schema": 2, "source": "x"}', b"\xff" * 90])
-def test_a_record_that_is_none_is_refused(desk: Desk, content: bytes) -> None:
-    desk.made.mkdir()
-    (desk.made / "conversion.json").write_bytes(content)
-    assert "is no record" in refused(desk.wish)
-
-
-def test_a_folder_of_another_bundle_is_refused(desk: Desk) -> None:
-    convert_to_ebs(replace(desk.wish, last_step=StepName.DOWNLOAD))
-    shutil.copytree(desk.folder / "bundle", desk.folder / "other")
-    other = replace(desk.wish, source=str(desk.folder / "other/image.manifest.xml"), out=desk.made)
-    assert "is that of" in refused(other)
-
-
-def test_two_at_once_are_refused(desk: Desk) -> None:
-    desk.made.mkdir()
-    lock = desk.made / ".lock"
-    holder = subprocess.Popen(
-        ["flock", lock, "sh", "-c", "echo held; read line"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"held\n"
-    with pytest.raises(HostError, match="another conversion"):
-        convert_to_ebs(desk.wish)
-    holder.communicate(b"\n", timeout=30)
-    convert_to_ebs(replace(desk.wish, last_step=StepName.DOWNLOAD))
-
-
-def test_options_of_ebs_are_refused_for_a_disk(desk: Desk) -> None:
-    command = [sys.executable, "-m", "imgforge", "convert", desk.disk, "--to", "qcow2", "--size"]
-    done = subprocess.run([*map(str, command), "3"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "--size is for --to ebs only" in done.stderr
-
-
-# Says "ready" when all is imported, and converts when it is told to.
-CONVERT = """
-import sys
-from pathlib import Path
-from imgforge.command import run
-from imgforge.conversion_step import StepName
-from imgforge.ebs_conversion import ConversionWish, convert_to_ebs
-wish = ConversionWish(sys.argv[1], key=Path(sys.argv[2]), last_step=StepName.FSTAB)
-print("ready", flush=True)
-sys.stdin.readline()
-convert_to_ebs(wish)
-"""
-
-
-class Converting:
-    """A process that is about to convert."""
-
-    def __init__(self, desk: Desk) -> None:
-        command = [sys.executable, "-c", CONVERT, desk.wish.source, str(desk.wish.key)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"ready\n"
-
-    def go(self) -> float:
-        assert self.process.stdin is not None
-        self.process.stdin.write(b"go\n")
-        self.process.stdin.flush()
-        return time.monotonic()
-
-    def kill_after(self, delay_s: float) -> None:
-        self.go()
-        try:
-            self.process.wait(timeout=delay_s)
-        except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
-
-
-def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(desk: Desk) -> None:
-    """At twenty moments, each run going on from where the kill left it, or from the start."""
-    whole = Converting(desk)
-    started = whole.go()
-    assert whole.process.wait(120) == 0
-    lasts_s = time.monotonic() - started
-    reference = begin_of(desk.made / "volume.raw")
-    chance = random.Random(5)
-    finished = 0
-    for moment in range(MOMENTS):
-        shutil.rmtree(desk.made)
-        converting = Converting(desk)
-        converting.kill_after(lasts_s * (moment + chance.random()) / MOMENTS)
-        if (desk.made / "volume.raw").exists():
-            assert begin_of(desk.made / "volume.raw") == reference
-        before = _recorded(desk)
-        made = convert_to_ebs(desk.wish)
-        repeated = before & {step.name for step in made.steps if step.state is StepState.DONE}
-        # A volume that a kill left half copied or half edited is made again.
-        assert repeated <= {StepName.VOLUME, StepName.COPY, StepName.PARTITIONS}
-        assert begin_of(desk.made / "volume.raw") == reference
-        assert sorted(path.name for path in desk.made.iterdir()) == [
-            ".lock", "conversion.json", "disk.raw", "volume.raw",
-        ]  # fmt: skip
-        finished += len(before)
-    assert finished  # some kills came late enough to leave something
-
-
-def _recorded(desk: Desk) -> set[StepName]:
-    path = desk.made / "conversion.json"
-    if not path.exists():
-        return set()
-    return {StepName(name) for name in json.loads(path.read_bytes())["steps"]}
-
-
-@pytest.mark.parametrize(
-    ("fraction", "step"),
-    [(0.1, "unbundle"), (0.9, "unbundle"), (1.5, "copy")],
-    ids=["unbundle", "unbundle-late", "copy"],
-)
-def test_a_full_disk_is_told_and_the_next_run_goes_on(
-    desk: Desk, fraction: float, step: str
-) -> None:
-    place = desk.folder / "small"
-    place.mkdir()
-    if subprocess.run(["unshare", "-Urm", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("user and mount namespaces (unshare -Urm) are missing")
-    convert_to_ebs(replace(desk.wish, last_step=StepName.UNBUNDLE))
-    data_bytes = (desk.made / "disk.raw").stat().st_blocks * 512
-    size = str(int(data_bytes * fraction) // 4096 * 4096)
-    shell = ["unshare", "-Urm", "sh", "-c", SMALL, "sh", size, str(place)]
-    words = desk.words("--until", "fstab", "--out", place)
-    done = subprocess.run(
-        [*shell, *words], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 3, (done.stdout, done.stderr)
-    assert "no space is left" in done.stderr
-    listed = done.stdout.partition("step")[0].split()
-    assert "volume.raw" not in listed
-    assert ("disk.raw" in listed) == (step == "copy")
-    assert ("unbundle     done before" in done.stdout) == (step == "copy")
-    assert "fstab        done " in done.stdout
-
-
-@pytest.mark.parametrize("step", [StepName.UNBUNDLE, StepName.COPY])
-def test_a_failure_leaves_nothing_that_looks_finished(desk: Desk, step: StepName) -> None:
-    if step is StepName.UNBUNDLE:
-        part = next((desk.folder / "bundle").glob("*.part.0"))
-        part.write_bytes(part.read_bytes()[:-16])
-    else:
-        convert_to_ebs(replace(desk.wish, last_step=StepName.VOLUME))
-        (desk.made / "disk.raw").unlink()
-        (desk.made / "disk.raw").mkdir()
-    with pytest.raises((ImgforgeError, OSError)):
-        convert_to_ebs(desk.wish)
-    assert not (desk.made / "volume.raw").exists()
 
 
 def test_a_bundle_in_s3_is_fetched_once_and_converted(desk: Desk) -> None:

@@ -326,7 +326,8 @@ def test_a_full_disk_is_told_and_leaves_what_is_right(
     try:
         (small / "ballast").write_bytes(bytes(6 * MIB))
         with pytest.raises(HostError, match="room for"):
-            download_bundle(cloud, PLACE, destination=small)
+            download_bundle(cloud, PLACE, destination=small / "made" / "here")
+        assert [path.name for path in small.iterdir()] == ["ballast"]
         os.truncate(small / "ballast", 0)
         download_bundle(cloud, PLACE, destination=small)
         assert {"image.part.0", "image.manifest.xml"} <= set(digests(small))

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from imgforge.errors import BadInputError
-from imgforge.files import appearing, lock_within, locked_folder, scratch_folder, tidy
+from imgforge.files import (
+    appearing,
+    lock_within,
+    locked_folder,
+    read_small,
+    scratch_folder,
+    tidy,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -182,3 +189,26 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
             pass
     assert fifo.is_fifo()
     assert Path("/dev/null").is_char_device()
+
+
+def test_a_small_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"0123456789")
+    assert read_small("Key", tmp_path / "key", most_bytes=4) == b"0123"
+    assert read_small("Key", tmp_path / "key", most_bytes=99) == b"0123456789"
+    for path, told in ((tmp_path, "Is a directory"), (tmp_path / "none", "No such file")):
+        with pytest.raises(BadInputError, match=f"cannot be read: {told}"):
+            read_small("Key", path, most_bytes=4)
+
+
+def test_a_fifo_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key")
+    with pytest.raises(BadInputError, match=r"Key .*key: nothing came out of it within 0\.05"):
+        read_small("Key", tmp_path / "key", most_bytes=4, silence_s=0.05)
+
+
+def test_what_a_shell_gives_as_a_fifo_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key")
+    writer = threading.Thread(target=(tmp_path / "key").write_bytes, args=(b"x" * 300_000,))
+    writer.start()
+    assert read_small("Key", tmp_path / "key", most_bytes=400_000) == b"x" * 300_000
+    writer.join(30)

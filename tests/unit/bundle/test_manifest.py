@@ -158,6 +158,8 @@ BOMB = b"""<?xml version="1.0"?><!DOCTYPE manifest [<!ENTITY a "aaaaaaaaaa">
         (b"<manifest>&unknown;</manifest>", "manifest-xml"),
         (b"<?xml-stylesheet href='x'?><manifest/>", "manifest-xml"),
         (b"<?xml version='1.1'?><manifest/>", "manifest-xml"),
+        (changed("<user>1234", "<user>12<!-- -->34"), "manifest-xml"),
+        (changed("<user>1234", "<user><![CDATA[12]]>34"), "manifest-xml"),
         (b"<?xml version='1.0' encoding='UTF-7'?><manifest/>", "manifest-xml"),
         (WRITTEN.encode("utf-16"), "manifest-xml"),
         (b"<a>" * 10_000, "manifest-xml"),
@@ -171,6 +173,12 @@ BOMB = b"""<?xml version="1.0"?><!DOCTYPE manifest [<!ENTITY a "aaaaaaaaaa">
 )
 def test_hostile_xml_is_refused(content: bytes, check: str) -> None:
     assert refused(content) == check
+
+
+def test_a_name_in_a_message_stands_in_plain_brackets() -> None:
+    for content in (changed("<type>machine</type>", "<tüpe/>"), "<tüpe/>".encode()):
+        with pytest.raises(BundleError, match=r"<t\\xfcpe>"):
+            read_manifest(content)
 
 
 MAPPINGS = WRITTEN[WRITTEN.index("<block_device") : WRITTEN.index("<kernel_id>")]
