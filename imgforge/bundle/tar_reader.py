@@ -61,7 +61,7 @@ def read_member(stream: Stream, *, size_bytes: int) -> Member:
         member = _old_gnu(stream, block, name)
     elif kind in _REGULAR:
         stored_bytes = _decimal(pax["size"]) if "size" in pax else header.size
-        member = _posix(stream, _Stored(name, stored_bytes), pax, sparse_offsets)
+        member = _posix(stream, _Stored(name, stored_bytes), pax=pax, sparse=sparse_offsets)
     else:
         raise _refused(f"its member {name} is of type {shown(kind.decode('latin-1'))}, no file")
     if member.size_bytes != size_bytes:
@@ -149,7 +149,7 @@ class _Stored:
 
 
 def _posix(
-    stream: Stream, stored: _Stored, pax: dict[str, str], sparse: list[tuple[str, str]]
+    stream: Stream, stored: _Stored, *, pax: dict[str, str], sparse: list[tuple[str, str]]
 ) -> Member:
     """Return a member of pax or ustar, sparse by one of GNU's three forms, or plain."""
     real = pax.get("GNU.sparse.realsize") or pax.get("GNU.sparse.size")

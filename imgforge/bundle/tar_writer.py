@@ -63,7 +63,7 @@ def plan_tar(descriptor: int, *, name: str) -> TarPlan:
     for segment in find_segments(descriptor, size_bytes=status.st_size):
         bounds.extend((segment.offset_bytes, segment.size_bytes))
     data_bytes = sum(bounds[1::2])
-    head = _header(name, status, data_bytes, bounds)
+    head = _header(name, status, stored_bytes=data_bytes, bounds=bounds)
     return TarPlan(head, bounds, data_bytes)
 
 
@@ -129,7 +129,7 @@ def _padded(size_bytes: int) -> int:
     return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
-def _header(name: str, status: os.stat_result, stored_bytes: int, bounds: "array[int]") -> bytes:
+def _header(name: str, status: os.stat_result, *, stored_bytes: int, bounds: "array[int]") -> bytes:
     """Return the header, with what follows it of the sparse map where there are holes."""
     raw = name.encode()
     if len(raw) > 100:

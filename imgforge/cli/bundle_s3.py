@@ -13,7 +13,7 @@ from imgforge.cli.bundle_input import (
     PartsOption,
     existing,
 )
-from imgforge.cli.bundle_removal import Asking, remove_bundle
+from imgforge.cli.bundle_removal import Asking, Removed, remove_bundle
 from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, cloud_wish, reached_cloud
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
@@ -170,17 +170,18 @@ def delete(
         clear=clear,
     )
     if as_json:
-        print_json(
-            {
-                "bucket": source.bucket,
-                "keys": removed.deletion.keys,
-                "bucket_deleted": removed.is_bucket_gone,
-                "dry_run": dry_run,
-            }
-        )
+        print_json({**_removed_values(removed), "dry_run": dry_run})
     else:
         for one in removed.deletion.keys:
             say(f"s3://{source.bucket}/{one}")
+
+
+def _removed_values(removed: Removed) -> dict[str, object]:
+    return {
+        "bucket": removed.deletion.place.bucket,
+        "keys": removed.deletion.keys,
+        "bucket_deleted": removed.is_bucket_gone,
+    }
 
 
 def canned_acl(text: str) -> "CannedAcl":

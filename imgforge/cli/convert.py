@@ -19,11 +19,12 @@ from imgforge.errors import BadInputError
 from imgforge.pv_way import PvWay
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from imgforge.ebs_conversion import Conversion, ConversionWish, PlannedStep
 
 _FILE = "FILE"
+_OF_A_DISK = {"source", "to", "out", "accel", "network", "as_json"}
 _STATES = {"stands": "done before", "done": "done", "to-do": "to do"}
 
 
@@ -38,6 +39,7 @@ class Target(StrEnum):
 
 
 def convert(
+    ctx: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
@@ -82,7 +84,7 @@ def convert(
         typer.Option(
             "--step",
             metavar="STEP",
-            help="ebs: do this step again (with those whose file it used up), and end there.",
+            help="ebs: do it again, after those whose file was used up; end there.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -100,28 +102,11 @@ def convert(
 
     The latter by the guide's steps: download, unbundle, identify, volume, copy, partitions, fstab,
     digest, test-source, test, snapshot, register. Each is kept in NAME.ebs, and a run goes on where
-    the one before it ended. The image is registered if its volume boots.
+    the one before it ended. --step does one again: `copy` needs `volume` again, and `fstab` needs
+    `volume`, `copy` and `partitions`, since they change one file. Registered is what boots.
     """
     if to is not Target.EBS:
-        _require_only_a_disk(
-            {
-                "--key": key,
-                "--name": name,
-                "--size": size,
-                "--recipe": recipe,
-                "--suite": suite != "none",
-                "--test-source": test_source,
-                "--source-verdict": source_verdict,
-                "--replace": replace,
-                "--until": until,
-                "--step": step,
-                "--dry-run": dry_run,
-                "--pv-boot": pv_boot is not PvWay.DIRECT,
-                "--region": region,
-                "--profile": profile,
-                "--url": url,
-            }
-        )
+        _require_only_a_disk(ctx)
         _convert_disk(Path(source), ArtifactFormat(to), out=out, as_json=as_json)
         return
     from imgforge.catalog import NameConflict
@@ -151,10 +136,13 @@ def convert(
     _convert_bundle(wish, dry_run=dry_run, as_json=as_json)
 
 
-def _require_only_a_disk(options: "Mapping[str, object]") -> None:
-    given = [option for option, value in options.items() if value]
-    if given:
-        raise BadInputError(f"Conversion: {given[0]} is for --to ebs only.")
+def _require_only_a_disk(ctx: typer.Context) -> None:
+    """Raise BadInputError where an option was typed that means nothing to a disk."""
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        source = ctx.get_parameter_source(name)
+        if name not in _OF_A_DISK and source is not None and source.name == "COMMANDLINE":
+            raise BadInputError(f"Conversion: {parameter.opts[0]} is for --to ebs only.")
 
 
 def _convert_disk(disk: Path, to: ArtifactFormat, *, out: Path | None, as_json: bool) -> None:

@@ -74,7 +74,7 @@ def download_bundle(
     if signer is not None:
         require_signature(file, signer)
     with told_writing(destination, "the bundle", hint=_FULL_HINT), _folder(destination):
-        getter = _Getter(cloud, place, destination, existing)
+        getter = _Getter(cloud, place, destination=destination, existing=existing)
         return getter.get(file, name, content)
 
 
@@ -120,7 +120,7 @@ class _Getter:
     """One download."""
 
     def __init__(
-        self, cloud: Cloud, place: BundlePlace, destination: Path, existing: Existing
+        self, cloud: Cloud, place: BundlePlace, *, destination: Path, existing: Existing
     ) -> None:
         self._storage = cloud.storage
         self._place = place

@@ -81,7 +81,7 @@ def upload_bundle(
         )
     _check_files(folder, file.manifest)
     _prepare_bucket(cloud, place, region=wish.region or cloud.region)
-    sender = _Sender(cloud, place, folder, wish)
+    sender = _Sender(cloud, place, folder=folder, wish=wish)
     return sender.send(file, manifest_path.name, content)
 
 
@@ -125,7 +125,7 @@ def _prepare_bucket(cloud: Cloud, place: BundlePlace, *, region: str) -> None:
 class _Sender:
     """One upload."""
 
-    def __init__(self, cloud: Cloud, place: BundlePlace, folder: Path, wish: UploadWish) -> None:
+    def __init__(self, cloud: Cloud, place: BundlePlace, *, folder: Path, wish: UploadWish) -> None:
         self._storage = cloud.storage
         self._place = place
         self._folder = folder
