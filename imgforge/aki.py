@@ -151,6 +151,14 @@ def identify(aki_id: str) -> Aki | None:
     return next((aki for aki in AKIS if aki.aki_id == aki_id), None)
 
 
+def listed_pv_grub(kernel_id: str | None) -> PvGrub | None:
+    """Return the PV-GRUB that an image's kernel id names; None where the guide lists none."""
+    if kernel_id is None or _ID.fullmatch(kernel_id) is None:
+        return None
+    aki = identify(kernel_id)
+    return aki.pv_grub if aki else None
+
+
 def equal_aki(aki_id: str, *, region: str) -> Aki:
     """Return the AKI that is in `region` what this one is in its own.
 

@@ -61,7 +61,7 @@ def launch(wish: LaunchWish, *, announce: Callable[[Launched], None]) -> None:
 
 
 async def _launch(wish: LaunchWish, *, folder: Path, announce: Callable[[Launched], None]) -> None:
-    start = await asyncio.to_thread(find_start, wish.disk, folder, way=wish.surroundings.pv_way)
+    start = await asyncio.to_thread(find_start, wish.disk, folder, pv=wish.surroundings.pv)
     if start.failure is not None:
         raise ImageRejectedError(f"Image {wish.image.image_id}: {start.failure.reason}")
     expect = wish.disk.recipe.expect if wish.disk.recipe else ExpectPart()

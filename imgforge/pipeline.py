@@ -3,11 +3,12 @@
 import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from imgforge import host
 from imgforge.acceptance import Verdict
+from imgforge.aki import listed_pv_grub
 from imgforge.build import build
 from imgforge.catalog import Catalog, Gate, Image, ImageRegistration, NameConflict, Snapshot
 from imgforge.convert import Artifact, ArtifactFormat, Existing, convert_disk
@@ -185,10 +186,13 @@ def launch_image(
         disk = catalog.disk_of(image)
     if disk.layout is None:  # registered through the endpoint: its own bytes tell
         disk = open_disk(disk.path)
+    pv = surroundings.pv
+    # As on EC2, by the AKI that it is registered with.
+    pv = replace(pv, pv_grub=pv.pv_grub or listed_pv_grub(image.kernel_id))
     wish = LaunchWish(
         image,
         disk,
-        surroundings,
+        replace(surroundings, pv=pv),
         pick_accelerator(surroundings.accelerator),
         user_data=user_data,
         is_seeded=is_seeded,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from imgforge.aki import PvGrub, identify
+from imgforge.aki import listed_pv_grub
 from imgforge.catalog import (
     BootMode,
     Finding,
@@ -78,7 +78,7 @@ def _of_disk(registration: ImageRegistration, disk: Disk) -> Iterator[PreflightF
         examined = examine_menu(
             disk.path,
             world=World.HVM if is_hvm else World.PV,
-            pv_grub=None if is_hvm else _pv_grub(registration.kernel_id),
+            pv_grub=None if is_hvm else listed_pv_grub(registration.kernel_id),
         )
     except BadInputError as error:
         yield PreflightFinding(
@@ -109,14 +109,6 @@ def _of_esp(boot_mode: BootMode | None, disk: Disk) -> Iterator[PreflightFinding
             "an EFI system partition with a boot loader",
             "EC2 User Guide, AMI boot modes",
         )
-
-
-def _pv_grub(kernel_id: str | None) -> PvGrub | None:
-    try:
-        aki = identify(kernel_id) if kernel_id else None
-    except BadInputError:  # the rules of the request have told
-        return None
-    return aki.pv_grub if aki else None
 
 
 def _of_menu(finding: MenuFinding) -> PreflightFinding:

@@ -8,8 +8,17 @@ from pathlib import Path
 
 from imgforge import host
 from imgforge.acceptance import BootMethod, Login
-from imgforge.aki import NEWEST_VERSION, AkiArchitecture, AkiPlace, PvGrub
-from imgforge.disk import MENU_PLACES, Disk, PvBootFailure, evaluate_pv_boot, unpack_kernel
+from imgforge.aki import AkiPlace, PvGrub
+from imgforge.disk import (
+    MENU_PLACES,
+    Disk,
+    PvBootFailure,
+    Weight,
+    World,
+    evaluate_pv_boot,
+    examine_menu,
+    unpack_kernel,
+)
 from imgforge.machine import (
     Accelerator,
     AcceleratorWish,
@@ -20,7 +29,7 @@ from imgforge.machine import (
 )
 from imgforge.metadata import Access, Instance
 from imgforge.progress import warn
-from imgforge.pv_way import PvWay
+from imgforge.pv_way import DIRECTLY, PvWay, PvWish
 from imgforge.usage import in_use
 from imgforge.xen_appliance import prepare_appliance
 
@@ -29,23 +38,20 @@ _EXPERIMENT = "The guest has 32 bits: it ran PV inside Xen's shim, which is an e
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """How machines are started: the accelerator, whether they get a network, how PV disks boot.
-
-    `pv_grub` is the one that xen-grub stands in for; None: the newest for the disk's layout.
-    """
+    """How machines are started: the accelerator, whether they get a network, how PV disks boot."""
 
     accelerator: AcceleratorWish = AcceleratorWish.AUTO
     network: bool = False
-    pv_way: PvWay = PvWay.DIRECT
-    pv_grub: PvGrub | None = None
+    pv: PvWish = DIRECTLY
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How the disk is started, or why it cannot be."""
+    """How the disk is started, or why it cannot be; by which PV-GRUB's rules, for a PV disk."""
 
     source: BootSource
     method: BootMethod
+    pv_grub: PvGrub | None = None
     failure: PvBootFailure | None = None
     notes: tuple[str, ...] = ()
 
@@ -84,25 +90,25 @@ def boot_method(disk: Disk, way: PvWay) -> BootMethod:
     return BootMethod(way.value) if is_pv else BootMethod.BIOS
 
 
-def find_start(
-    disk: Disk, folder: Path, *, way: PvWay = PvWay.DIRECT, pv_grub: PvGrub | None = None
-) -> Start:
-    """Decide how a disk is started: a PV one by `way`, any other by its BIOS.
+def find_start(disk: Disk, folder: Path, *, pv: PvWish = DIRECTLY) -> Start:
+    """Decide how a disk is started: a PV one as `pv` asks, any other by its BIOS.
 
     The Xen appliance is made where it is needed and not there yet. Raises HostError where it cannot
     be.
     """
-    method = boot_method(disk, way)
-    if method is BootMethod.BIOS:
+    method = boot_method(disk, pv.way)
+    pv_grub = pv.pv_grub_for(disk.layout)
+    if pv_grub is None:
         return Start(BootSource(), method)
-    xen = None if way is PvWay.DIRECT else _xen_boot(disk, pv_grub)
+    xen = None if pv.way is PvWay.DIRECT else _xen_boot(disk, pv_grub)
     remarks = (_EXPERIMENT,) if xen is not None and xen.bits == 32 else ()
-    if way is PvWay.XEN_GRUB:
-        return Start(BootSource(xen=xen), method, notes=remarks)
-    found = evaluate_pv_boot(disk.path, folder)
+    if pv.way is PvWay.XEN_GRUB:
+        return Start(BootSource(xen=xen), method, pv_grub, notes=remarks)
+    found = evaluate_pv_boot(disk.path, folder, places=aki_places(pv_grub))
     if isinstance(found, PvBootFailure):
-        return Start(BootSource(), method, found)
-    for note in found.notes:
+        return Start(BootSource(), method, pv_grub, found)
+    notes = (*found.notes, *_doubts(disk, pv_grub))
+    for note in notes:
         warn(note)
     kernel, line = found.kernel, found.command_line
     if xen is None:
@@ -111,29 +117,37 @@ def find_start(
     elif unpack_kernel(kernel, folder / "kernel.elf"):
         kernel = folder / "kernel.elf"
     source = BootSource(kernel, found.initrd, line, xen)
-    return Start(source, method, notes=(*remarks, *found.notes))
+    return Start(source, method, pv_grub, notes=(*remarks, *notes))
+
+
+def _doubts(disk: Disk, pv_grub: PvGrub) -> tuple[str, ...]:
+    """Return why nothing of a disk would start on EC2, by the rules that menu.lst is held to."""
+    examined = examine_menu(disk.path, world=World.PV, pv_grub=pv_grub)
+    if examined.boots is not None:
+        return ()
+    errors = [each for each in examined.findings if each.weight is Weight.ERROR]
+    told = "; ".join(f"{each.rule.id} ({each.found})" for each in errors)
+    return (f"{pv_grub.name} would start none of its entries on EC2: {told}",)
 
 
 def aki_places(pv_grub: PvGrub) -> tuple[tuple[int, str], ...]:
     """Return where a PV-GRUB looks for menu.lst: partition (0: the whole disk) and folder.
 
-    Source: the guide, "Configuring GRUB for Paravirtual AMIs": 1.03 and earlier look in one of the
-    first two places only.
+    Source: the guide, "Configuring GRUB for Paravirtual AMIs": all look in the nine places, only
+    1.03 and earlier in one of the first two. From 1.04 on hd0 and hd00 look at the same.
     """
     if pv_grub.looks_everywhere:
         return MENU_PLACES
     return (MENU_PLACES[0 if pv_grub.place is AkiPlace.HD0 else 1],)
 
 
-def _xen_boot(disk: Disk, pv_grub: PvGrub | None) -> XenBoot:
+def _xen_boot(disk: Disk, pv_grub: PvGrub) -> XenBoot:
     assert disk.layout is not None
-    place = AkiPlace.HD00 if disk.layout.is_partitioned else AkiPlace.HD0
-    chosen = pv_grub or PvGrub(place, NEWEST_VERSION, AkiArchitecture.X86_64)
     return XenBoot(
         appliance=prepare_appliance(host.cache_dir()),
         root="xvda" if disk.layout.is_partitioned else "xvda1",
-        places=aki_places(chosen),
-        bits=chosen.architecture.bits,
+        places=aki_places(pv_grub),
+        bits=pv_grub.architecture.bits,
     )
 
 

@@ -17,7 +17,7 @@ from imgforge.disk import Disk
 from imgforge.errors import BadInputError, HostError
 from imgforge.machine import Accelerator
 from imgforge.progress import report, warn
-from imgforge.pv_way import PvWay
+from imgforge.pv_way import DIRECTLY, PvWish
 from imgforge.recipe import ExpectPart
 from imgforge.report import TestEntry, TestOutcome
 from imgforge.testing.built_in import RESULT_SIGN, SUITE_FOLDER, check_name, suite_tests
@@ -84,7 +84,7 @@ class SuiteRun:
     accelerator: Accelerator
     network: bool = False
     user_data: Path | None = None
-    pv_way: PvWay = PvWay.DIRECT
+    pv: PvWish = DIRECTLY
 
     @property
     def tests_folder(self) -> Path:
@@ -111,9 +111,11 @@ def pytest_arguments(run: SuiteRun, *, results: Path) -> list[str | Path]:
         # In one word each: pytest takes other words that are paths for tests of ours.
         *(f"--image={run.disk.path.absolute()}", f"--expect={run.expect.model_dump_json()}"),
         f"--accel={run.accelerator.kind.value}",
-        f"--pv-boot={run.pv_way.value}",
+        f"--pv-boot={run.pv.way.value}",
         *(f"--evidence={run.tests_folder.absolute()}", f"--results={results}"),
     ]
+    if run.pv.pv_grub is not None:
+        options.append(f"--aki={run.pv.pv_grub.name}")
     if run.network:
         options.append("--guest-network")
     if run.user_data is not None:

@@ -138,7 +138,7 @@ def _suite_run(trial: Trial, record: BootRecord) -> SuiteRun:
         accelerator=record.accelerator,
         network=trial.surroundings.network,
         user_data=trial.user_data_path,
-        pv_way=trial.surroundings.pv_way,
+        pv=trial.surroundings.pv,
     )
 
 
@@ -151,8 +151,7 @@ async def _try_boot(
     (trial.folder / USER_DATA_FILE).unlink(missing_ok=True)
     if trial.user_data is not None:
         (trial.folder / USER_DATA_FILE).write_bytes(trial.user_data)
-    way, pv_grub = trial.surroundings.pv_way, trial.surroundings.pv_grub
-    start = await asyncio.to_thread(find_start, trial.disk, scratch, way=way, pv_grub=pv_grub)
+    start = await asyncio.to_thread(find_start, trial.disk, scratch, pv=trial.surroundings.pv)
     async with reserve(memory_bytes=_memory_bytes(start), limit_s=_PLACE_LIMIT_S):
         record, failure = await _boot_twice(trial, start, accelerator=accelerator, scratch=scratch)
     after = await asyncio.to_thread(disk_sha256, trial.disk.path)
@@ -165,7 +164,13 @@ async def _try_boot(
         recipe_sha256=trial.disk.recipe_sha256,
         lock_sha256=trial.disk.lock_sha256,
         created=datetime.now(UTC),
-    ).model_copy(update={"host_failure": failure, "notes": (*start.notes, *trial.notes)})
+    ).model_copy(
+        update={
+            "host_failure": failure,
+            "notes": (*start.notes, *trial.notes),
+            "pv_grub": start.pv_grub.name if start.pv_grub else None,
+        }
+    )
     report(verdict.reason)
     return record, verdict
 

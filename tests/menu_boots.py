@@ -197,7 +197,6 @@ _PARTITION = MENU.replace("(hd0)", "(hd0,0)")
 _NO_INITRD = "GRUB 2 goes on without it; GRUB 0.97 ends the entry (error 15, as on HVM below)"
 _UNREAD = "GRUB 2 does not unpack it; PV-GRUB does, says the guide"
 _READ = "libxl unpacks it; PV-GRUB does not, says the guide"
-_NINE = "the guide names nine places for each PV-GRUB from 1.04 on, and the stand-in looks at them"
 _LONG = "imgforge reads no menu.lst of more than 1 MiB; GRUB has no limit of its own"
 _ENTRY = "without the note Xen takes the ELF's own entry, which is this kernel's; Linux has none for Xen there"
 _WIDTH = "the stand-in starts it, and it crashes; the guide says only that it cannot be started"
@@ -243,7 +242,7 @@ PV_BOOTS = (
     _pv("fallback on itself, kernel not there", _new("/boot/k", "/none").replace("fallback 1", "fallback 0"), "fallback-same", checked=None, booted=None, sign="pv-grub-error"),
     _pv("no timeout", MENU.replace("timeout 0\n", ""), "timeout-missing", checked=None, booted=None),
     _pv("a misspelt command", MENU.replace("timeout", "timeuot\ntimeout"), "command-unknown"),
-    _pv("hd00 AKI 1.05, whole disk", rule="aki-place", checked=None, aki=_HD00, why=_NINE),
+    _pv("hd00 AKI 1.05, whole disk", rule="aki-hd00", aki=_HD00),
     _pv("hd00 AKI 1.03, whole disk", rule="aki-place", checked=None, booted=None, aki=_HD00.replace("1.05", "1.03"), sign="pv-grub-no-menu"),
     _pv("hd0 AKI 1.03, partition", _PARTITION, "aki-place", checked=None, booted=None, aki=AKI.replace("1.05", "1.03"), partitions=1, sign="pv-grub-no-menu"),
     _pv("hd00 AKI 1.03, partition", _PARTITION, "aki-outdated", aki=_HD00.replace("1.05", "1.03"), partitions=1),

@@ -83,6 +83,7 @@ class Verdict(_Part):
     `stages` lists those the boot method has: a direct boot has no firmware and bootloader.
     `host_failure` is set where an earlier boot of this disk was ended by the host's own failure
     and repeated; the verdict is on the repetition. `notes` are what would be different on EC2.
+    `pv_grub` is the PV-GRUB by whose rules a PV disk was started: xen-grub stands in for it.
     `skipped` are checks that do not apply; they are not among `checks`.
     """
 
@@ -105,6 +106,7 @@ class Verdict(_Part):
     skipped: tuple[SkippedCheck, ...] = ()
     created: datetime
     metadata_way: WayReport | None = None
+    pv_grub: str | None = None
 
 
 def write_verdict(folder: Path, verdict: Verdict) -> Path:

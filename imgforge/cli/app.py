@@ -26,6 +26,7 @@ from imgforge.cli.menu_lst import menu_lst_app
 from imgforge.cli.metadata import metadata_app
 from imgforge.cli.options import (
     AccelOption,
+    AkiOption,
     DiskArgument,
     JsonOption,
     LayoutOption,
@@ -36,6 +37,7 @@ from imgforge.cli.options import (
     RecipeArgument,
     SuiteOption,
     UserDataOption,
+    pv_wish,
     told_user_data,
 )
 from imgforge.cli.preflight import preflight
@@ -175,14 +177,7 @@ def boot_and_judge(
     accel: AccelOption = AcceleratorWish.AUTO,
     network: NetworkOption = False,
     pv_boot: PvBootOption = PvWay.DIRECT,
-    aki: Annotated[
-        str | None,
-        typer.Option(
-            "--aki",
-            metavar="ID|NAME",
-            help="The PV-GRUB that xen-grub stands in for; else the newest for the disk.",
-        ),
-    ] = None,
+    aki: AkiOption = None,
     user_data: UserDataOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -194,7 +189,6 @@ def boot_and_judge(
     the tests that failed.
     """
     from imgforge import pipeline
-    from imgforge.aki import read_pv_grub
     from imgforge.disk import open_disk
     from imgforge.recipe_file import load_recipe
     from imgforge.start import Surroundings
@@ -206,12 +200,7 @@ def boot_and_judge(
     with shown_progress(stderr_console()):
         trial = pipeline.plan_trial(
             open_disk(disk),
-            surroundings=Surroundings(
-                accelerator=accel,
-                network=network,
-                pv_way=pv_boot,
-                pv_grub=read_pv_grub(aki) if aki else None,
-            ),
+            surroundings=Surroundings(accelerator=accel, network=network, pv=pv_wish(pv_boot, aki)),
             folder=out,
             expect=expect,
             tests=wanted,
@@ -243,6 +232,7 @@ def run(
     accel: AccelOption = AcceleratorWish.AUTO,
     network: NetworkOption = False,
     pv_boot: PvBootOption = PvWay.XEN_GRUB,
+    aki: AkiOption = None,
     locked: LockedOption = False,
     suite: SuiteOption = "none",
     user_data: UserDataOption = None,
@@ -267,7 +257,9 @@ def run(
                 layouts=_layouts(loaded, layout),
                 out=out,
                 formats=tuple(to or ()),
-                surroundings=Surroundings(accelerator=accel, network=network, pv_way=pv_boot),
+                surroundings=Surroundings(
+                    accelerator=accel, network=network, pv=pv_wish(pv_boot, aki)
+                ),
                 locked=locked,
                 tests=tests,
                 user_data=told,

@@ -16,7 +16,7 @@ from imgforge.cli.tables import print_rows
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.conversion_step import StepName
 from imgforge.errors import BadInputError
-from imgforge.pv_way import PvWay
+from imgforge.pv_way import PvWay, PvWish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,7 +126,7 @@ def convert(
         ebs=EbsOptions(size, name, conflict),
         expect=load_recipe(recipe).recipe.expect if recipe else ExpectPart(),
         cloud=cloud_wish(region=region, profile=profile, url=url),
-        surroundings=Surroundings(accelerator=accel, network=network, pv_way=pv_boot),
+        surroundings=Surroundings(accelerator=accel, network=network, pv=PvWish(pv_boot)),
         suite=choose_tests(suite),
         source_verdict=source_verdict,
         tests_source=test_source,

@@ -9,10 +9,12 @@ from imgforge.accelerator import AcceleratorWish
 from imgforge.cli import show
 from imgforge.cli.options import (
     AccelOption,
+    AkiOption,
     DiskArgument,
     JsonOption,
     NetworkOption,
     PvBootOption,
+    pv_wish,
     told_user_data,
 )
 from imgforge.cli.progress import shown_progress
@@ -83,6 +85,7 @@ def launch(
     accel: AccelOption = AcceleratorWish.AUTO,
     network: NetworkOption = False,
     pv_boot: PvBootOption = PvWay.DIRECT,
+    aki: AkiOption = None,
     user_data: Annotated[
         Path | None, typer.Option("--user-data", metavar="FILE", help="Its user data, 16 KiB.")
     ] = None,
@@ -109,7 +112,7 @@ def launch(
     with shown_progress(stderr_console()):
         pipeline.launch_image(
             image_id,
-            surroundings=Surroundings(accelerator=accel, network=network, pv_way=pv_boot),
+            surroundings=Surroundings(accelerator=accel, network=network, pv=pv_wish(pv_boot, aki)),
             announce=announce,
             user_data=told,
             is_seeded=nocloud,

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from imgforge.accelerator import AcceleratorWish
+from imgforge.aki import read_pv_grub
 from imgforge.cli.instance import read_user_data
 from imgforge.cli.user_data import tell_findings
 from imgforge.layout import Layout
-from imgforge.pv_way import PvWay
+from imgforge.pv_way import PvWay, PvWish
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML).")]
 DiskArgument = Annotated[Path, typer.Argument(metavar="DISK", help="A raw disk.")]
@@ -35,6 +36,14 @@ PvBootOption = Annotated[
         help="How PV disks boot: direct (no Xen), or as PV guests under Xen in QEMU.",
     ),
 ]
+AkiOption = Annotated[
+    str | None,
+    typer.Option(
+        "--aki",
+        metavar="ID|NAME",
+        help="The PV-GRUB that PV disks boot by; else the newest for the disk.",
+    ),
+]
 SuiteOption = Annotated[
     str,
     typer.Option(
@@ -47,6 +56,11 @@ UserDataOption = Annotated[
     Path | None,
     typer.Option("--user-data", metavar="FILE", help="User data of all machines, 16 KiB."),
 ]
+
+
+def pv_wish(pv_boot: PvWay, aki: str | None) -> PvWish:
+    """Return how PV disks are to be booted. Raises BadInputError for no PV-GRUB."""
+    return PvWish(pv_boot, None if aki is None else read_pv_grub(aki))
 
 
 def told_user_data(path: Path | None) -> bytes | None:

@@ -44,14 +44,19 @@ def place_name(number: int, path: str) -> str:
 
 
 def find_menus(
-    disk: Path, volumes: Sequence[Volume], *, folder: Path, name: str = "menu.lst"
+    disk: Path,
+    volumes: Sequence[Volume],
+    *,
+    folder: Path,
+    name: str = "menu.lst",
+    places: Sequence[tuple[int, str]] = MENU_PLACES,
 ) -> Iterator[FoundMenu]:
-    """Give the files of this name in the nine places, in their order, as far as they are asked for.
+    """Give the files of this name in the places, in their order, as far as they are asked for.
 
     Raises BadInputError for one that is damaged or longer than a mebibyte.
     """
     numbers = {volume.number for volume in volumes}
-    for number, place in MENU_PLACES:
+    for number, place in places:
         if number in numbers:
             found = read_menu(disk, volumes, place=(number, f"{place}/{name}"), folder=folder)
             if found is not None:

@@ -302,8 +302,16 @@ _LISTED = (
     (
         "aki-place",
         _E,
-        "an hd0 AKI for a file system on the whole disk, an hd00 AKI for the first partition",
+        "an hd0 AKI for a file system on the whole disk, an hd00 AKI for the first partition: 1.03 "
+        "and earlier look there alone",
         "Use the other AKI, or an hd0 one from 1.04 on, which looks at both.",
+        _AKIS,
+    ),
+    (
+        "aki-hd00",
+        _W,
+        "an hd0 AKI: new images are to have one, hd00 ones are kept for old images",
+        "Use an hd0 AKI: imgforge aki find.",
         _AKIS,
     ),
     ("aki-outdated", _W, "the latest PV-GRUB", "imgforge aki update.", _AKIS),

@@ -102,10 +102,12 @@ def _disk_rules(case: Case) -> Iterator[tuple[str, str]]:
 def _aki_place(case: Case, pv_grub: PvGrub) -> Iterator[tuple[str, str]]:
     found = case.facts.found
     is_whole = not case.facts.partitions
-    if pv_grub.place is AkiPlace.HD00 and is_whole:
-        yield "aki-place", f"{pv_grub.name} for a file system on the whole disk"
-    elif pv_grub.place is AkiPlace.HD0 and not is_whole and not pv_grub.looks_everywhere:
-        yield "aki-place", f"{pv_grub.name} for a partitioned disk"
+    is_fitting = (pv_grub.place is AkiPlace.HD0) is is_whole
+    if not is_fitting and not pv_grub.looks_everywhere:
+        layout = "a file system on the whole disk" if is_whole else "a partitioned disk"
+        yield "aki-place", f"{pv_grub.name} for {layout}"
+    elif pv_grub.place is AkiPlace.HD00 and is_whole:
+        yield "aki-hd00", f"{pv_grub.name} for a file system on the whole disk"
     if found is None or pv_grub.looks_everywhere:
         return
     place = (0 if pv_grub.place is AkiPlace.HD0 else 1, "/boot/grub/menu.lst")

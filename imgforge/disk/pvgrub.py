@@ -55,19 +55,21 @@ class _EntryFailedError(Exception):
     """An entry cannot be started; GRUB goes on to the fallback."""
 
 
-def evaluate_pv_boot(disk: Path, folder: Path) -> PvBoot | PvBootFailure:
+def evaluate_pv_boot(
+    disk: Path, folder: Path, *, places: Sequence[tuple[int, str]] = MENU_PLACES
+) -> PvBoot | PvBootFailure:
     """Find what PV-GRUB would start from `disk`, and extract it into `folder`, which exists.
 
     A disk that cannot boot is a value, not an error: it says so of the image.
     """
     try:
         volumes = read_volumes(disk)
-        found = next(find_menus(disk, volumes, folder=folder), None)
+        found = next(find_menus(disk, volumes, folder=folder, places=places), None)
     except BadInputError as error:
         return PvBootFailure(str(error))
     if found is None:
-        places = ", ".join(place_name(number, path) for number, path in MENU_PLACES)
-        return PvBootFailure(f"PV-GRUB finds no menu.lst in any of its places: {places}.")
+        told = ", ".join(place_name(number, path) for number, path in places)
+        return PvBootFailure(f"PV-GRUB finds no menu.lst in any of its places: {told}.")
     notes: list[str] = []
     seen: set[str] = set()
     while found.name not in seen and len(seen) < _MOST_MENUS:
@@ -151,6 +153,11 @@ def _extract_entry(
             number = resolve_root(entry.initrd_root)
         place = resolve_path(entry.initrd, number=number, volumes=volumes)
         extract_path(disk, volumes, place=place, destination=initrd)
+    if "\N{REPLACEMENT CHARACTER}" in entry.command_line:
+        remarks.append(
+            "the command line has bytes that are no UTF-8: the kernel gets U+FFFD for each here, "
+            "and the byte itself on EC2"
+        )
     if len(entry.command_line.encode()) > _LARGEST_COMMAND_LINE:
         remarks.append(f"the kernel reads only {_LARGEST_COMMAND_LINE} bytes of its command line")
     return kernel, initrd, remarks

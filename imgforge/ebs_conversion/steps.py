@@ -65,7 +65,8 @@ def _source(wish: ConversionWish) -> list[object]:
 def _test(wish: ConversionWish) -> list[object]:
     suite = [*wish.suite.names, *(str(path.absolute()) for path in wish.suite.own)]
     around = wish.surroundings
-    return [wish.expect_sha256, suite, around.network, str(around.pv_way)]
+    aki = [around.pv.pv_grub.name] if around.pv.pv_grub else []
+    return [wish.expect_sha256, suite, around.network, str(around.pv.way), *aki]
 
 
 def _source_test(wish: ConversionWish) -> list[object]:

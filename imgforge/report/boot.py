@@ -102,6 +102,7 @@ def _facts(verdict: Verdict, instance_type: str) -> tuple[tuple[str, str], ...]:
     facts = (
         ("layout", verdict.disk.layout.value if verdict.disk.layout else "not recognised"),
         ("started by", verdict.boot_method.value),
+        ("PV-GRUB", verdict.pv_grub or ""),
         ("instance type", instance_type),
         ("accelerator", f"{verdict.accelerator.kind}: {verdict.accelerator.reason}"),
         ("QEMU", verdict.qemu_version),

@@ -108,8 +108,10 @@ def plan_key(plan: Plan) -> str:
         "ami_id": plan.image.ami_id,
         "expect": plan.image.expect.model_dump(mode="json"),
     }
+    if plan.pv_grub is not None:
+        facts["pv"] = [plan.pv.way, plan.pv_grub.name]
     if plan.is_under_xen:
-        facts["xen"] = [plan.pv_way, prepare_appliance(host.cache_dir()).key]
+        facts["xen"] = prepare_appliance(host.cache_dir()).key
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -312,7 +312,7 @@ class LiveInstance:
         if not resume and evaluated and (self._witness or len(layers) > 2):
             # As PV-GRUB would: what the guest has made of menu.lst and its kernels counts.
             disk = replace(disk, path=flatten(self.storage.root, folder / "disk.raw"))
-        start = find_start(disk, folder, way=self.plan.pv_way)
+        start = find_start(disk, folder, pv=self.plan.pv)
         if disk is not self.plan.image.disk:
             disk.path.unlink()
         if start.failure is not None:
@@ -325,7 +325,7 @@ class LiveInstance:
         return start.source
 
     def _method(self) -> BootMethod:
-        return boot_method(self.plan.image.disk, self.plan.pv_way)
+        return boot_method(self.plan.image.disk, self.plan.pv.way)
 
     def _blank_instance_store(self) -> None:
         for number, size_gib in enumerate(self.plan.profile.instance_store_gib):

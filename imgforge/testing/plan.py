@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from imgforge.accelerator import Accelerator
+from imgforge.aki import PvGrub
 from imgforge.disk import Disk
 from imgforge.machine import T2_MICRO, DiskBus, InstanceType, outer_memory_mib
 from imgforge.metadata import Fault, MetadataOptions
-from imgforge.pv_way import PvWay
+from imgforge.pv_way import DIRECTLY, PvWay, PvWish
 from imgforge.recipe import ExpectPart
 
 LARGEST_VOLUME_GIB = 65536
@@ -53,7 +54,7 @@ class Plan:
     volumes_gib: tuple[int, ...] = ()
     root_gib: int | None = None
     network: bool = False
-    pv_way: PvWay = PvWay.DIRECT
+    pv: PvWish = DIRECTLY
     start: Start = Start.FORK
     is_new_instance: bool = False
     is_seeded: bool = False
@@ -67,14 +68,20 @@ class Plan:
     @property
     def is_under_xen(self) -> bool:
         """Whether its guest is one of Xen's."""
-        layout = self.image.disk.layout
-        return layout is not None and layout.is_pv and self.pv_way is not PvWay.DIRECT
+        return self.pv_grub is not None and self.pv.way is not PvWay.DIRECT
+
+    @property
+    def pv_grub(self) -> PvGrub | None:
+        """The PV-GRUB that starts it; None of a disk that none does."""
+        return self.pv.pv_grub_for(self.image.disk.layout)
 
     @property
     def memory_mib(self) -> int:
         """The memory of its QEMU, in which a dom0 may run beside the guest."""
         guest_mib = self.profile.memory_mib
-        return outer_memory_mib(guest_mib) if self.is_under_xen else guest_mib
+        if self.pv_grub is None or not self.is_under_xen:
+            return guest_mib
+        return outer_memory_mib(guest_mib, bits=self.pv_grub.architecture.bits)
 
     @property
     def why_cold(self) -> str:

@@ -45,6 +45,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="direct",
         help="how PV disks are booted: without Xen (direct), or as genuine PV guests",
     )
+    group.addoption(
+        "--aki",
+        metavar="ID|NAME",
+        default="",
+        help="the PV-GRUB that PV disks are booted by; else the newest for the disk",
+    )
     group.addoption("--login-user", default="", help="who logs in, where no recipe tells it (root)")
     group.addoption(
         "--guest-network", action="store_true", help="let the machines out to the network"
@@ -201,12 +207,14 @@ def _evidence(config: pytest.Config) -> Path:
 
 def _wish(config: pytest.Config) -> Any:
     from imgforge.accelerator import AcceleratorWish
-    from imgforge.pv_way import PvWay
+    from imgforge.aki import read_pv_grub
+    from imgforge.pv_way import PvWay, PvWish
     from imgforge.recipe import ExpectPart
     from imgforge.testing.image import ImageWish
     from imgforge.testing.session import SessionWish
 
     expect = config.getoption("--expect", None)  # an option of imgforge/testing/results.py
+    aki = str(config.getoption("--aki"))
     return SessionWish(
         image=ImageWish(
             name=str(config.getoption("--image")),
@@ -218,7 +226,7 @@ def _wish(config: pytest.Config) -> Any:
         evidence=_evidence(config),
         accelerator=AcceleratorWish(config.getoption("--accel")),
         network=config.getoption("--guest-network"),
-        pv_way=PvWay(config.getoption("--pv-boot")),
+        pv=PvWish(PvWay(config.getoption("--pv-boot")), read_pv_grub(aki) if aki else None),
         user_data=str(config.getoption("--user-data")),
     )
 

@@ -8,7 +8,7 @@ from typing import Self
 
 from imgforge.accelerator import AcceleratorWish
 from imgforge.errors import BadInputError, ImgforgeError
-from imgforge.pv_way import PvWay
+from imgforge.pv_way import DIRECTLY, PvWish
 from imgforge.report import SCREENSHOT
 from imgforge.start import pick_accelerator
 from imgforge.testing.failure import HarnessError
@@ -38,7 +38,7 @@ class SessionWish:
     evidence: Path
     accelerator: AcceleratorWish = AcceleratorWish.AUTO
     network: bool = False
-    pv_way: PvWay = PvWay.DIRECT
+    pv: PvWish = DIRECTLY
     user_data: str = ""
 
 
@@ -75,7 +75,7 @@ class TestSession:
                     image=find_image(self.wish.image),
                     accelerator=pick_accelerator(self.wish.accelerator),
                     network=self.wish.network,
-                    pv_way=self.wish.pv_way,
+                    pv=self.wish.pv,
                     user_data=_user_data(self.wish.user_data),
                 )
             except ImgforgeError as error:

@@ -8,7 +8,7 @@ import pytest
 
 from imgforge.aki import parse_name
 from imgforge.disk import open_disk
-from imgforge.pv_way import PvWay
+from imgforge.pv_way import PvWay, PvWish
 from imgforge.recipe import ExpectPart
 from imgforge.start import Surroundings
 from imgforge.trial import Trial, try_disk
@@ -38,7 +38,7 @@ def test_what_boots_is_what_the_table_says(row: MenuBoot, tmp_path: Path) -> Non
     disk = row.make(tmp_path)
     surroundings = Surroundings()
     if row.way != "bios":
-        surroundings = Surroundings(pv_way=PvWay(row.way), pv_grub=parse_name(row.aki))
+        surroundings = Surroundings(pv=PvWish(PvWay(row.way), parse_name(row.aki)))
     trial = Trial(open_disk(disk), tmp_path / "test", EXPECT, surroundings)
     tested = asyncio.run(asyncio.wait_for(try_disk(trial, accelerator=TCG), _LIMIT_S))
     console = "\n".join(tested.console_lines)

@@ -13,7 +13,7 @@ from imgforge.build import build
 from imgforge.disk import Disk, open_disk
 from imgforge.errors import HostError
 from imgforge.files import locked_folder
-from imgforge.pv_way import PvWay
+from imgforge.pv_way import PvWay, PvWish
 from imgforge.recipe import ExpectPart, Layout
 from imgforge.recipe_file import load_recipe
 from imgforge.start import Surroundings
@@ -51,7 +51,7 @@ def expect(*commands: str, silence_limit_s: int = 90) -> ExpectPart:
 
 
 def boot(disk: Disk, folder: Path, way: PvWay, expected: ExpectPart) -> Verdict:
-    trial = Trial(disk, folder, expected, Surroundings(pv_way=way))
+    trial = Trial(disk, folder, expected, Surroundings(pv=PvWish(way)))
     return asyncio.run(asyncio.wait_for(try_disk(trial, accelerator=TCG), LIMIT_S)).verdict
 
 

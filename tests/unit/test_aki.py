@@ -12,6 +12,7 @@ from imgforge.aki import (
     equal_aki,
     find_akis,
     identify,
+    listed_pv_grub,
     parse_name,
     read_pv_grub,
     update_commands,
@@ -102,3 +103,12 @@ def test_what_cannot_be_told_is_said(text: str) -> None:
 def test_a_region_without_pv_is_refused() -> None:
     with pytest.raises(BadInputError, match="eu-north-1: the guide lists no PV-GRUB"):
         find_akis(region="eu-north-1")
+
+
+@pytest.mark.parametrize("kernel_id", [None, "", "x", "aki-", "aki-00000000", "ami-5c21674b"])
+def test_an_images_kernel_id_that_is_not_listed_names_no_pv_grub(kernel_id: str | None) -> None:
+    assert listed_pv_grub(kernel_id) is None
+
+
+def test_an_images_kernel_id_names_its_pv_grub() -> None:
+    assert listed_pv_grub("aki-5c21674b") == parse_name("pv-grub-hd0_1.05-x86_64.gz")

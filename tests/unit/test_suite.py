@@ -20,9 +20,11 @@ from imgforge.acceptance import (
 )
 from imgforge.acceptance.record import BootMethod
 from imgforge.acceptance.verdict import AcceleratorReport, Check
+from imgforge.aki import parse_name
 from imgforge.disk import Disk
 from imgforge.errors import BadInputError, HostError
 from imgforge.pipeline import plan_trial
+from imgforge.pv_way import PvWay, PvWish
 from imgforge.recipe import ExpectPart
 from imgforge.report import TestEntry, TestOutcome
 from imgforge.start import Surroundings
@@ -232,3 +234,13 @@ def test_an_own_test_is_named_as_its_file_is_seen_from_where_one_stands(
         "test:deep/test_x.py::TestA::test_b[c::d]"
     )
     assert check_id(nodeid, file, own=(file,)) == "test:test_x.py::TestA::test_b[c::d]"
+
+
+def test_the_suites_machines_are_booted_as_the_gates_machine_was() -> None:
+    run = run_of(choose_tests("login"))
+    words = pytest_arguments(run, results=Path("r"))
+    assert "--pv-boot=direct" in words
+    assert not any(str(word).startswith("--aki") for word in words)
+    pv = PvWish(PvWay.XEN_GRUB, parse_name("pv-grub-hd0_1.03-x86_64.gz"))
+    words = pytest_arguments(replace(run, pv=pv), results=Path("r"))
+    assert {"--pv-boot=xen-grub", "--aki=pv-grub-hd0_1.03-x86_64.gz"} <= {*map(str, words)}

@@ -95,8 +95,8 @@ PV_CASES: dict[str, tuple[dict[str, bytes], str, str, int | None]] = {
     "lock": (entry(lambda m: "password x\n" + m.replace("kernel", "lock\nkernel")), AKI, "entry-waits", 1),
     "configfile missing": (entry(lambda m: m.replace("kernel", "configfile /none\n#")), AKI, "configfile-missing", 1),
     "configfile in a circle": (entry(lambda m: m.replace("kernel", "configfile /boot/grub/menu.lst\n#")), AKI, "menu-circle", None),
-    "hd00 AKI": (files_of(), "pv-grub-hd00_1.05-x86_64.gz", "aki-place", None),
-    "hd00 AKI of 1.03": (files_of(), "pv-grub-hd00_1.03-x86_64.gz", "menu-place-1.03", None),
+    "hd00 AKI of 1.03": (files_of(), "pv-grub-hd00_1.03-x86_64.gz", "aki-place", None),
+    "hd00 AKI of 1.03, by place": (files_of(), "pv-grub-hd00_1.03-x86_64.gz", "menu-place-1.03", None),
 }  # fmt: skip
 
 
@@ -106,6 +106,13 @@ def test_each_error_is_found_and_told_from_what_boots(tmp_path: Path, name: str)
     examined = examine_menu(make_disk(tmp_path, files), pv_grub=parse_name(aki))
     assert rule in ids(examined, Weight.ERROR)
     assert examined.boots == boots
+
+
+def test_from_104_on_an_hd00_aki_finds_the_whole_disks_menu_too(tmp_path: Path) -> None:
+    hd00 = parse_name("pv-grub-hd00_1.05-x86_64.gz")
+    examined = examine_menu(make_disk(tmp_path, files_of()), pv_grub=hd00)
+    assert "aki-hd00" in ids(examined, Weight.WARNING)
+    assert (examined.boots, examined.has_error) == (0, False)
 
 
 def test_a_root_that_is_not_there_is_told_by_the_kernel_not_by_grub(tmp_path: Path) -> None:

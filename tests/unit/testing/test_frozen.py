@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from imgforge import host
+from imgforge.aki import parse_name
 from imgforge.disk import Disk
+from imgforge.layout import Layout
 from imgforge.machine import INSTANCE_TYPES, Accelerator, AcceleratorKind, Suspended, plain_storage
 from imgforge.metadata import HttpTokens, MetadataOptions
+from imgforge.pv_way import PvWay, PvWish
 from imgforge.recipe import ExpectPart
 from imgforge.testing.frozen import (
     Unusable,
@@ -194,3 +197,18 @@ def test_one_whose_facts_were_changed_is_refused(plan: Plan) -> None:
     path.write_text(path.read_text().replace('"has_agent": true', '"has_agent": false'))
     with pytest.raises(Unusable, match=r"frozen\.json is damaged"):
         load_frozen(plan)
+
+
+def test_another_pv_grub_is_another_machine_with_its_own_memory(plan: Plan) -> None:
+    disk = replace(plan.image.disk, layout=Layout.PV)
+    pv = replace(plan, image=replace(plan.image, disk=disk))
+    newest = replace(pv, pv=PvWish(PvWay.DIRECT, parse_name("pv-grub-hd0_1.05-x86_64.gz")))
+    old = replace(pv, pv=PvWish(PvWay.DIRECT, parse_name("pv-grub-hd0_1.03-x86_64.gz")))
+    assert plan_key(pv) == plan_key(newest) != plan_key(old)
+    wide = replace(pv, pv=PvWish(PvWay.XEN_GRUB))
+    narrow = replace(pv, pv=PvWish(PvWay.XEN_GRUB, parse_name("pv-grub-hd0_1.05-i386.gz")))
+    # Xen's shim, in which guests of 32 bits run, takes memory of its own.
+    assert pv.memory_mib < wide.memory_mib < narrow.memory_mib
+    hvm = replace(pv, image=replace(plan.image, disk=replace(disk, layout=Layout.HVM_MBR)))
+    assert hvm.memory_mib == replace(hvm, pv=narrow.pv).memory_mib == pv.memory_mib
+    assert plan_key(hvm) == plan_key(replace(hvm, pv=narrow.pv))

@@ -1,0 +1,50 @@
+"""How PV disks are started: what of that is told, and by which PV-GRUB's rules."""
+
+from pathlib import Path
+
+import pytest
+
+from imgforge.aki import parse_name
+from imgforge.disk import Disk, open_disk
+from imgforge.pv_way import PvWay, PvWish
+from imgforge.start import find_start
+from tests.menu_boots import MENU, MENU_BOOTS, MenuBoot
+
+
+def disk_of(row: MenuBoot, folder: Path) -> Disk:
+    return open_disk(row.make(folder))
+
+
+def row_named(name: str) -> MenuBoot:
+    return next(row for row in MENU_BOOTS if row.name == name and row.way != "bios")
+
+
+def test_what_starts_here_and_not_on_ec2_is_told(tmp_path: Path) -> None:
+    row = row_named("64-bit kernel, 32-bit AKI")
+    start = find_start(disk_of(row, tmp_path), tmp_path, pv=PvWish(PvWay.DIRECT))
+    assert (start.failure, start.notes) == (None, ())
+    wish = PvWish(PvWay.DIRECT, parse_name(row.aki))
+    start = find_start(disk_of(row, tmp_path), tmp_path, pv=wish)
+    assert start.failure is None
+    assert start.pv_grub == wish.pv_grub
+    assert any("would start none of its entries" in note for note in start.notes)
+    assert any("kernel-bits" in note for note in start.notes)
+
+
+@pytest.mark.parametrize("name", ["hd00 AKI 1.03, whole disk", "hd0 AKI 1.03, partition"])
+def test_direct_looks_where_the_chosen_aki_would_look(name: str, tmp_path: Path) -> None:
+    row = row_named(name)
+    disk = disk_of(row, tmp_path)
+    assert find_start(disk, tmp_path).failure is None
+    start = find_start(disk, tmp_path, pv=PvWish(PvWay.DIRECT, parse_name(row.aki)))
+    assert start.failure is not None
+    assert "no menu.lst" in start.failure.reason
+
+
+def test_a_command_line_that_is_no_utf_8_is_told(tmp_path: Path) -> None:
+    path = row_named("a misspelt command").make(tmp_path)
+    data = path.read_bytes()
+    assert MENU.count("LABEL=root") >= 1
+    path.write_bytes(data.replace(b"LABEL=root", b"LABEL=r\xf6ot"))
+    [note, *_] = find_start(open_disk(path), tmp_path).notes
+    assert "no UTF-8" in note
