@@ -1,11 +1,13 @@
 """`imgforge aki`: Amazon's PV-GRUB kernel images, and how to come to the newest one."""
 
 import shlex
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from imgforge.aki import (
+    NEWEST_VERSION,
     SECTION,
     UPDATING_SECTION,
     Aki,
@@ -172,15 +174,20 @@ def _sentence(shown: str, advice: AkiAdvice, region: str | None) -> str:
             f"that: aws ec2 describe-images --image-ids {shlex.quote(shown)}"
         )
     name = advice.pv_grub.name
+    shown = name if shown in {name, name.removesuffix(".gz")} else f"{shown}: {name}"
     match advice.state:
         case AkiState.NEWEST:
-            return f"{shown}: {name}, the newest{f' in {region}' if region else ''}."
+            return f"{shown}, the newest{f' in {region}' if region else ''}."
         case AkiState.OUTDATED:
             aki = advice.successor or advice.alternative
+            release = replace(advice.pv_grub, version=NEWEST_VERSION).release
             newest = f" The newest in {region} is {aki.aki_id} ({aki.pv_grub.name})." if aki else ""
-            return f"{shown}: {name}, which is outdated.{newest} [{UPDATING_SECTION}]"
+            newest = newest or (
+                f" The newest is {release}; imgforge aki update --region REGION names its id."
+            )
+            return f"{shown}, which is outdated.{newest} [{UPDATING_SECTION}]"
         case _:
-            return f"{shown}: {name}, a kind that the guide does not list. [{SECTION}]"
+            return f"{shown}, a kind that the guide does not list. [{SECTION}]"
 
 
 def _tell_update(aki: Aki, advice: AkiAdvice, instance: str | None) -> None:

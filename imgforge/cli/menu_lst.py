@@ -207,16 +207,17 @@ def _line(finding: "MenuFinding", name: str) -> str:
     place += f":{finding.column}" if finding.column else ""
     entry = f"entry {finding.entry}: " if finding.entry is not None else ""
     where = f"{place}: " if place else ""
-    rule = finding.rule
+    rule, found = finding.rule, finding.found.rstrip(".")
     return (
-        f"{finding.weight}: {where}{entry}{rule.id}: {finding.found}; needed: {rule.needed}. "
+        f"{finding.weight}: {where}{entry}{rule.id}: {found}; needed: {rule.needed}. "
         f"{rule.hint} [{rule.section}]"
     )
 
 
 def _say(console: Console, line: str) -> None:
     text = "".join(letter if letter.isprintable() else "?" for letter in line)
-    console.print(text, markup=False, soft_wrap=True)
+    # A terminal would break within words; what reads a pipe wants a line to be one.
+    console.print(text, markup=False, soft_wrap=not console.is_terminal)
 
 
 def _world(text: str | None) -> "World | None":

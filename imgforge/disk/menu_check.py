@@ -10,6 +10,8 @@ from imgforge.disk.menu_finding import MenuFinding, Weight, World
 from imgforge.disk.menu_rules import Case, booting_entry, judge
 from imgforge.disk.partition import recognise_layout
 
+_ORDER = tuple(Weight)  # the gravest first
+
 
 @dataclass(frozen=True, slots=True)
 class MenuExamination:
@@ -43,5 +45,5 @@ def examine_menu(
     layout = recognise_layout(disk)
     chosen = world or (World.HVM if layout is not None and not layout.is_pv else World.PV)
     case = Case(facts, chosen, pv_grub)
-    findings = tuple(judge(case))
+    findings = tuple(sorted(judge(case), key=lambda finding: _ORDER.index(finding.weight)))
     return MenuExamination(chosen, facts, findings, booting_entry(case, findings))

@@ -21,6 +21,7 @@ from imgforge.disk.volume import Volume, read_volumes
 from imgforge.errors import BadInputError
 
 _MOST_MENUS = 16
+_CODE_BYTES = 440  # of a master boot record; the disk's id and its table follow
 _MOST_KERNELS = 32
 _NAMES = ("menu.lst", "grub.conf")
 
@@ -46,6 +47,7 @@ class DiskFacts:
     """A disk as GRUB sees it: its volumes, the menu that is read, and those that are not.
 
     `misnamed` is a grub.conf where there is no menu.lst. `problems` are (rule, found).
+    `has_boot_code`: whether a BIOS would start its first sector.
     """
 
     volumes: tuple[Volume, ...]
@@ -54,6 +56,7 @@ class DiskFacts:
     misnamed: FoundMenu | None
     entries: tuple[EntryFacts, ...]
     problems: tuple[tuple[str, str], ...]
+    has_boot_code: bool = True
 
     @property
     def partitions(self) -> tuple[Volume, ...]:
@@ -82,7 +85,7 @@ def gather_facts(disk: Path, folder: Path) -> DiskFacts:
     if found is not None:
         found = _follow(disk, volumes, found=found, folder=folder, problems=problems)
         entries = tuple(
-            _look_at(disk, volumes, place=(found.number, index, entry), folder=folder)
+            look_at(disk, volumes, place=(found.number, index, entry), folder=folder)
             for index, entry in enumerate(found.menu.entries)
         )
     return DiskFacts(
@@ -92,7 +95,14 @@ def gather_facts(disk: Path, folder: Path) -> DiskFacts:
         misnamed=misnamed,
         entries=entries,
         problems=tuple(problems),
+        has_boot_code=_has_boot_code(disk),
     )
+
+
+def _has_boot_code(disk: Path) -> bool:
+    with disk.open("rb") as file:
+        sector = file.read(512)
+    return any(sector[:_CODE_BYTES]) and sector[510:] == b"\x55\xaa"
 
 
 def _follow(
@@ -137,9 +147,13 @@ def _read_following(
     return found
 
 
-def _look_at(
+def look_at(
     disk: Path, volumes: Sequence[Volume], *, place: tuple[int, int, MenuTitle], folder: Path
 ) -> EntryFacts:
+    """Return what the paths of an entry lead to.
+
+    `place` is the volume of its menu, its index, and itself; `folder` holds what is extracted.
+    """
     number, index, entry = place
     if index >= _MOST_KERNELS:
         return EntryFacts(index, entry, number, is_looked_at=False)

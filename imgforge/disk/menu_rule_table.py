@@ -23,8 +23,8 @@ _LISTED = (
     (
         "menu-unreadable",
         _E,
-        "a file that GRUB can read",
-        "Write menu.lst, or the disk, again.",
+        "a file that GRUB can read, of at most 1 MiB",
+        "Shorten menu.lst, or write it, or the disk, again.",
         _PV,
     ),
     (
@@ -52,7 +52,7 @@ _LISTED = (
         "menu-without-entry",
         _E,
         "a title with commands",
-        "Add an entry: imgforge menu-lst edit.",
+        "Add an entry (imgforge menu-lst edit); write the file again where it is no text.",
         _PV,
     ),
     (
@@ -165,7 +165,7 @@ _LISTED = (
     ),
     ("initrd-before-kernel", _E, "kernel, then initrd", "Swap the lines.", _HVM),
     ("kernel-none", _E, "a Linux kernel", "Name a kernel: GRUB ends with error 13.", _HVM),
-    ("kernel-damaged", _E, "a whole kernel", "Install the kernel again.", _HVM),
+    ("kernel-damaged", _E, "a whole kernel", "Install the kernel again.", _KERNELS),
     ("kernel-container", _E, "a bzImage", "Install a kernel that is one.", _HVM),
     (
         "kernel-compression",
@@ -271,6 +271,13 @@ _LISTED = (
         _PV,
     ),
     # The disk
+    (
+        "boot-code-missing",
+        _E,
+        "a partition table, and GRUB in the first sector: a BIOS starts that",
+        "Build it with a layout hvm-mbr or hvm-gpt, or install GRUB on it.",
+        _HVM,
+    ),
     (
         "gpt-1.03",
         _E,

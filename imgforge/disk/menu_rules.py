@@ -85,6 +85,9 @@ def _disk_rules(case: Case) -> Iterator[tuple[str, str]]:
         if VolumeKind.LVM in kinds:
             yield "lvm-without-boot", "a physical volume of LVM, and no menu.lst beside it"
     if case.world is World.HVM:
+        if not facts.has_boot_code:
+            table = "a partition table" if facts.partitions else "no partition table"
+            yield "boot-code-missing", f"{table}, and no boot code in the first sector"
         if pv_grub is not None:
             yield "aki-for-hvm", f"{pv_grub.name} given for an hvm disk"
         return

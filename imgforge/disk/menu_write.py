@@ -10,11 +10,13 @@ from pathlib import Path
 from imgforge.command import Setting, Streams, run
 from imgforge.disk.ext import S_IFLNK, S_IFMT, S_IFREG, ExtFilesystem, Inode
 from imgforge.disk.menu_edit import NewEntry, add_entry
+from imgforge.disk.menu_facts import look_at
+from imgforge.disk.menu_parser import parse_menu
 from imgforge.disk.menu_place import FoundMenu, find_menus
 from imgforge.disk.record import data_runs
 from imgforge.disk.volume import Volume, read_volumes
 from imgforge.errors import BadInputError, CommandError
-from imgforge.files import appearing
+from imgforge.files import appearing, told_writing
 
 _TIMEOUT_S = 300
 _MOST_LINKS = 16
@@ -46,24 +48,40 @@ def edit_disk(disk: Path, entry: NewEntry, *, destination: Path) -> FoundMenu:
     `destination` appears whole or not at all; it may be `disk` itself, which is then replaced by
     the copy. Owner, mode and name of menu.lst stay; of a symbolic link, what it leads to is
     changed. Raises BadInputError where menu.lst does not stand in ext2, ext3 or ext4, or cannot be
-    changed there.
+    changed there, and for an entry whose kernel or initrd is not on the disk.
     """
     found = read_first_menu(disk)
     data = add_entry(found.data, entry)
-    volume = next(v for v in read_volumes(disk) if v.number == found.number)
+    volumes = read_volumes(disk)
+    volume = next(v for v in volumes if v.number == found.number)
     if not volume.kind.is_ext:
         raise BadInputError(
             f"Disk {disk}: {found.name} stands in {volume.kind}; only ext2, ext3 and ext4 can be "
             "changed without mounting.",
             hint="Change it in a running machine, or in the recipe that the disk is built from.",
         )
-    with appearing(destination) as new:
+    _check_entry(disk, volumes, number=found.number, data=data)
+    with told_writing(destination.parent, "the changed disk"), appearing(destination) as new:
         copy_sparse(disk, new)
         _write(new, volume, found=found, data=data)
         written = read_first_menu(new)
         if written.data != data or written.name != found.name:
             raise CommandError(f"debugfs did not write {found.name}: read again, it is another.")
     return written
+
+
+def _check_entry(disk: Path, volumes: tuple[Volume, ...], *, number: int, data: bytes) -> None:
+    """Raise BadInputError where what the first entry names is not there: it would never boot."""
+    entry = parse_menu(data).entries[0]
+    with tempfile.TemporaryDirectory(prefix="imgforge-menu-") as folder:
+        facts = look_at(disk, volumes, place=(number, 0, entry), folder=Path(folder))
+    if facts.problems:
+        found = "; ".join(found.rstrip(".") for _, found in facts.problems)
+        raise BadInputError(
+            f"Disk {disk}: the new entry would not boot: {found}.",
+            hint="Install the kernel and its initrd first, and name them as seen from the entry's "
+            "root; imgforge menu-lst show tells what is there.",
+        )
 
 
 def copy_sparse(source: Path, target: Path) -> None:

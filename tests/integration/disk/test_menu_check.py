@@ -27,7 +27,7 @@ from imgforge.disk.menu_place import MENU_PLACES
 from imgforge.disk.menu_rule_table import RULES
 from imgforge.errors import BadInputError
 from tests.kernel_files import make_bzimage, make_elf, pack_lzo
-from tests.menu_disks import make_disk, make_gpt
+from tests.menu_disks import make_disk, make_gpt, make_hvm_disk
 
 KERNEL = make_bzimage(gzip.compress(make_elf()))
 ARGUMENTS = "root=LABEL=root console=hvc0"
@@ -246,7 +246,7 @@ def test_hvm_has_rules_of_its_own(tmp_path: Path) -> None:
         .replace("title new", "hiddenmenu\ntitle new")
     )
     files = files_of(menu, boot__old=gzip.compress(make_elf()))
-    disk = make_disk(tmp_path, files, partitions=1)
+    disk = make_hvm_disk(tmp_path, files)
     examined = examine_menu(disk, world=World.HVM, pv_grub=parse_name(AKI))
     assert ids(examined, Weight.ERROR) == {"kernel-container"}
     assert ids(examined, Weight.WARNING) == {"aki-for-hvm"}
@@ -275,7 +275,8 @@ def test_every_rule_names_its_section_and_has_an_id() -> None:
 def test_an_edited_disk_boots_the_new_kernel_and_is_sound(
     tmp_path: Path, kind: str, partitions: int
 ) -> None:
-    disk = make_disk(tmp_path, files_of(), kind=kind, partitions=partitions)
+    menu = GOOD.replace("(hd0)", "(hd0,0)") if partitions else GOOD
+    disk = make_disk(tmp_path, files_of(menu), kind=kind, partitions=partitions)
     before = disk.read_bytes()
     copy = tmp_path / "out" / "copy.raw"
     added = NewEntry(title="newest", kernel="/boot/old", initrd="/boot/i")
@@ -283,7 +284,7 @@ def test_an_edited_disk_boots_the_new_kernel_and_is_sound(
     assert disk.read_bytes() == before
     assert written.menu.order == (0, 1, 2)
     assert written.menu.entries[0].command_line == ARGUMENTS
-    assert written.data.endswith(GOOD.partition("timeout 0\n")[2].encode())
+    assert written.data.endswith(menu.partition("timeout 0\n")[2].encode())
     assert [path.name for path in copy.parent.iterdir() if not path.name.startswith(".")] == [
         "copy.raw"
     ]
@@ -316,13 +317,68 @@ def test_a_disk_that_cannot_be_edited_is_left_as_it_is(tmp_path: Path) -> None:
     run("debugfs", ["-w", "-R", "feature needs_recovery", disk])
     before = disk.read_bytes()
     with pytest.raises(BadInputError, match="was not unmounted"):
-        edit_disk(disk, NewEntry(title="n", kernel="/k"), destination=disk)
+        edit_disk(disk, NewEntry(title="n", kernel="/boot/k"), destination=disk)
     assert disk.read_bytes() == before
     empty = tmp_path / "empty.raw"
     empty.write_bytes(bytes(2**20))
     with pytest.raises(BadInputError, match="no menu"):
         edit_disk(empty, NewEntry(title="n", kernel="/k"), destination=tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        (NewEntry(title="n", kernel="/boot/none"), "/boot/none"),
+        (NewEntry(title="n", kernel="/boot/k", initrd="/none"), "/none"),
+        (NewEntry(title="n", kernel="/boot/i"), "/boot/i is no Linux kernel"),
+        (NewEntry(title="n", kernel="/boot/k", root="(hd0,3)"), "(hd0,3)"),
+    ],
+)
+def test_an_entry_that_would_not_boot_is_not_added(
+    tmp_path: Path, entry: NewEntry, found: str
+) -> None:
+    disk = make_disk(tmp_path, files_of())
+    before = disk.read_bytes()
+    with pytest.raises(BadInputError, match="the new entry would not boot") as caught:
+        edit_disk(disk, entry, destination=disk)
+    assert found in str(caught.value)
+    assert "Install the kernel" in caught.value.hint
+    assert disk.read_bytes() == before
+
+
+def test_a_disk_that_may_not_grow_so_far_is_told_as_that(tmp_path: Path) -> None:
+    disk = make_disk(tmp_path, files_of())
+    words: list[str | Path] = [sys.executable, "-m", "imgforge", "menu-lst", "edit", disk]
+    words += ["--title", "n", "--kernel", "/boot/k", "-o", tmp_path / "x"]
+    command = ["prlimit", "--fsize=1000000", *words]
+    ended = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert ended.returncode == 3
+    assert b"the changed disk cannot be written there: File too large" in ended.stderr
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("partitions", [0, 1])
+def test_hvm_needs_boot_code(tmp_path: Path, partitions: int) -> None:
+    root = "(hd0,0)" if partitions else "(hd0)"
+    menu = GOOD.replace("(hd0)", root).replace("hvc0", "ttyS0")
+    disk = make_disk(tmp_path, files_of(menu), partitions=partitions)
+    examined = examine_menu(disk, world=World.HVM)
+    assert ids(examined, Weight.ERROR) == {"boot-code-missing"}
+    assert examined.boots is None
+    assert imgforge("menu-lst", "check", disk, "--virtualization", "hvm").returncode == 1
+
+
+def test_the_gravest_findings_come_first(tmp_path: Path) -> None:
+    menu = (
+        GOOD.replace("fallback 1\n", "")
+        .replace("title new", "pagger\ntitle new")
+        .replace("/boot/k", "/no")
+    )
+    examined = examine_menu(make_disk(tmp_path, files_of(menu)), pv_grub=parse_name(AKI))
+    weights = [finding.weight for finding in examined.findings]
+    assert weights == sorted(weights, key=list(Weight).index)
+    assert set(weights) == set(Weight)
 
 
 def test_the_commands_speak_json_and_returncodes(tmp_path: Path) -> None:
@@ -340,7 +396,10 @@ def test_the_commands_speak_json_and_returncodes(tmp_path: Path) -> None:
     assert imgforge(*edit, "-o", copy).returncode == 0
     assert json.loads(imgforge("menu-lst", "show", copy, "--json").stdout)["order"] == [0, 1, 2]
     assert imgforge("aki", "check", "aki-5c21674b").returncode == 0
-    assert imgforge("aki", "check", "pv-grub-hd0_1.03-i386.gz").returncode == 1
+    old = imgforge("aki", "check", "pv-grub-hd0_1.03-i386.gz")
+    assert old.returncode == 1
+    assert old.stdout.count(b"hd0_1.03") == 1
+    assert b"The newest is 1.05; imgforge aki update --region REGION" in old.stdout
     update = ("aki", "update", "pv-grub-hd0_1.03-i386.gz", "--region", "eu-west-1")
     told = imgforge(*update, "--instance", "i-1", "--json")
     assert json.loads(told.stdout)["successor"]["id"] == "aki-1c9fd86f"
