@@ -40,10 +40,10 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> dict[Layout, Disk]:
     with locked_folder(folder):
         if not (folder / "done").exists():
             recipe = load_recipe(GUEST / "recipes/minimal.toml")
-            build(recipe, layouts=layouts, out=folder, locked=True)
+            build(recipe, layouts=layouts, out=folder / "out", locked=True)
             prepare_appliance(host.cache_dir())
             (folder / "done").touch()
-    return {layout: open_disk(folder / f"minimal-{layout}.raw") for layout in layouts}
+    return {layout: open_disk(folder / f"out/minimal-{layout}.raw") for layout in layouts}
 
 
 def expect(*commands: str, silence_limit_s: int = 90) -> ExpectPart:
