@@ -33,9 +33,9 @@ _DOM0_MAC = "52:54:00:78:65:6e"
 _XEN_OPTIONS = (
     "console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=warning "
     f"dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1 "
-    # Nobody else is on this Xen; on TCG each switch of page tables costs a great deal. The FPU's state
-    # is switched with the rest all the same: when it followed later, programs of a guest that had
-    # dom0 for a neighbour on its processor crashed (QEMU 7.2, in one boot of two).
+    # Nobody else is on this Xen; on TCG each switch of page tables costs a great deal. The FPU's
+    # state is switched with the rest all the same: when it followed later, programs of a guest that
+    # had dom0 for a neighbour on its processor crashed (QEMU 7.2, in one boot of two).
     "xpti=no pv-l1tf=no spec-ctrl=no,eager-fpu ucode=no"
 )
 _DOM0_OPTIONS = (
