@@ -41,7 +41,7 @@ AkiOption = Annotated[
     typer.Option(
         "--aki",
         metavar="ID|NAME",
-        help="The PV-GRUB that PV disks boot by; else the newest for the disk.",
+        help="The PV-GRUB that PV disks boot by; else the image's, or the newest for the disk.",
     ),
 ]
 SuiteOption = Annotated[
