@@ -53,7 +53,7 @@ def test_a_disk_full_while_testing_is_the_hosts_failure_and_no_verdict(
     workshop: Workshop, room: Room, wrong: str
 ) -> None:
     recipe = workshop.write_recipe(room.folder, wrong=wrong, expect="silence_limit_s = 60\n")
-    built = room.run("build", recipe, "--locked", *DIRECT_PV, "--out", room.out)
+    built = room.run("build", recipe, "--locked", "--layout", "pv", "--out", room.out)
     assert built.exit_code == 0, built.stderr
     place = room.folder / "small"
     # The kernel and initrd are taken out of a pv disk: they have to fit.
@@ -82,7 +82,7 @@ def test_a_disk_full_while_the_root_tree_is_made_leaves_no_tree(
 ) -> None:
     cache = workshop.link_cache(room.folder / "cache")
     cold = Room(folder=room.folder, runtime=room.runtime, cache=cache)
-    words = ("build", workshop.recipe, "--locked", *DIRECT_PV, "--out", room.out)
+    words = ("build", workshop.recipe, "--locked", "--layout", "pv", "--out", room.out)
     ended = cold.run(*words, before=on_small_disk("12m", cache / "rootfs"))
     assert ended.exit_code == 3, ended.stderr
     assert "space" in ended.stderr
