@@ -21,6 +21,7 @@ _ALIVE = ".alive"
 _MOVING = "moving"
 _MOVED_AWAY = "moved-away"
 _LOCK_PAUSE_S = 0.005
+_REMOVALS = 5
 _SILENCE_LIMIT_S = 10.0
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -118,7 +119,12 @@ def lock_within(descriptor: int, kind: int, *, limit_s: float) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    # A thread that an interruption gave up may make one more file there while it is emptied; in a
+    # folder that is gone it makes none.
+    for _ in range(_REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 def _take_away(folder: Path) -> None:
