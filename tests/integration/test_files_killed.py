@@ -1,6 +1,8 @@
 """What a killed process leaves: nothing that looks finished, and nothing for long."""
 
+import fcntl
 import itertools
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imgforge.files import appearing, locked_folder, scratch_folder, tidy
+from imgforge.files import appearing, lock_within, scratch_folder, tidy
 
 MAKE = """
     import sys, time
@@ -92,8 +94,11 @@ def test_a_kill_frees_the_lock(tmp_path: Path) -> None:
     process = start(LOCK, tmp_path)
     process.kill()
     process.communicate(timeout=10)
-    with locked_folder(tmp_path):
-        pass
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert lock_within(descriptor, fcntl.LOCK_EX, limit_s=10)
+    finally:
+        os.close(descriptor)
 
 
 def contents(folder: Path) -> dict[str, str]:
