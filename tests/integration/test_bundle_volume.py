@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from imgforge.command import find_program
 from tests.volume_material import (
     KEPT_HIDDEN,
     MENU,
@@ -93,9 +94,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_machine(folder / "tree", as_root=IS_ROOT)
 
 
-def ask(*words: str | Path) -> str:
-    done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+def ask(program: str, *words: str | Path) -> str:
+    line = [find_program(program), *words]
+    done = subprocess.run([*map(str, line)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
