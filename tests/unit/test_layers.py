@@ -61,6 +61,8 @@ GROUND = {
     "pv_way",
     "aki",
     "bucket_name",
+    "made_tags",
+    "bookmark",
     "claim",
     "interruption",
     "control_group",

@@ -1,0 +1,103 @@
+"""Tags of EC2's resources: those a person gives, and those by which imgforge knows what it made."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+
+from imgforge.errors import BadInputError
+
+MADE = "imgforge:made"
+"""What of imgforge made it: register, copy, upload, …; what has no such tag is left alone."""
+WORK = "imgforge:work"
+"""Of which work it is: the same wish has the same value, so that a second run finds it."""
+UNFINISHED = "imgforge:unfinished"
+"""On what a command made and is not done with; it goes when the command is."""
+SHA256 = "imgforge:sha256"
+"""The SHA-256 of the raw disk."""
+VERDICT = "imgforge:verdict"
+"""`accepted`, or `unverified` where no accepted verdict names the disk."""
+
+_PREFIX = "imgforge:"
+_MOST_TAGS = 50
+_MOST_KEY_CHARACTERS = 128
+_MOST_VALUE_CHARACTERS = 256
+
+
+def work_digest(*wish: str | int | None) -> str:
+    """Return what tells one work from another: 32 hexadecimal digits, also good as a ClientToken.
+
+    EC2 takes tokens of at most 64 ASCII characters.
+    """
+    return hashlib.sha256(json.dumps(wish).encode()).hexdigest()[:32]
+
+
+def made_tags(made: str, *, work: str) -> dict[str, str]:
+    """Return the tags of what a command makes, until it is done with it."""
+    return {MADE: made, WORK: work, UNFINISHED: work}
+
+
+def is_made(tags: Mapping[str, str]) -> bool:
+    """Tell whether imgforge made what has these tags."""
+    return MADE in tags
+
+
+def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that are a person's, and not of imgforge or AWS."""
+    return {key: tags[key] for key in tags if not key.startswith((_PREFIX, "aws:"))}
+
+
+def parse_tags(texts: Iterable[str]) -> dict[str, str]:
+    """Return the tags that KEY=VALUE texts say; a value may have = in it, or be empty.
+
+    Raises BadInputError for what EC2 would refuse (EC2 User Guide, Tag restrictions).
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise BadInputError(
+                f"Tag {text!r}: has no value; KEY=VALUE is needed.",
+                hint="An empty value is KEY= with nothing behind it.",
+            )
+        check_key(key)
+        if len(value) > _MOST_VALUE_CHARACTERS:
+            raise BadInputError(
+                f"Tag {key!r}: its value has {len(value)} characters; at most "
+                f"{_MOST_VALUE_CHARACTERS} are allowed."
+            )
+        _check_characters(f"Tag {key!r}: its value", value)
+        if found.get(key, value) != value:
+            raise BadInputError(f"Tag {key!r}: is given twice, with two values.")
+        found[key] = value
+    if len(found) > _MOST_TAGS:
+        raise BadInputError(f"Tags: {len(found)} are given; a resource has at most {_MOST_TAGS}.")
+    return found
+
+
+def check_key(key: str) -> None:
+    """Raise BadInputError for what cannot be a tag's key."""
+    if not 1 <= len(key) <= _MOST_KEY_CHARACTERS:
+        raise BadInputError(
+            f"Tag {key[:40]!r}: its key has {len(key)} characters; 1 to {_MOST_KEY_CHARACTERS} "
+            "are allowed."
+        )
+    if key.lower().startswith("aws:"):
+        raise BadInputError(f"Tag {key!r}: keys that begin with aws: are AWS's own.")
+    _check_characters(f"Tag {key!r}: its key", key)
+
+
+def ec2_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return tags as EC2's requests list them, in the order of their keys."""
+    return [{"Key": key, "Value": tags[key]} for key in sorted(tags)]
+
+
+def read_tags(listed: Iterable[Mapping[str, str]] | None) -> dict[str, str]:
+    """Return tags of the list that EC2's answers have."""
+    return {one.get("Key", ""): one.get("Value", "") for one in listed or ()}
+
+
+def _check_characters(what: str, text: str) -> None:
+    """Refuse what a request cannot carry: bytes that are no UTF-8, and control characters."""
+    wrong = [one for one in text if "\ud800" <= one <= "\udfff" or (one < " " and one != "\t")]
+    if wrong:
+        raise BadInputError(f"{what} has {wrong[0]!r} in it, which no request can carry.")
