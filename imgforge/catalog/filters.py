@@ -36,7 +36,15 @@ class Among:
     expression: str
 
 
-Filterable = Mapping[str, str | Among]
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The same where an index finds the rows: IN (`ids` AND `expression` …), which leads to few."""
+
+    ids: str
+    expression: str
+
+
+Filterable = Mapping[str, str | Among | Chosen]
 """By the filter's name: an expression of text, or what to look at in other rows."""
 
 
@@ -74,14 +82,17 @@ def _condition(given: Mapping[str, Any], filterable: Filterable, resource_id: st
         return Condition(f"{resource_id} IN ({rows})", (name[4:], *matched.values))
     if name == "tag-key" and resource_id:
         matched = _matches("t.key", values)
-        rows = f"SELECT t.resource_id FROM tags t WHERE {matched.text}"  # noqa: S608 (this room's names)
-        return Condition(f"{resource_id} IN ({rows})", matched.values)
+        rows = f"SELECT 1 FROM tags t WHERE t.resource_id = {resource_id} AND {matched.text}"  # noqa: S608 (this room's names)
+        return Condition(f"EXISTS ({rows})", matched.values)
     place = filterable.get(name)
     if place is None:
         raise RefusedError("InvalidParameterValue", f"The filter '{name[:100]}' is invalid")
     if isinstance(place, Among):
         matched = _matches(place.expression, values)
         return Condition(f"EXISTS ({place.rows} AND {matched.text})", matched.values)
+    if isinstance(place, Chosen):
+        matched = _matches(place.expression, values)
+        return Condition(f"{resource_id} IN ({place.ids} AND {matched.text})", matched.values)
     return _matches(place, values)
 
 

@@ -270,6 +270,7 @@ _STEPS: Sequence[Sequence[str]] = (
     _EC2,
     ("ALTER TABLE snapshots ADD COLUMN timeout_s REAL",),
     ("CREATE INDEX images_by_name ON images (region, owner_id, name, state)",),
+    ("CREATE INDEX images_by_name_alone ON images (name)",),
 )
 SCHEMA_VERSION = len(_STEPS)
 

@@ -12,6 +12,7 @@ from benchmarks.boots import measure_harness, measure_pv, measure_test_boot
 from benchmarks.build import measure_build
 from benchmarks.bundle import measure_bundle
 from benchmarks.conversion import measure_conversion
+from benchmarks.describe import measure_describe
 from benchmarks.figure import Figure
 from benchmarks.forks import build_disk, measure_fork, measure_forty
 from benchmarks.metadata import measure_metadata
@@ -28,6 +29,7 @@ _FIGURES: dict[str, Work] = {
     "build-minimal": lambda scratch, runs: measure_build(_MINIMAL, scratch=scratch, runs=runs),
     "bundle": lambda scratch, runs: measure_bundle(scratch=scratch, runs=runs),
     "conversion": lambda scratch, runs: measure_conversion(scratch=scratch, runs=runs),
+    "describe": lambda scratch, runs: measure_describe(scratch=scratch, runs=runs),
     "harness": lambda scratch, runs: measure_harness(_MINIMAL, scratch=scratch, runs=runs),
     "test-boot": lambda scratch, runs: measure_test_boot(_MINIMAL, scratch=scratch, runs=runs),
     "fork": lambda scratch, runs: measure_fork(_DEBIAN, times=100, scratch=scratch, runs=runs),

@@ -27,7 +27,7 @@ def no_image(*ids: str) -> RefusedError:
 def visible(session: Session) -> tuple[str, tuple[Any, ...]]:
     """Return the condition under which a caller sees an image i: own, public or shared."""
     condition = (
-        "i.region = ? AND i.state <> 'deregistered' AND (i.owner_id = ? OR i.public = 1"
+        "+i.region = ? AND i.state <> 'deregistered' AND (i.owner_id = ? OR i.public = 1"
         " OR EXISTS (SELECT 1 FROM launch_permissions p WHERE p.image_id = i.image_id"
         " AND p.kind = 'UserId' AND p.value = ?))"
     )

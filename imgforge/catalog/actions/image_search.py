@@ -11,7 +11,7 @@ from imgforge.catalog.actions.image_row import (
     show_images,
     visible,
 )
-from imgforge.catalog.filters import Among, Condition, Filterable, conditions, read_page
+from imgforge.catalog.filters import Among, Chosen, Condition, Filterable, conditions, read_page
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.session import Parameters, Result, Session
 
@@ -42,7 +42,9 @@ def _filterable(now_s: float) -> Filterable:
         "block-device-mapping.encrypted": Among(
             _ENCRYPTED, truth("coalesce(s.encrypted, b.encrypted, 0)")
         ),
-        "block-device-mapping.snapshot-id": Among(_VOLUMES, "b.snapshot_id"),
+        "block-device-mapping.snapshot-id": Chosen(
+            "SELECT b.image_id FROM block_devices b WHERE b.has_ebs = 1", "b.snapshot_id"
+        ),
         "block-device-mapping.volume-size": Among(_VOLUMES, "CAST(b.volume_size_gib AS TEXT)"),
         "block-device-mapping.volume-type": Among(_VOLUMES, "b.volume_type"),
         "creation-date": "i.creation_date",
@@ -116,14 +118,15 @@ def describe_images(session: Session, parameters: Parameters) -> Result:
         *_by_launcher(session, parameters),
         *_by_age(session, parameters),
         *conditions(parameters, _filterable(session.now_s), resource_id="i.image_id"),
-        Condition("i.rowid > ?", (page.after,)),
+        *([Condition("+i.rowid > ?", (page.after,))] if page.after else []),
     ]
     where = " AND ".join(condition.text for condition in found)
     values: list[Any] = [value for condition in found for value in condition.values]
     limit = "" if page.size is None else f" LIMIT {page.size + 1}"
     # Only this room's own names are in the text; what is asked for are values.
     statement = f"SELECT i.rowid AS number, i.* FROM images i WHERE {where}"  # noqa: S608 (as said)
-    rows = session.rows(f"{statement} ORDER BY i.rowid{limit}", *values)
+    # The + keeps SQLite from walking all images by that order: few are meant, mostly.
+    rows = session.rows(f"{statement} ORDER BY +i.rowid{limit}", *values)
     result: Result = {}
     if page.size is not None and len(rows) > page.size:
         rows = rows[: page.size]
