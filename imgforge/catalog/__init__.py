@@ -15,10 +15,37 @@ from imgforge.catalog.image import (
     VirtualizationType,
     VolumeType,
 )
+from imgforge.catalog.life_facts import (
+    BucketFacts,
+    CopyWish,
+    ImageFacts,
+    KeyFacts,
+    Permission,
+    ShareWish,
+    SnapshotFacts,
+)
+from imgforge.catalog.life_rules import (
+    advise_copy,
+    advise_deregister,
+    advise_from_snapshot,
+    check_bucket,
+    check_copy,
+    check_delete_snapshot,
+    check_deregister,
+    check_name_is_free,
+    check_product_codes,
+    check_share,
+    check_snapshot_share,
+)
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.registration import Gate, ImageRegistration, NameConflict
 from imgforge.catalog.rule_table import Severity
-from imgforge.catalog.rules import Finding, advise_registration, check_registration
+from imgforge.catalog.rules import (
+    Finding,
+    advise_registration,
+    check_registration,
+    refuse_before,
+)
 
 __all__ = [
     "LOCAL_OWNER_ID",
@@ -26,20 +53,39 @@ __all__ = [
     "Architecture",
     "BlockDeviceMapping",
     "BootMode",
+    "BucketFacts",
     "BundleFacts",
     "Catalog",
+    "CopyWish",
     "EbsDevice",
     "Finding",
     "Gate",
     "Image",
+    "ImageFacts",
     "ImageRegistration",
     "ImageState",
+    "KeyFacts",
     "NameConflict",
+    "Permission",
     "RefusedError",
     "Severity",
+    "ShareWish",
     "Snapshot",
+    "SnapshotFacts",
     "VirtualizationType",
     "VolumeType",
+    "advise_copy",
+    "advise_deregister",
+    "advise_from_snapshot",
     "advise_registration",
+    "check_bucket",
+    "check_copy",
+    "check_delete_snapshot",
+    "check_deregister",
+    "check_name_is_free",
+    "check_product_codes",
     "check_registration",
+    "check_share",
+    "check_snapshot_share",
+    "refuse_before",
 ]

@@ -30,6 +30,7 @@ class Rule:
 
 _API = "EC2 API"
 _DEVICES = "InvalidBlockDeviceMapping"
+_NOT_PERMITTED = "OperationNotPermitted"
 _LIMITS = "EC2 API, EbsBlockDevice"
 
 _ROWS = (
@@ -65,5 +66,36 @@ _ROWS = (
     Rule("volume-size", f"{_LIMITS}: VolumeSize", _DEVICES),
     Rule("iops", f"{_LIMITS}: Iops", _DEVICES),
     Rule("throughput", f"{_LIMITS}: Throughput", _DEVICES),
+    Rule("name-taken", f"{_API}, RegisterImage: Name", "InvalidAMIName.Duplicate"),
+    Rule("billing-code", "Guide, Creating a Linux AMI from a Snapshot", "", Severity.WARNED),
+    Rule("image-state", f"{_API}, Error codes", "InvalidAMIID.Unavailable"),
+    Rule("copy-kms-key-id", f"{_API}, CopyImage: KmsKeyId", "InvalidParameterDependency"),
+    Rule("copy-key-region", f"{_API}, CopyImage: KmsKeyId", "InvalidParameterValue"),
+    Rule("copy-key-spec", f"{_API}, CopyImage: KmsKeyId", "InvalidParameterValue"),
+    Rule("copy-key-state", f"{_API}, CopyImage: KmsKeyId", "InvalidParameterValue"),
+    Rule("copy-encrypted", f"{_API}, CopyImage: Encrypted", "InvalidParameterCombination"),
+    Rule("copy-instance-store", f"{_API}, CopyImage: Encrypted", "InvalidParameterCombination"),
+    Rule("copy-storage", "Guide, Copying an AMI: Resource Permissions", "InvalidRequest"),
+    Rule("copy-shared-encrypted", "Guide, Copying an AMI: Limits", _NOT_PERMITTED),
+    Rule("copy-billing-code", "Guide, Copying an AMI: Limits", _NOT_PERMITTED),
+    Rule("copy-limit", "Guide, Copying an AMI: Limit", "ResourceLimitExceeded"),
+    Rule("copy-leaves", "Guide, Copying an AMI", "", Severity.NOTED),
+    Rule("share-both", f"{_API}, ModifyImageAttribute", "InvalidParameterCombination"),
+    Rule("share-nobody", f"{_API}, ModifyImageAttribute", "MissingParameter"),
+    Rule("share-whom", f"{_API}, LaunchPermission", "InvalidAMIAttributeItemValue"),
+    Rule("share-disabled", "EC2 User Guide, Disable an AMI", _NOT_PERMITTED),
+    Rule("share-product-code", "Guide, Making an AMI Public", _NOT_PERMITTED),
+    Rule("share-encrypted", "EC2 User Guide, Make your AMI public", _NOT_PERMITTED),
+    Rule("share-default-key", "EC2 User Guide, Share an AMI", _NOT_PERMITTED),
+    Rule("share-snapshot-whom", f"{_API}, CreateVolumePermission", "InvalidParameterValue"),
+    Rule("share-snapshot-state", "EBS User Guide, Share a snapshot", "IncorrectState"),
+    Rule("product-code", "Guide, Paid AMIs", _NOT_PERMITTED),
+    Rule("product-code-form", f"{_API}, ModifyImageAttribute", "InvalidProductCode.Malformed"),
+    Rule("product-code-public", "Guide, Making an AMI Public", _NOT_PERMITTED),
+    Rule("deregister-protected", "EC2 User Guide, Deregister an AMI", _NOT_PERMITTED),
+    Rule("deregister-leaves", "Guide, Deregistering Your AMI", "", Severity.NOTED),
+    Rule("snapshot-in-use", f"{_API}, DeleteSnapshot", "InvalidSnapshot.InUse"),
+    Rule("bucket-acl", "S3 User Guide, Object Ownership", "AccessControlListNotSupported"),
+    Rule("bucket-region", f"{_API}, RegisterImage: ImageLocation", "InvalidManifest"),
 )
 RULES: Mapping[str, Rule] = {rule.id: rule for rule in _ROWS}

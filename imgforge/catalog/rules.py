@@ -305,9 +305,17 @@ def check_limits(name: str, ebs: EbsDevice, chosen_gib: int) -> Iterator[Finding
 
 def refuse(name: str, findings: Iterable[Finding]) -> None:
     """Raise BadInputError with all findings, if there are any."""
-    lines = [f"  {finding}." for finding in findings]
-    if lines:
-        raise BadInputError("\n".join([f"Image {name!r} cannot be registered:", *lines]))
+    refuse_before(f"Image {name!r} cannot be registered", findings)
+
+
+def refuse_before(what: str, findings: Iterable[Finding]) -> None:
+    """Raise BadInputError before EC2 is asked, if there are findings that it refuses.
+
+    `what` says what cannot be done, as "Image 'x' cannot be copied".
+    """
+    refused = [f"  {one}." for one in findings if one.severity is Severity.REFUSED]
+    if refused:
+        raise BadInputError("\n".join([f"{what}:", *refused]))
 
 
 def refuse_as_ec2(findings: Iterable[Finding]) -> None:

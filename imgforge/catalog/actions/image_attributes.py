@@ -1,28 +1,21 @@
 """ModifyImageAttribute, DescribeImageAttribute and ResetImageAttribute."""
 
-import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imgforge.catalog.actions.action import Access, action
+from imgforge.catalog.actions.facts import image_facts
 from imgforge.catalog.actions.image_row import own_image, protection
-from imgforge.catalog.actions.snapshot_row import is_default_key
+from imgforge.catalog.life_facts import Permission, ShareWish
+from imgforge.catalog.life_rules import check_product_codes, check_share
 from imgforge.catalog.refusal import RefusedError, combination, invalid_value
+from imgforge.catalog.rules import refuse_as_ec2
 from imgforge.catalog.session import Parameters, Result, Session
 
-_ACCOUNT = re.compile(r"[0-9]{12}")
-_ORGANIZATION = re.compile(
-    r"arn:aws[a-z-]*:organizations::[0-9]{12}:organization/o-[a-z0-9]{10,32}(/.+)?"
-)
-_UNIT = re.compile(
-    r"arn:aws[a-z-]*:organizations::[0-9]{12}:ou/o-[a-z0-9]{10,32}/ou-[a-z0-9-]{4,68}"
-)
-_CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MODIFIED = ("Description", "LaunchPermission", "ImdsSupport")
 _PLAIN = ("OperationType", "UserGroups", "UserIds", "OrganizationArns", "OrganizationalUnitArns")
 _KINDS = ("Group", "UserId", "OrganizationArn", "OrganizationalUnitArn")
-Permission = tuple[str, str]
 
 
 @action("ModifyImageAttribute")
@@ -80,7 +73,7 @@ def _set_description(session: Session, row: sqlite3.Row, value: str | None) -> N
 
 
 def _permission_changes(parameters: Parameters) -> tuple[list[Permission], list[Permission]]:
-    """Return whom to let launch and whom no longer; never both (EC2 API)."""
+    """Return whom to let launch and whom no longer."""
     given = parameters.get("LaunchPermission", {})
     add = [pair for one in given.get("Add", []) for pair in _pairs(one)]
     remove = [pair for one in given.get("Remove", []) for pair in _pairs(one)]
@@ -92,42 +85,18 @@ def _permission_changes(parameters: Parameters) -> tuple[list[Permission], list[
         if operation is None or not plain:
             raise combination("OperationType needs users, groups or organizations, and they it.")
         add, remove = (plain, []) if operation == "add" else ([], plain)
-    if add and remove:
-        raise combination("Launch permissions cannot be added and removed in one request.")
-    if not add and not remove:
-        raise RefusedError("MissingParameter", "No launch permission to add or remove is given.")
     return add, remove
 
 
 def _plain_permissions(parameters: Parameters) -> list[Permission]:
     lists = zip(_KINDS, ("UserGroups", "UserIds", *_PLAIN[3:]), strict=True)
-    return [
-        _checked_permission(kind, value)
-        for kind, name in lists
-        for value in parameters.get(name, [])
-    ]
+    return [(kind, value) for kind, name in lists for value in parameters.get(name, [])]
 
 
 def _pairs(given: Mapping[str, str]) -> list[Permission]:
     if len(given) != 1:
         raise combination("A launch permission names one user, group or organization.")
-    return [_checked_permission(kind, value) for kind, value in given.items()]
-
-
-def _checked_permission(kind: str, value: str) -> Permission:
-    fits = {
-        "Group": value == "all",
-        "UserId": bool(_ACCOUNT.fullmatch(value)),
-        "OrganizationArn": bool(_ORGANIZATION.fullmatch(value)),
-        "OrganizationalUnitArn": bool(_UNIT.fullmatch(value)),
-    }
-    if not fits[kind]:
-        item = f"{kind[0].lower()}{kind[1:]}"
-        raise RefusedError(
-            "InvalidAMIAttributeItemValue",
-            f'Invalid attribute item value "{value[:100]}" for {item} item type.',
-        )
-    return kind, value
+    return list(given.items())
 
 
 def _change_permissions(
@@ -138,8 +107,8 @@ def _change_permissions(
     remove: Sequence[Permission],
 ) -> None:
     image_id = row["image_id"]
-    if add:
-        _check_may_share(session, row, add)
+    wish = ShareWish(add=add, remove=remove)
+    refuse_as_ec2(check_share(image_facts(session, row), wish))
     for kind, value in add:
         session.run(
             "INSERT OR IGNORE INTO launch_permissions VALUES (?, ?, ?)", image_id, kind, value
@@ -158,59 +127,12 @@ def _change_permissions(
     )
 
 
-def _check_may_share(session: Session, row: sqlite3.Row, add: Iterable[Permission]) -> None:
-    """Refuse to share what cannot be: EC2 User Guide, "Share an AMI", and Guide, "Paid AMIs"."""
-    image_id = row["image_id"]
-    if row["state"] == "disabled":
-        raise RefusedError("OperationNotPermitted", f"The image {image_id} is disabled.")
-    is_public = any(kind == "Group" for kind, _ in add)
-    keys = [
-        found["kms_key_id"]
-        for found in session.rows(
-            "SELECT s.kms_key_id FROM block_devices b JOIN snapshots s USING (snapshot_id)"
-            " WHERE b.image_id = ? AND s.encrypted = 1",
-            image_id,
-        )
-    ]
-    if is_public and keys:
-        raise RefusedError(
-            "OperationNotPermitted", f"The image {image_id} has encrypted snapshots: not public."
-        )
-    if any(is_default_key(key) for key in keys):
-        raise RefusedError(
-            "OperationNotPermitted",
-            f"The image {image_id} has snapshots encrypted with the account's own key for EBS,"
-            " which cannot be shared.",
-        )
-    coded = session.row("SELECT 1 FROM product_codes WHERE image_id = ?", image_id)
-    if is_public and coded is not None:
-        raise RefusedError(
-            "OperationNotPermitted", f"The image {image_id} has a product code: not public."
-        )
-
-
 def _add_codes(session: Session, row: sqlite3.Row, codes: Sequence[str]) -> None:
     """Put a product code to an image, for good (Guide: "Paid AMIs")."""
     image_id = row["image_id"]
     if not codes:
         raise RefusedError("MissingParameter", "The request must contain the parameter ProductCode")
-    for code in codes:
-        if not _CODE.fullmatch(code):
-            raise RefusedError(
-                "InvalidProductCode.Malformed", f"Invalid product code: {code[:100]!r}"
-            )
-    before = {
-        found["code"]
-        for found in session.rows("SELECT code FROM product_codes WHERE image_id = ?", image_id)
-    }
-    if before and before != set(codes):
-        raise RefusedError(
-            "OperationNotPermitted", f"The product code of {image_id} cannot be changed or removed."
-        )
-    if row["public"]:
-        raise RefusedError(
-            "OperationNotPermitted", f"The image {image_id} is public: it takes no product code."
-        )
+    refuse_as_ec2(check_product_codes(image_facts(session, row), codes))
     for code in codes:
         session.run(
             "INSERT OR IGNORE INTO product_codes VALUES (?, ?, ?)", image_id, code, "marketplace"

@@ -1,22 +1,22 @@
 """CopyImage: an image of another region, or of this one, with its snapshots; encrypted on wish."""
 
 import sqlite3
-from collections.abc import Sequence
 
 from imgforge.aki import Aki, find_akis, identify
 from imgforge.catalog.actions.action import action
-from imgforge.catalog.actions.image_row import check_image_id, check_ready, no_image, visible
-from imgforge.catalog.actions.images import check_name_is_free
-from imgforge.catalog.actions.snapshot_row import read_key, usable_snapshot
+from imgforge.catalog.actions.facts import image_facts
+from imgforge.catalog.actions.image_row import check_image_id, no_image, visible
+from imgforge.catalog.actions.images import taken_by
+from imgforge.catalog.actions.snapshot_row import read_key
 from imgforge.catalog.actions.snapshots import copy_snapshot_row
+from imgforge.catalog.life_facts import CopyWish
+from imgforge.catalog.life_rules import check_copy
 from imgforge.catalog.records import insert_tags
-from imgforge.catalog.refusal import RefusedError, combination
-from imgforge.catalog.rules import check_texts, refuse_as_ec2
+from imgforge.catalog.refusal import RefusedError
+from imgforge.catalog.rules import refuse_as_ec2
 from imgforge.catalog.session import Parameters, Result, Session, iso, new_id, requested_tags
 from imgforge.errors import BadInputError
 
-_MOST_INTO_REGION = 50
-_MOST_FROM_REGION = 25
 _COPIED = (
     "architecture",
     "virtualization_type",
@@ -41,16 +41,11 @@ def copy_image(session: Session, parameters: Parameters) -> Result:
     tags = requested_tags(parameters, "image", "snapshot")
     source = _source(session, parameters)
     description = parameters.get("Description", source["description"])
-    refuse_as_ec2(check_texts(parameters["Name"], description))
-    check_name_is_free(session, parameters["Name"])
-    _check_room(session, source)
+    refuse_as_ec2(check_copy(image_facts(session, source), _wish(session, parameters, source)))
     key = _key(session, parameters)
     mapped = session.rows(
-        "SELECT b.*, s.encrypted AS of_snapshot, s.owner_id AS snapshot_owner FROM block_devices b"
-        " LEFT JOIN snapshots s USING (snapshot_id) WHERE b.image_id = ? ORDER BY b.position",
-        source["image_id"],
+        "SELECT * FROM block_devices WHERE image_id = ? ORDER BY position", source["image_id"]
     )
-    _check_encryption(session, source, mapped, parameters)
     image_id = new_id("ami")
     session.insert(
         "images",
@@ -74,7 +69,6 @@ def copy_image(session: Session, parameters: Parameters) -> Result:
     )
     for device in mapped:
         row = {**dict(device), "image_id": image_id}
-        del row["of_snapshot"], row["snapshot_owner"]
         if device["snapshot_id"] is not None:
             row["snapshot_id"] = copy_snapshot_row(
                 session,
@@ -106,87 +100,36 @@ def _source(session: Session, parameters: Parameters) -> sqlite3.Row:
     )
     if row is None or row["image_type"] != "machine":
         raise no_image(image_id)
-    check_ready(session, row)
-    coded = session.row("SELECT 1 FROM product_codes WHERE image_id = ?", image_id)
-    if coded is not None and row["owner_id"] != session.owner_id:
-        raise RefusedError(
-            "OperationNotPermitted",
-            f"The image {image_id} has a product code and is another account's: not copied.",
-        )
     return row
 
 
-def _check_room(session: Session, source: sqlite3.Row) -> None:
-    """Refuse more copies at once than EC2 makes (EC2 User Guide, "Copy an AMI")."""
-    pending = "ready_at_s > ? AND source_image_id IS NOT NULL AND state = 'available'"
-    (into,) = session.rows(
-        f"SELECT count(*) FROM images WHERE {pending} AND region = ? AND owner_id = ?",  # noqa: S608 (this module's text)
-        session.now_s,
-        session.region,
-        session.owner_id,
+def _wish(session: Session, parameters: Parameters, source: sqlite3.Row) -> CopyWish:
+    """Return what is asked, beside the copies that are being made."""
+    pending = (
+        "SELECT count(*) AS number FROM images WHERE ready_at_s > ? AND state = 'available'"
+        " AND source_image_id IS NOT NULL AND region = ? AND owner_id = ?"
     )
-    (from_region,) = session.rows(
-        f"SELECT count(*) FROM images WHERE {pending} AND region = ? AND owner_id = ?"  # noqa: S608 (this module's text)
-        " AND source_image_region = ?",
-        session.now_s,
-        session.region,
-        session.owner_id,
-        source["region"],
+    values = (session.now_s, session.region, session.owner_id)
+    [into] = session.rows(pending, *values)
+    [of_source] = session.rows(f"{pending} AND source_image_region = ?", *values, source["region"])
+    return CopyWish(
+        name=parameters["Name"],
+        description=parameters.get("Description", source["description"]),
+        region=session.region,
+        owner_id=session.owner_id,
+        encrypted=parameters.get("Encrypted"),
+        kms_key_id=parameters.get("KmsKeyId"),
+        taken_by=taken_by(session, parameters["Name"]),
+        pending_into=into["number"],
+        pending_from=of_source["number"],
     )
-    if into[0] >= _MOST_INTO_REGION or from_region[0] >= _MOST_FROM_REGION:
-        raise RefusedError(
-            "ResourceLimitExceeded",
-            f"At most {_MOST_INTO_REGION} copies into a region, and {_MOST_FROM_REGION} of them"
-            " from one region, are made at once.",
-        )
 
 
 def _key(session: Session, parameters: Parameters) -> str | None:
     """Return the key that all snapshots are encrypted with; None where they stay as they are."""
     if not parameters.get("Encrypted"):
-        if parameters.get("KmsKeyId"):
-            raise RefusedError(
-                "InvalidParameterDependency",
-                "The parameter KmsKeyId requires the parameter Encrypted to be set.",
-            )
         return None
     return read_key(session, parameters.get("KmsKeyId"))
-
-
-def _check_encryption(
-    session: Session,
-    source: sqlite3.Row,
-    mapped: Sequence[sqlite3.Row],
-    parameters: Parameters,
-) -> None:
-    encrypted = [device for device in mapped if device["of_snapshot"]]
-    if source["root_device_type"] == "instance-store" and parameters.get("Encrypted"):
-        raise combination("An image backed by instance store cannot be encrypted.")
-    if encrypted and parameters.get("Encrypted") is False:
-        raise combination(
-            f"The snapshot {encrypted[0]['snapshot_id']} is encrypted; no copy of it is not."
-        )
-    if source["owner_id"] != session.owner_id:
-        _check_storage(session, source, mapped)
-    if any(device["snapshot_owner"] != session.owner_id for device in encrypted):
-        raise RefusedError(
-            "OperationNotPermitted",
-            f"The image {source['image_id']} is another account's and encrypted: copy its"
-            " snapshots, and register from them.",
-        )
-
-
-def _check_storage(session: Session, source: sqlite3.Row, mapped: Sequence[sqlite3.Row]) -> None:
-    """Refuse another's image whose snapshots are not shared (Guide, "Resource Permissions")."""
-    for device in mapped:
-        if device["snapshot_id"] is None:
-            continue
-        try:
-            usable_snapshot(session, device["snapshot_id"], region=source["region"])
-        except RefusedError:
-            raise RefusedError(
-                "InvalidRequest", "You do not have permission to access the storage of this ami"
-            ) from None
 
 
 def _kernel(session: Session, source: sqlite3.Row) -> str | None:

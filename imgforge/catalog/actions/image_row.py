@@ -59,16 +59,10 @@ def is_shared(session: Session, image_id: str) -> bool:
     )
 
 
-def check_ready(session: Session, row: sqlite3.Row) -> None:
-    """Refuse an image that is pending or disabled."""
-    if row["state"] == "disabled":
-        raise RefusedError(
-            "InvalidAMIID.Unavailable", f"The image ID '{row['image_id']}' is no longer available"
-        )
-    if row["ready_at_s"] > session.now_s:
-        raise RefusedError(
-            "InvalidAMIID.Unavailable", f"The image ID '{row['image_id']}' is pending"
-        )
+def shown_state(session: Session, row: sqlite3.Row) -> str:
+    """Return the state that an image is in now."""
+    is_pending = row["state"] == "available" and row["ready_at_s"] > session.now_s
+    return "pending" if is_pending else str(row["state"])
 
 
 def show_images(session: Session, rows: Sequence[sqlite3.Row]) -> list[Result]:
@@ -105,7 +99,6 @@ def _show(
     tags: list[dict[str, str]],
 ) -> Result:
     is_machine = row["image_type"] == "machine"
-    is_pending = row["state"] == "available" and row["ready_at_s"] > session.now_s
     reason = {"Code": row["state_reason_code"], "Message": row["state_reason_message"]}
     shown: Result = {
         "PlatformDetails": "Linux/UNIX" if is_machine else None,
@@ -132,7 +125,7 @@ def _show(
         "SourceImageRegion": row["source_image_region"],
         "ImageId": row["image_id"],
         "ImageLocation": row["image_location"] or f"{row['owner_id']}/{row['name']}",
-        "State": "pending" if is_pending else row["state"],
+        "State": shown_state(session, row),
         "OwnerId": row["owner_id"],
         "CreationDate": row["creation_date"],
         "Public": bool(row["public"]),

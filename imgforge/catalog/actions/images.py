@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from imgforge.catalog.actions.action import action
-from imgforge.catalog.actions.image_row import own_image, protection
+from imgforge.catalog.actions.facts import image_facts
+from imgforge.catalog.actions.image_row import own_image
 from imgforge.catalog.actions.snapshot_row import delete_snapshot_row, usable_snapshot
 from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.image import (
@@ -14,6 +15,7 @@ from imgforge.catalog.image import (
     RootDeviceType,
     VirtualizationType,
 )
+from imgforge.catalog.life_rules import check_deregister, check_name_is_free
 from imgforge.catalog.records import insert_devices, insert_tags
 from imgforge.catalog.refusal import RefusedError, combination, missing
 from imgforge.catalog.registration import ImageRegistration
@@ -41,8 +43,8 @@ def register_image(session: Session, parameters: Parameters) -> Result:
     registration = _registration(session, parameters, tags["image"])
     known = _snapshots(session, registration.block_devices)
     findings = check_registration(registration, disk=None, snapshots=known, region=session.region)
-    refuse_as_ec2([*findings, *_no_snapshot(registration, known)])
-    check_name_is_free(session, registration.name)
+    taken = check_name_is_free(registration.name, taken_by(session, registration.name))
+    refuse_as_ec2([*findings, *_no_snapshot(registration, known), *taken])
     filled = tuple(_filled(device, known) for device in registration.block_devices)
     image_id = new_id("ami")
     location = parameters.get("ImageLocation") or f"{session.owner_id}/{registration.name}"
@@ -162,8 +164,8 @@ def _filled(device: BlockDeviceMapping, known: Mapping[str, int]) -> BlockDevice
     return replace(device, ebs=replace(ebs, volume_size_gib=known.get(ebs.snapshot_id or "")))
 
 
-def check_name_is_free(session: Session, name: str) -> None:
-    """Refuse a name that another image of the caller's has in the region."""
+def taken_by(session: Session, name: str) -> str:
+    """Return the caller's image in the region that has a name, "" where none has."""
     taken = session.row(
         "SELECT image_id FROM images WHERE owner_id = ? AND region = ? AND name = ?"
         " AND image_type = 'machine' AND state <> 'deregistered'",
@@ -171,11 +173,7 @@ def check_name_is_free(session: Session, name: str) -> None:
         session.region,
         name,
     )
-    if taken is not None:
-        raise RefusedError(
-            "InvalidAMIName.Duplicate",
-            f"AMI name {name} is already in use by AMI {taken['image_id']}",
-        )
+    return taken["image_id"] if taken else ""
 
 
 @action("DeregisterImage")
@@ -183,13 +181,7 @@ def deregister_image(session: Session, parameters: Parameters) -> Result:
     """Deregister an image; its snapshots stay, unless they are asked to go with it."""
     row = own_image(session, parameters["ImageId"])
     image_id = row["image_id"]
-    protected = protection(session, row)
-    if protected != "disabled":
-        raise RefusedError(
-            "OperationNotPermitted",
-            f"Deregistration protection of {image_id} is {protected}: end it first"
-            " (DisableImageDeregistrationProtection).",
-        )
+    refuse_as_ec2(check_deregister(image_facts(session, row)))
     session.run("DELETE FROM launch_permissions WHERE image_id = ?", image_id)
     session.run(
         "UPDATE images SET state = 'deregistered', public = 0, deregistration_date = ?"

@@ -1,15 +1,13 @@
 """ModifySnapshotAttribute, DescribeSnapshotAttribute and ResetSnapshotAttribute."""
 
-import re
-import sqlite3
-
 from imgforge.catalog.actions.action import Access, action
-from imgforge.catalog.actions.snapshot_row import is_default_key, own_snapshot, state_of
-from imgforge.catalog.refusal import RefusedError, combination
+from imgforge.catalog.actions.facts import snapshot_facts
+from imgforge.catalog.actions.snapshot_row import own_snapshot
+from imgforge.catalog.life_facts import Permission, ShareWish
+from imgforge.catalog.life_rules import check_snapshot_share
+from imgforge.catalog.refusal import combination
+from imgforge.catalog.rules import refuse_as_ec2
 from imgforge.catalog.session import Parameters, Result, Session
-
-_ACCOUNT = re.compile(r"[0-9]{12}")
-Permission = tuple[str, str]
 
 
 @action("ModifySnapshotAttribute")
@@ -19,10 +17,8 @@ def modify_snapshot_attribute(session: Session, parameters: Parameters) -> Resul
     if parameters.get("Attribute", "createVolumePermission") != "createVolumePermission":
         raise combination("Only createVolumePermission can be modified.")
     add, remove = _changes(parameters)
-    for kind, value in (*add, *remove):
-        _check(kind, value)
-    if add:
-        _check_may_share(session, row, add)
+    wish = ShareWish(add=add, remove=remove)
+    refuse_as_ec2(check_snapshot_share(snapshot_facts(session, row), wish))
     for kind, value in add:
         session.run(
             "INSERT OR IGNORE INTO volume_permissions VALUES (?, ?, ?)",
@@ -41,7 +37,7 @@ def modify_snapshot_attribute(session: Session, parameters: Parameters) -> Resul
 
 
 def _changes(parameters: Parameters) -> tuple[list[Permission], list[Permission]]:
-    """Return whom to add and whom to remove; never both (EC2 API)."""
+    """Return whom to add and whom to remove."""
     given = parameters.get("CreateVolumePermission", {})
     add = [pair for one in given.get("Add", []) for pair in one.items()]
     remove = [pair for one in given.get("Remove", []) for pair in one.items()]
@@ -56,36 +52,7 @@ def _changes(parameters: Parameters) -> tuple[list[Permission], list[Permission]
         if operation is None or not plain:
             raise combination("OperationType needs users or groups, and they it.")
         add, remove = (plain, []) if operation == "add" else ([], plain)
-    if add and remove:
-        raise combination("Permissions cannot be added and removed in one request.")
-    if not add and not remove:
-        raise RefusedError("MissingParameter", "No permission to add or remove is given.")
     return add, remove
-
-
-def _check(kind: str, value: str) -> None:
-    if not (value == "all" if kind == "Group" else _ACCOUNT.fullmatch(value)):
-        raise RefusedError(
-            "InvalidParameterValue",
-            f'Invalid attribute item value "{value[:100]}" for {kind} item type.',
-        )
-
-
-def _check_may_share(session: Session, row: sqlite3.Row, add: list[Permission]) -> None:
-    """Refuse to share what cannot be (EBS User Guide, "Share a snapshot")."""
-    snapshot_id = row["snapshot_id"]
-    if state_of(session, row) == "error":
-        raise RefusedError("IncorrectState", f"The snapshot '{snapshot_id}' is in error.")
-    if row["encrypted"] and any(kind == "Group" for kind, _ in add):
-        raise RefusedError(
-            "OperationNotPermitted", f"The snapshot {snapshot_id} is encrypted: not public."
-        )
-    if is_default_key(row["kms_key_id"]):
-        raise RefusedError(
-            "OperationNotPermitted",
-            f"The snapshot {snapshot_id} is encrypted with the account's own key for EBS, which"
-            " cannot be shared.",
-        )
 
 
 @action("ResetSnapshotAttribute")

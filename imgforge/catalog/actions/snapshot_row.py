@@ -5,7 +5,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from imgforge.catalog.life_rules import check_delete_snapshot
 from imgforge.catalog.refusal import RefusedError
+from imgforge.catalog.rules import refuse_as_ec2
 from imgforge.catalog.session import Result, Session, check_id
 
 KEY_ARN = re.compile(
@@ -87,16 +89,12 @@ def usable_snapshot(
 def delete_snapshot_row(session: Session, snapshot_id: str) -> None:
     """Mark a snapshot of the caller's as deleted. Raises RefusedError where an image needs it."""
     row = own_snapshot(session, snapshot_id)
-    user = session.row(
-        "SELECT i.image_id FROM block_devices b JOIN images i USING (image_id)"
-        " WHERE b.snapshot_id = ? AND i.state <> 'deregistered'",
+    users = session.rows(
+        "SELECT DISTINCT i.image_id FROM block_devices b JOIN images i USING (image_id)"
+        " WHERE b.snapshot_id = ? AND i.state <> 'deregistered' ORDER BY i.rowid",
         snapshot_id,
     )
-    if user is not None:
-        raise RefusedError(
-            "InvalidSnapshot.InUse",
-            f"The snapshot {snapshot_id} is currently in use by {user['image_id']}",
-        )
+    refuse_as_ec2(check_delete_snapshot(snapshot_id, [one["image_id"] for one in users]))
     session.run("DELETE FROM volume_permissions WHERE snapshot_id = ?", row["snapshot_id"])
     session.run("DELETE FROM tags WHERE resource_id = ?", row["snapshot_id"])
     session.run("UPDATE snapshots SET state = 'deleted' WHERE snapshot_id = ?", row["snapshot_id"])
@@ -143,11 +141,6 @@ def progress(session: Session, row: sqlite3.Row) -> str:
 def default_key(region: str, owner_id: str) -> str:
     """Return the ARN of the account's key for EBS, which is used where none is named."""
     return f"arn:aws:kms:{region}:{owner_id}:key/00000000-0000-4000-8000-{owner_id}"
-
-
-def is_default_key(arn: str | None) -> bool:
-    """Tell whether an ARN is that of an account's key for EBS."""
-    return arn is not None and ":key/00000000-0000-4000-8000-" in arn
 
 
 def read_key(session: Session, given: str | None) -> str:

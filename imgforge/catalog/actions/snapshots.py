@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from imgforge.catalog.actions.action import Access, action
+from imgforge.catalog.actions.facts import snapshot_facts
 from imgforge.catalog.actions.snapshot_row import (
     STATE,
     check_snapshot_id,
@@ -17,8 +18,10 @@ from imgforge.catalog.actions.snapshot_row import (
 )
 from imgforge.catalog.actions.volume_row import own_volume
 from imgforge.catalog.filters import Condition, Filterable, conditions, read_page
+from imgforge.catalog.life_rules import check_key, check_stays_encrypted
 from imgforge.catalog.records import insert_tags
-from imgforge.catalog.refusal import RefusedError, combination, invalid_value
+from imgforge.catalog.refusal import RefusedError, invalid_value
+from imgforge.catalog.rules import refuse_as_ec2
 from imgforge.catalog.session import (
     Parameters,
     Result,
@@ -91,17 +94,12 @@ def copy_snapshot(session: Session, parameters: Parameters) -> Result:
         raise invalid_value(
             destination, "DestinationRegion", why="It must be the region that is asked."
         )
-    if parameters.get("KmsKeyId") and not parameters.get("Encrypted"):
-        raise RefusedError(
-            "InvalidParameterDependency",
-            "The parameter KmsKeyId requires the parameter Encrypted to be set.",
-        )
+    wanted = parameters.get("Encrypted")
+    refuse_as_ec2(check_key(wanted, parameters.get("KmsKeyId"), region=session.region))
     source = usable_snapshot(session, parameters["SourceSnapshotId"], region=region)
-    if source["encrypted"] and parameters.get("Encrypted") is False:
-        raise combination(
-            f"The snapshot {source['snapshot_id']} is encrypted; no copy of it is not."
-        )
-    key = read_key(session, parameters.get("KmsKeyId")) if parameters.get("Encrypted") else None
+    if wanted is False:
+        refuse_as_ec2(check_stays_encrypted([snapshot_facts(session, source)]))
+    key = read_key(session, parameters.get("KmsKeyId")) if wanted else None
     described = f"[Copied {source['snapshot_id']} from {region}]"
     description = parameters.get("Description", "")
     _check_description(description)
