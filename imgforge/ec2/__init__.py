@@ -1,7 +1,10 @@
 """The way to AWS, or to what stands in its place; the only room that knows boto3."""
 
-from imgforge.ec2.cloud import Cloud, open_cloud
+from imgforge.ec2.clients import Clients
+from imgforge.ec2.cloud import Cloud, OwnEc2, open_cloud
+from imgforge.ec2.compute import Compute, Filters, tag_specifications
 from imgforge.ec2.endpoint import LOCAL, CloudWish, Credentials, Endpoint, EndpointKind
+from imgforge.ec2.image import Image, Snapshot, Told, plain, tag_list, tags_of
 from imgforge.ec2.local.fault import Fault, FaultKind, parse_fault
 from imgforge.ec2.serving import OpenPart, WholeWish, serving_all
 from imgforge.ec2.storage import CannedAcl, Content, Storage, StoredObject, digests_of
@@ -9,20 +12,31 @@ from imgforge.ec2.storage import CannedAcl, Content, Storage, StoredObject, dige
 __all__ = [
     "LOCAL",
     "CannedAcl",
+    "Clients",
     "Cloud",
     "CloudWish",
+    "Compute",
     "Content",
     "Credentials",
     "Endpoint",
     "EndpointKind",
     "Fault",
     "FaultKind",
+    "Filters",
+    "Image",
     "OpenPart",
+    "OwnEc2",
+    "Snapshot",
     "Storage",
     "StoredObject",
+    "Told",
     "WholeWish",
     "digests_of",
     "open_cloud",
     "parse_fault",
+    "plain",
     "serving_all",
+    "tag_list",
+    "tag_specifications",
+    "tags_of",
 ]

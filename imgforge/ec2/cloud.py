@@ -12,6 +12,8 @@ import botocore.session
 from botocore.config import Config
 
 from imgforge import host
+from imgforge.ec2.clients import Clients
+from imgforge.ec2.compute import Compute
 from imgforge.ec2.endpoint import (
     FIRST_REGION,
     CloudWish,
@@ -21,6 +23,7 @@ from imgforge.ec2.endpoint import (
     choose_endpoint,
 )
 from imgforge.ec2.problem import explained
+from imgforge.ec2.serving import ReadBundle, WholeWish, serving_all
 from imgforge.ec2.storage import Storage
 from imgforge.progress import report
 
@@ -31,22 +34,55 @@ _CONNECTIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
+class OwnEc2:
+    """What the embedded endpoint needs for more than S3: the catalog, and how bundles are read.
+
+    What is made there is pending for `pending_s`.
+    """
+
+    catalog: Path
+    read_bundle: ReadBundle
+    pending_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Cloud:
-    """Who answers, in which region, and its S3."""
+    """Who answers, and in which region; its services' clients are made when they are needed."""
 
     endpoint: Endpoint
     region: str
-    storage: Storage
+    clients: Clients
+
+    @property
+    def storage(self) -> Storage:
+        """S3."""
+        client = self.clients.client("s3", self.region)
+        return Storage(client, region=self.region, attempts=self.clients.attempts)
+
+    @property
+    def compute(self) -> Compute:
+        """EC2."""
+        return Compute(self.region, self.clients.client("ec2", self.region))
+
+    def in_region(self, region: str) -> "Cloud":
+        """Return the same cloud in another region."""
+        return replace(self, region=region)
 
 
 @contextmanager
 def open_cloud(
-    wish: CloudWish, *, folder: Path, attempts: int = _ATTEMPTS, silence_s: float = _SILENCE_LIMIT_S
+    wish: CloudWish,
+    *,
+    folder: Path,
+    own: OwnEc2 | None = None,
+    attempts: int = _ATTEMPTS,
+    silence_s: float = _SILENCE_LIMIT_S,
 ) -> Iterator[Cloud]:
-    """Give the cloud that a command means; `folder` is where the embedded endpoint keeps things.
+    """Give the cloud that a command means; `folder` is where the embedded endpoint keeps objects.
 
-    The embedded one runs in this process while the block does, for nobody else. A request that
-    fails for a reason that passes is sent `attempts` times, with growing pauses.
+    The embedded one runs in this process while the block does, for nobody else: S3 alone, or with
+    `own` EC2 and EBS direct, too. A request that fails for a reason that passes is sent `attempts`
+    times, with growing pauses.
     Raises BadInputError, CloudError where there are no credentials, HostError.
     """
     endpoint = choose_endpoint(wish, configured=host.configured_aws())
@@ -59,9 +95,13 @@ def open_cloud(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
+    first = "s3" if own is None else "ec2"
     if endpoint.kind is EndpointKind.EMBEDDED:
-        with _embedded(wish, endpoint, folder, config) as cloud:
-            yield cloud
+        region = wish.region or host.aws_region() or FIRST_REGION
+        report(f"{first}: imgforge's own, region {region}, in {folder} ({endpoint.why})")
+        with _embedded(region, folder, own=own, config=config, attempts=attempts) as found:
+            url, clients = found
+            yield Cloud(replace(endpoint, url=url), region, clients)
         return
     with explained("Endpoint"):
         session = boto3.session.Session(
@@ -69,41 +109,49 @@ def open_cloud(
             region_name=wish.region or None,
             **_keys(wish.credentials),
         )
-        region = session.region_name or FIRST_REGION
-        client = session.client(
-            "s3", region_name=region, endpoint_url=endpoint.url or None, config=config
-        )
-    found = client.meta.endpoint_url
-    if endpoint.kind is EndpointKind.AWS and "amazonaws.com" not in found:
-        endpoint = Endpoint(EndpointKind.URL, found, endpoint.why)
-    report(f"s3: {endpoint.url or 'AWS'}, region {region} ({endpoint.why})")
-    yield Cloud(endpoint, region, Storage(client, region=region, attempts=attempts))
+    region = session.region_name or FIRST_REGION
+    clients = Clients(session, url=endpoint.url, config=config, attempts=attempts)
+    found_url = clients.client(first, region).meta.endpoint_url
+    if endpoint.kind is EndpointKind.AWS and "amazonaws.com" not in found_url:
+        endpoint = Endpoint(EndpointKind.URL, found_url, endpoint.why)
+    report(f"{first}: {endpoint.url or 'AWS'}, region {region} ({endpoint.why})")
+    yield Cloud(endpoint, region, clients)
 
 
 @contextmanager
-def _embedded(wish: CloudWish, endpoint: Endpoint, folder: Path, config: Config) -> Iterator[Cloud]:
-    from imgforge.ec2.local.app import App
-    from imgforge.ec2.local.s3 import S3
-    from imgforge.ec2.local.server import serving
-
-    region = wish.region or host.aws_region() or FIRST_REGION
+def _embedded(
+    region: str, folder: Path, *, own: OwnEc2 | None, config: Config, attempts: int
+) -> Iterator[tuple[str, Clients]]:
     # Whoever does not know this key is kept out: other users reach the port, too.
     keys = Credentials(secrets.token_hex(16), secrets.token_hex(16))
-    app = App({"s3": S3(folder)}, access_keys=frozenset({keys.access_key}))
-    report(f"s3: imgforge's own, region {region}, in {folder} ({endpoint.why})")
-    with serving(app) as url:
+    with _served(folder, own, frozenset({keys.access_key})) as url:
         session = boto3.session.Session(
             botocore_session=_session_of_nobody(), region_name=region, **_keys(keys)
         )
         # No proxy is between us and ourselves.
         alone = config.merge(Config(proxies={}, s3={"addressing_style": "path"}))
-        with explained("Endpoint"):
-            client = session.client("s3", endpoint_url=url, config=alone)
-        yield Cloud(
-            replace(endpoint, url=url),
-            region,
-            Storage(client, region=region, attempts=config.retries["total_max_attempts"]),
+        yield url, Clients(session, url=url, config=alone, attempts=attempts)
+
+
+@contextmanager
+def _served(folder: Path, own: OwnEc2 | None, access_keys: frozenset[str]) -> Iterator[str]:
+    if own is not None:
+        whole = WholeWish(
+            catalog=own.catalog,
+            storage=folder,
+            read_bundle=own.read_bundle,
+            pending_s=own.pending_s,
+            access_keys=access_keys,
         )
+        with serving_all(whole) as url:
+            yield url
+        return
+    from imgforge.ec2.local.app import App
+    from imgforge.ec2.local.s3 import S3
+    from imgforge.ec2.local.server import serving
+
+    with serving(App({"s3": S3(folder)}, access_keys=access_keys)) as url:
+        yield url
 
 
 def _session_of_nobody() -> botocore.session.Session:

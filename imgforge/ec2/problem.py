@@ -18,7 +18,15 @@ _REFUSED_KEYS = {
 }
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidToken"}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
-_BUSY = {"SlowDown", "503", "ServiceUnavailable", "Throttling", "RequestLimitExceeded"}
+_BUSY = {
+    "SlowDown",
+    "503",
+    "ServiceUnavailable",
+    "Throttling",
+    "ThrottlingException",
+    "RequestThrottledException",
+    "RequestLimitExceeded",
+}
 _ELSEWHERE = {
     "PermanentRedirect",
     "TemporaryRedirect",
@@ -26,6 +34,7 @@ _ELSEWHERE = {
     "IllegalLocationConstraintException",
     "301",
 }
+_NOT_READ = {"S3": "what is no XML", "EC2": "what is no XML", "EBS": "what is no JSON"}
 _NO_ACLS = (
     "EC2 reads a bundle by its ACL. Let the bucket take ACLs (aws s3api "
     "put-bucket-ownership-controls, ObjectOwnership=BucketOwnerPreferred), name another bucket, or "
@@ -52,7 +61,7 @@ def error_code(error: boto.ClientError) -> str:
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
+def explained(what: str, *, service: str = "S3") -> Iterator[None]:
     """Tell what boto3 raises as what it is; `what` is the object it is about.
 
     Raises CloudError for a refusal, HostError where nobody answers, BadInputError for a profile or
@@ -67,10 +76,10 @@ def explained(what: str) -> Iterator[None]:
         ResponseParserError,
         RecursionError,
     ) as error:
-        raise explain(what, error) from None
+        raise explain(what, error, service=service) from None
 
 
-def explain(what: str, error: Exception) -> ImgforgeError:
+def explain(what: str, error: Exception, *, service: str = "S3") -> ImgforgeError:
     """Return an error of ours for one of boto3's. No secret is in it."""
     match error:
         case boto.ClientError():
@@ -88,9 +97,9 @@ def explain(what: str, error: Exception) -> ImgforgeError:
         case boto.InvalidRegionError() | boto.UnknownEndpointError() | boto.ParamValidationError():
             return BadInputError(f"{what}: {_short(error)}")
         case RecursionError():  # boto3 asks a HEAD that is answered with 301 for its region by HEAD
-            return no_s3(what, "a redirection that names no region")
+            return no_answer(what, "a redirection that names no region", service=service)
         case ResponseParserError():
-            return no_s3(what, "what is no XML")
+            return no_answer(what, _NOT_READ[service], service=service)
         case boto.ConnectionError() | boto.HTTPClientError():
             return HostError(
                 f"{what}: the endpoint does not answer: {_short(error)}",
@@ -102,9 +111,14 @@ def explain(what: str, error: Exception) -> ImgforgeError:
 
 def no_s3(what: str, found: str) -> CloudError:
     """Return the error for an answer that no S3 gives; `found` says what it has."""
+    return no_answer(what, found, service="S3")
+
+
+def no_answer(what: str, found: str, *, service: str) -> CloudError:
+    """Return the error for an answer that no service of this name ("EC2") gives."""
     return CloudError(
-        f"{what}: the endpoint answered with {found}, as no S3 does.",
-        code="NoS3",
+        f"{what}: the endpoint answered with {found}, as no {service} does.",
+        code=f"No{service}",
         hint="Look at the endpoint's URL (--url, AWS_ENDPOINT_URL), and for a proxy or a log-in "
         "page on the way to it.",
     )
@@ -118,7 +132,7 @@ def _refusal(what: str, error: boto.ClientError) -> ImgforgeError:
         return CloudError(f"{what}: refused, {code}: {words[0]}", code=code, hint=words[1])
     hint = _HINTS.get(code, "")
     if not hint and status >= 500:
-        hint = "The endpoint fails, which says nothing of the bundle: run the command again later."
+        hint = "The endpoint fails, which says nothing of the image: run the command again later."
     return CloudError(f"{what}: refused, {code}: {_plain(message)}", code=code, hint=hint)
 
 

@@ -25,6 +25,7 @@ class WholeWish:
     """An endpoint to be: images, snapshots and volumes of `catalog`, S3's objects of `storage`.
 
     What is made stays pending for `pending_s`; `read_bundle` reads what is registered from S3.
+    With `access_keys` only who signs with one of them is let in.
     """
 
     catalog: Path
@@ -33,6 +34,7 @@ class WholeWish:
     pending_s: float
     port: int = 0
     faults: Sequence[Fault] = ()
+    access_keys: frozenset[str] | None = None
 
 
 @contextmanager

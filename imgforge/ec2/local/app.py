@@ -12,6 +12,8 @@ from imgforge.ec2.local.xml_wire import error_xml
 _LOG = logging.getLogger("imgforge.ec2.local")
 _DRAINED_BYTES = 2**20
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+Refuse = Callable[[int, str, str], Response]
+"""Writes a refusal as a service does: its status, code and message."""
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 """What a server runs (PEP 3333)."""
 
@@ -20,7 +22,8 @@ class App:
     """A WSGI application (PEP 3333) over services by the names that signatures have.
 
     With `access_keys` only who signs with one of them is let in: a port on the loopback is open to
-    every user of the machine. Signatures themselves are not compared.
+    every user of the machine. Signatures themselves are not compared. `refusals` are for services
+    that do not write one as S3 does.
     """
 
     def __init__(
@@ -29,10 +32,12 @@ class App:
         *,
         default: str = "s3",
         access_keys: frozenset[str] | None = None,
+        refusals: Mapping[str, "Refuse"] | None = None,
     ) -> None:
         self._services = services
         self._default = default
         self._access_keys = access_keys
+        self._refusals = refusals or {}
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -58,7 +63,8 @@ class App:
                 return _refuse(403, "AccessDenied", "Access Denied")
             if caller.access_key not in self._access_keys:
                 words = "The AWS Access Key Id you provided does not exist in our records."
-                return _refuse(403, "InvalidAccessKeyId", words)
+                refuse = self._refusals.get(caller.service, _refuse)
+                return refuse(403, "InvalidAccessKeyId", words)
         name = self._unsigned(request) if caller is None else caller.service
         service = self._services.get(name)
         if service is None:

@@ -177,6 +177,16 @@ def read_body(request: Request) -> bytes:
     return b"".join(chunks_of(request.body, request.size_bytes))
 
 
+def refuse_in_ec2(status: int, code: str, message: str) -> Response:
+    """Return a refusal as EC2 writes it."""
+    return _refuse_in_xml(RefusedError(code, message, status=status), str(uuid.uuid4()))
+
+
+def refuse_in_ebs(status: int, code: str, message: str) -> Response:
+    """Return a refusal as EBS direct writes it."""
+    return _refuse_in_json(RefusedError(code, message, status=status), str(uuid.uuid4()))
+
+
 def _refuse_in_xml(error: RefusedError, request_id: str) -> Response:
     body = write_xml_error(error.code, str(error), request_id=request_id)
     headers = {"Content-Type": _XML, "x-amzn-requestid": request_id}

@@ -8,7 +8,7 @@ from imgforge.catalog import Account
 from imgforge.ec2.local.app import App
 from imgforge.ec2.local.buckets import Buckets
 from imgforge.ec2.local.bundles import Bundles
-from imgforge.ec2.local.ec2 import Desk, Ebs, Ec2
+from imgforge.ec2.local.ec2 import Desk, Ebs, Ec2, refuse_in_ebs, refuse_in_ec2
 from imgforge.ec2.local.fault import Faults
 from imgforge.ec2.local.operations import regions
 from imgforge.ec2.local.s3 import S3
@@ -23,7 +23,11 @@ def serve_whole(wish: WholeWish) -> Iterator[str]:
     with Account(wish.catalog, regions=regions(), pending_s=wish.pending_s) as account:
         bundles = Bundles(Buckets(wish.storage), wish.read_bundle)
         desk = Desk(account, Faults(wish.faults), bundles, is_ending)
-        app = App({"ec2": Ec2(desk), "ebs": Ebs(desk), "s3": S3(wish.storage)})
+        app = App(
+            {"ec2": Ec2(desk), "ebs": Ebs(desk), "s3": S3(wish.storage)},
+            access_keys=wish.access_keys,
+            refusals={"ec2": refuse_in_ec2, "ebs": refuse_in_ebs},
+        )
         with serving(app, port=wish.port) as url:
             try:
                 yield url

@@ -1,0 +1,42 @@
+"""boto3's clients of one session: made when they are first asked for, each once."""
+
+import threading
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from imgforge.ec2.problem import explained
+
+
+class Clients:
+    """The clients of a session, by service and region; may be asked by several threads.
+
+    `url` is the endpoint of all services, "" where boto3 finds each one's own: by a profile, by
+    AWS_ENDPOINT_URL, by AWS_ENDPOINT_URL_EC2, _EBS and _S3.
+    """
+
+    def __init__(
+        self, session: boto3.session.Session, *, url: str, config: Config, attempts: int
+    ) -> None:
+        self._session = session
+        self._url = url
+        self._config = config
+        self._made: dict[tuple[str, str, str], Any] = {}
+        self._turn = threading.Lock()
+        self.attempts = attempts
+
+    def client(self, service: str, region: str, *, own: Config | None = None) -> Any:
+        """Return the client of a service ("s3", "ec2", "ebs") in a region.
+
+        `own` is what the client's configuration has in place of the session's. Raises
+        BadInputError for a region that is none, CloudError.
+        """
+        config = self._config if own is None else self._config.merge(own)
+        key = (service, region, repr(own and sorted(vars(own).items(), key=str)))
+        with self._turn, explained("Endpoint"):
+            if key not in self._made:  # a session itself is not safe between threads
+                self._made[key] = self._session.client(
+                    service, region_name=region, endpoint_url=self._url or None, config=config
+                )
+            return self._made[key]
