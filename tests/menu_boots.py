@@ -42,16 +42,6 @@ def _files(menu: str = MENU, **others: bytes) -> dict[str, bytes]:
     return files | {name.replace("__", "/"): data for name, data in others.items()}
 
 
-# To go as soon as tests/boot/test_menu_boots.py has booted them.
-_NOT_BOOTED_YET = frozenset(
-    {
-        ("xen-grub", "no timeout"),
-        ("bios", "pause"),
-        ("bios", "no timeout"),
-    }
-)
-
-
 @dataclass(frozen=True, slots=True)
 class MenuBoot:
     """A disk, wrong in one way, and what comes of it.
@@ -74,11 +64,6 @@ class MenuBoot:
     partitions: int = 0
     at: int = 1
     is_quick: bool = False
-
-    @property
-    def is_seen(self) -> bool:
-        """Whether it was booted since it is as it is; else `booted` is what is expected."""
-        return (self.way, self.name) not in _NOT_BOOTED_YET
 
     @property
     def world(self) -> World:
@@ -240,7 +225,7 @@ PV_BOOTS = (
     _pv("default out of range", MENU.replace("default 0", "default 5"), "default-range", checked=1, booted=0, why="GRUB 2 takes the first entry; GRUB 0.97 the fallback (HVM below)"),
     _pv("fallback out of range, kernel not there", _new("/boot/k", "/none").replace("fallback 1", "fallback 5"), "fallback-range", checked=None, booted=None, sign="pv-grub-error"),
     _pv("fallback on itself, kernel not there", _new("/boot/k", "/none").replace("fallback 1", "fallback 0"), "fallback-same", checked=None, booted=None, sign="pv-grub-error"),
-    _pv("no timeout", MENU.replace("timeout 0\n", ""), "timeout-missing", checked=None, booted=None),
+    _pv("no timeout", MENU.replace("timeout 0\n", ""), "timeout-missing", checked=None, booted=None, sign="boot-limit"),
     _pv("a misspelt command", MENU.replace("timeout", "timeuot\ntimeout"), "command-unknown"),
     _pv("hd00 AKI 1.05, whole disk", rule="aki-hd00", aki=_HD00),
     _pv("hd00 AKI 1.03, whole disk", rule="aki-place", checked=None, booted=None, aki=_HD00.replace("1.05", "1.03"), sign="pv-grub-no-menu"),
@@ -263,12 +248,12 @@ HVM_BOOTS = (
     _hvm("root (hd0), as in the guide", "root (hd0,0)", "root (hd0)", "root-layout", checked=1, booted=1),
     _hvm("root (hd1,0)", "root (hd0,0)", "root (hd1,0)", "root-unknown", checked=1, booted=1),
     _hvm("lock, no password", "kernel /boot/k", "lock\nkernel /boot/k", "", checked=0, booted=0),
-    _hvm("pause", "kernel /boot/k", "pause\nkernel /boot/k", "entry-pauses", checked=None, booted=None),
+    _hvm("pause", "kernel /boot/k", "pause\nkernel /boot/k", "entry-pauses", checked=None, booted=None, sign="silence"),
     _hvm("timeout in the entry", "kernel /boot/k", "timeout 0\nkernel /boot/k", "entry-waits", checked=1, booted=1),
     _hvm("configfile not there", "kernel /boot/k", "configfile /none\n#", "configfile-missing", checked=1, booted=1),
     _hvm("configfile in a circle", "kernel /boot/k", "configfile /boot/grub/menu.lst\n#", "menu-circle", checked=None, booted=None, sign="boot-limit"),
     _hvm("default out of range", "default 0", "default 5", "default-range", checked=1, booted=1),
-    _hvm("no timeout", "timeout 0\n", "", "timeout-missing", checked=None, booted=None),
+    _hvm("no timeout", "timeout 0\n", "", "timeout-missing", checked=None, booted=None, sign="silence"),
     _hvm("hiddenmenu", "timeout 0\n", "timeout 0\nhiddenmenu\n", "hiddenmenu"),
 )  # fmt: skip
 MENU_BOOTS = (*PV_BOOTS, *HVM_BOOTS)
@@ -286,8 +271,6 @@ def menu_boot_table() -> str:
 def _row(row: MenuBoot) -> str:
     rule = f"`{row.rule}`: " if row.rule else ""
     booted = _entry(row.booted) + (f", `{row.sign}`" if row.sign else "")
-    if not row.is_seen:
-        return f"| {row.name} | {rule}{_entry(row.checked)} | not booted yet | |"
     return f"| {row.name} | {rule}{_entry(row.checked)} | {booted} | {row.why} |"
 
 

@@ -80,9 +80,9 @@ _ROWS = (
         "silent-kernel",
         StageName.KERNEL,
         "the kernel was started, and said nothing",
-        "Take `quiet` off its command line, to see where it stops: it needs console=ttyS0, and "
-        "earlyprintk=ttyS0 if its file is damaged. A slow machine needs a larger "
-        "expect.silence_limit_s.",
+        "Take `quiet` off its command line, to see where it stops: it needs console=ttyS0 (hvc0 "
+        "of a PV one), and earlyprintk=ttyS0 (xen) if its file is damaged. A slow machine needs a "
+        "larger expect.silence_limit_s.",
     ),
     OutsideSign(
         "sshd-silent",
@@ -148,7 +148,8 @@ _ROWS = (
         "nothing-to-start",
         StageName.BOOTLOADER,
         "the boot loader would start nothing",
-        "A kernel and menu.lst are looked for where PV-GRUB would: in its nine places, in order.",
+        "imgforge menu-lst check tells what is wrong, by line; menu.lst and its kernel are looked "
+        "for where PV-GRUB would: in its nine places, in order.",
         is_symptom=False,
     ),
 )
