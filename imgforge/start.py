@@ -99,7 +99,7 @@ def find_start(disk: Disk, folder: Path, *, pv: PvWish = DIRECTLY) -> Start:
     method = boot_method(disk, pv.way)
     pv_grub = pv.pv_grub_for(disk.layout)
     if pv_grub is None:
-        return Start(BootSource(), method)
+        return Start(BootSource(), method, notes=_unheeded(disk, pv))
     xen = None if pv.way is PvWay.DIRECT else _xen_boot(disk, pv_grub)
     remarks = (_EXPERIMENT,) if xen is not None and xen.bits == 32 else ()
     if pv.way is PvWay.XEN_GRUB:
@@ -118,6 +118,16 @@ def find_start(disk: Disk, folder: Path, *, pv: PvWish = DIRECTLY) -> Start:
         kernel = folder / "kernel.elf"
     source = BootSource(kernel, found.initrd, line, xen)
     return Start(source, method, pv_grub, notes=(*remarks, *notes))
+
+
+def _unheeded(disk: Disk, pv: PvWish) -> tuple[str, ...]:
+    """Return a word on a PV-GRUB that was chosen for a disk which none starts."""
+    if pv.pv_grub is None:
+        return ()
+    layout = "none of the PV layouts" if disk.layout is None else f"of layout {disk.layout}"
+    note = f"{pv.pv_grub.name} does not start {disk.path.name}: it is {layout}, and has its BIOS."
+    warn(note)
+    return (note,)
 
 
 def _doubts(disk: Disk, pv_grub: PvGrub) -> tuple[str, ...]:

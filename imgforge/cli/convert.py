@@ -10,13 +10,21 @@ from imgforge.accelerator import AcceleratorWish
 from imgforge.artifact_format import ArtifactFormat
 from imgforge.cli import show
 from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, cloud_wish
-from imgforge.cli.options import AccelOption, JsonOption, NetworkOption, PvBootOption, SuiteOption
+from imgforge.cli.options import (
+    AccelOption,
+    AkiOption,
+    JsonOption,
+    NetworkOption,
+    PvBootOption,
+    SuiteOption,
+    pv_wish,
+)
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.tables import print_rows
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.conversion_step import StepName
 from imgforge.errors import BadInputError
-from imgforge.pv_way import PvWay, PvWish
+from imgforge.pv_way import PvWay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +104,7 @@ def convert(
     accel: AccelOption = AcceleratorWish.AUTO,
     network: NetworkOption = False,
     pv_boot: PvBootOption = PvWay.DIRECT,
+    aki: AkiOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Convert a raw disk, and compare it back; or, with --to ebs, a bundle into an EBS image.
@@ -126,7 +135,7 @@ def convert(
         ebs=EbsOptions(size, name, conflict),
         expect=load_recipe(recipe).recipe.expect if recipe else ExpectPart(),
         cloud=cloud_wish(region=region, profile=profile, url=url),
-        surroundings=Surroundings(accelerator=accel, network=network, pv=PvWish(pv_boot)),
+        surroundings=Surroundings(accelerator=accel, network=network, pv=pv_wish(pv_boot, aki)),
         suite=choose_tests(suite),
         source_verdict=source_verdict,
         tests_source=test_source,

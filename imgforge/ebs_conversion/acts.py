@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from imgforge import host
-from imgforge.aki import AkiPlace, identify
 from imgforge.bundle import (
     LARGEST_MANIFEST_BYTES,
     Existing,
@@ -156,24 +155,10 @@ def architecture_of(manifest: Manifest, *, source: str) -> Architecture:
 def _kernel_of(machine: MachineConfiguration, layout: Layout) -> str | None:
     """Return the kernel id that the image is registered with: an hvm image has none."""
     if layout.is_pv:
-        if machine.kernel_id:
-            _check_place(machine.kernel_id, layout)
         return machine.kernel_id or None
     for found in filter(None, (machine.kernel_id, machine.ramdisk_id)):
         report(f"identify: {found} is left out: an hvm image has neither kernel nor RAM disk")
     return None
-
-
-def _check_place(kernel_id: str, layout: Layout) -> None:
-    """Raise BadInputError for a PV-GRUB that looks for the file system where it is not."""
-    aki = identify(kernel_id)
-    place = AkiPlace.HD0 if layout is Layout.PV else AkiPlace.HD00
-    if aki is not None and aki.pv_grub.place is not place:
-        raise BadInputError(
-            f"Kernel {kernel_id}: is {aki.pv_grub.name}; the layout {layout} needs one of {place}.",
-            hint=f"imgforge aki find --region {aki.region} lists them; imgforge bundle edit "
-            "MANIFEST --kernel AKI changes it.",
-        )
 
 
 def create_volume(job: Job) -> Blank:

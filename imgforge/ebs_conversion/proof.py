@@ -6,12 +6,14 @@ from pathlib import Path
 
 from imgforge import pipeline
 from imgforge.acceptance import read_verdict
+from imgforge.aki import listed_pv_grub
 from imgforge.disk import Disk
 from imgforge.ebs_conversion.chain import origin_of
 from imgforge.ebs_conversion.job import TEST_FOLDER, VERDICT, Job
 from imgforge.ebs_conversion.registration import bundle_name, registration
 from imgforge.ebs_conversion.values import (
     Blank,
+    Identified,
     Judged,
     Registered,
     SnapshotTaken,
@@ -65,9 +67,12 @@ def judge_volume(job: Job) -> VolumeJudged:
 
 
 def _test(job: Job, disk: Disk, *, folder: Path, remarks: tuple[str, ...]) -> Judged:
+    pv = job.wish.surroundings.pv
+    # As on EC2, by the AKI that the image has.
+    pv = replace(pv, pv_grub=pv.pv_grub or listed_pv_grub(job.value(Identified).kernel_id))
     trial = pipeline.plan_trial(
         disk,
-        surroundings=job.wish.surroundings,
+        surroundings=replace(job.wish.surroundings, pv=pv),
         folder=folder,
         expect=job.wish.expect,
         tests=job.wish.suite,

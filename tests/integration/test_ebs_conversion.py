@@ -23,6 +23,7 @@ from imgforge.ebs_conversion import (
 )
 from imgforge.errors import ImageRejectedError
 from imgforge.start import Surroundings
+from tests import menu_disks
 from tests.ebs_desk import (
     KEPT,
     MIB,
@@ -154,6 +155,17 @@ def test_a_pv_image_keeps_its_kernel_and_an_hvm_one_has_none(tmp_path: Path) -> 
         start = START if value["layout"] == "hvm-mbr" else 0
         assert fstab_on(desk.made / "volume.raw", start=start) == KEPT
     assert identified == {"hvm-mbr": None, "pv": "aki-5c21674b"}
+
+
+def test_a_partitioned_pv_image_keeps_an_hd0_kernel_which_finds_it_there(tmp_path: Path) -> None:
+    menu = b"default 0\ntimeout 0\ntitle x\nroot (hd0,0)\nkernel /boot/k\n"
+    disk = menu_disks.make_disk(tmp_path, {"boot/grub/menu.lst": menu}, partitions=1)
+    machine = MachineConfiguration("x86_64", kernel_id="aki-919dcaf8")
+    desk = bundled(tmp_path, disk, machine)
+    convert_to_ebs(replace(desk.wish, last_step=StepName.IDENTIFY))
+    record = json.loads((desk.made / "conversion.json").read_bytes())
+    value = record["steps"]["identify"]["value"]
+    assert (value["layout"], value["kernel_id"]) == ("pv-part", "aki-919dcaf8")
 
 
 def test_an_image_without_fstab_is_converted_and_it_is_said(

@@ -8,7 +8,7 @@ from imgforge.aki import parse_name
 from imgforge.disk import Disk, open_disk
 from imgforge.pv_way import PvWay, PvWish
 from imgforge.start import find_start
-from tests.menu_boots import MENU, MENU_BOOTS, MenuBoot
+from tests.menu_boots import AKI, MENU, MENU_BOOTS, MenuBoot
 
 
 def disk_of(row: MenuBoot, folder: Path) -> Disk:
@@ -48,3 +48,13 @@ def test_a_command_line_that_is_no_utf_8_is_told(tmp_path: Path) -> None:
     path.write_bytes(data.replace(b"LABEL=root", b"LABEL=r\xf6ot"))
     [note, *_] = find_start(open_disk(path), tmp_path).notes
     assert "no UTF-8" in note
+
+
+def test_an_aki_that_no_disk_of_a_bios_heeds_is_told(tmp_path: Path) -> None:
+    row = next(row for row in MENU_BOOTS if row.way == "bios")
+    disk = disk_of(row, tmp_path)
+    assert find_start(disk, tmp_path).notes == ()
+    start = find_start(disk, tmp_path, pv=PvWish(PvWay.DIRECT, parse_name(AKI)))
+    assert start.pv_grub is None
+    [note] = start.notes
+    assert note.startswith(f"{AKI} does not start d.raw")
