@@ -45,6 +45,7 @@ from imgforge.cli.progress import shown_progress
 from imgforge.cli.replay import replay
 from imgforge.cli.seed import seed
 from imgforge.cli.serve import serve
+from imgforge.cli.snapshots import snapshots_app
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.cli.user_data import user_data_app
 from imgforge.errors import ExitCode
@@ -74,6 +75,7 @@ app.add_typer(certificate_app, name="certificate")
 app.add_typer(user_data_app, name="user-data")
 app.add_typer(menu_lst_app, name="menu-lst")
 app.add_typer(aki_app, name="aki")
+app.add_typer(snapshots_app, name="snapshots")
 
 DEFAULT_OUT = Path("out")
 

@@ -1,5 +1,14 @@
 """The way to AWS, or to what stands in its place; the only room that knows boto3."""
 
+from imgforge.ec2.blocks import (
+    BLOCK_BYTES,
+    Blocks,
+    ListedBlock,
+    SnapshotStart,
+    Trouble,
+    TroubleError,
+    linear_checksum,
+)
 from imgforge.ec2.clients import Clients
 from imgforge.ec2.cloud import Cloud, OwnEc2, open_cloud
 from imgforge.ec2.compute import Compute, Filters, tag_specifications
@@ -10,7 +19,9 @@ from imgforge.ec2.serving import OpenPart, WholeWish, serving_all
 from imgforge.ec2.storage import CannedAcl, Content, Storage, StoredObject, digests_of
 
 __all__ = [
+    "BLOCK_BYTES",
     "LOCAL",
+    "Blocks",
     "CannedAcl",
     "Clients",
     "Cloud",
@@ -24,14 +35,19 @@ __all__ = [
     "FaultKind",
     "Filters",
     "Image",
+    "ListedBlock",
     "OpenPart",
     "OwnEc2",
     "Snapshot",
+    "SnapshotStart",
     "Storage",
     "StoredObject",
     "Told",
+    "Trouble",
+    "TroubleError",
     "WholeWish",
     "digests_of",
+    "linear_checksum",
     "open_cloud",
     "parse_fault",
     "plain",

@@ -40,3 +40,9 @@ class Clients:
                     service, region_name=region, endpoint_url=self._url or None, config=config
                 )
             return self._made[key]
+
+    @property
+    def credentials(self) -> Any:
+        """What the session signs with; None where there is nothing."""
+        with self._turn, explained("Endpoint"):
+            return self._session.get_credentials()

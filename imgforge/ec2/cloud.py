@@ -12,6 +12,8 @@ import botocore.session
 from botocore.config import Config
 
 from imgforge import host
+from imgforge.ec2.block_wire import BlockWire
+from imgforge.ec2.blocks import Blocks
 from imgforge.ec2.clients import Clients
 from imgforge.ec2.compute import Compute
 from imgforge.ec2.endpoint import (
@@ -63,6 +65,12 @@ class Cloud:
     def compute(self) -> Compute:
         """EC2."""
         return Compute(self.region, self.clients.client("ec2", self.region))
+
+    @property
+    def blocks(self) -> Blocks:
+        """EBS direct."""
+        client = self.clients.client("ebs", self.region, own=Config(max_pool_connections=64))
+        return Blocks(client, BlockWire(client, self.clients.credentials))
 
     def in_region(self, region: str) -> "Cloud":
         """Return the same cloud in another region."""

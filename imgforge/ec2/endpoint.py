@@ -52,6 +52,11 @@ class Endpoint:
     url: str
     why: str
 
+    @property
+    def is_near(self) -> bool:
+        """Whether it is on this host: then its processors are ours."""
+        return urlsplit(self.url).hostname in {"127.0.0.1", "::1", "localhost"}
+
 
 def choose_endpoint(wish: CloudWish, *, configured: str) -> Endpoint:
     """Decide who answers; `configured` names the variable or the file that configures AWS.

@@ -30,6 +30,7 @@ FLOW = (
     "identity_key",
     "ec2_key",
     "transfer",
+    "snapshot_transfer",
     "seed",
     "inventory",
     "cache",
