@@ -34,6 +34,7 @@ from imgforge.machine.storage import (
 )
 from imgforge.machine.way import MetadataWay, WayChoice, choose_way
 from imgforge.machine.xen.parts import XenAppliance, XenBoot, outer_memory_mib
+from imgforge.machine.xen.session import SessionWish
 
 __all__ = [
     "COMMAND_LIMIT_BYTES",
@@ -64,6 +65,7 @@ __all__ = [
     "MetadataAsked",
     "MetadataWay",
     "NoAnswerError",
+    "SessionWish",
     "StartError",
     "Storage",
     "Suspended",

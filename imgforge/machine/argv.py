@@ -82,12 +82,21 @@ def instance_uuid(instance_id: str) -> str:
     return "ec2" + str(uuid.uuid5(_UUID_NAMESPACE, instance_id))[3:]
 
 
+def machine_uuid(spec: MachineSpec) -> str:
+    """Return a machine's uuid: EC2's, but where a seed tells it who it is.
+
+    ds-identify would find EC2, too, and an image that cannot read seeds would wait for it.
+    """
+    if spec.seed is not None:
+        return str(uuid.uuid5(_UUID_NAMESPACE, f"seed {spec.instance.instance_id}"))
+    return instance_uuid(spec.instance.instance_id)
+
+
 def identity_argv(spec: MachineSpec) -> list[str]:
     """Return the arguments of its DMI, by which a guest knows EC2."""
+    product_uuid = machine_uuid(spec)
     if spec.seed is not None:
-        # ds-identify would find EC2, too, and an image that cannot read seeds would wait for it.
-        return ["-uuid", str(uuid.uuid5(_UUID_NAMESPACE, f"seed {spec.instance.instance_id}"))]
-    product_uuid = instance_uuid(spec.instance.instance_id)
+        return ["-uuid", product_uuid]
     product = escape_option(spec.instance.instance_type)
     return [
         *("-uuid", product_uuid),

@@ -85,10 +85,11 @@ class AnswerReader:
 class Channel:
     """The host's end of a machine's command channel; one command at a time.
 
-    An agent says hello once: in a machine that goes on from a frozen one it did so before.
+    An agent says hello once: in a machine that goes on from a frozen one it did so before. Where it
+    runs in a session, `goodbye` is the line that tells of the session's end.
     """
 
-    def __init__(self, wire: socket.socket) -> None:
+    def __init__(self, wire: socket.socket, *, goodbye: str = "") -> None:
         self._wire = wire
         self._wire.setblocking(False)  # noqa: FBT003  (it takes no keywords)
         self._loop = asyncio.get_running_loop()
@@ -97,13 +98,20 @@ class Channel:
         self._reader: AnswerReader | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self._said = b""
+        self._goodbye = f"\n{goodbye}\n".encode("ascii") if goodbye else b""
+        self._is_lost = False
         self._is_over = False
         self._loop.add_reader(wire.fileno(), self._read)
 
     @property
     def is_heard(self) -> bool:
-        """Whether the agent said hello on this wire."""
-        return self._heard.is_set()
+        """Whether the agent said hello on this wire, and has not gone since."""
+        return self._heard.is_set() and not self._is_lost
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the session in which the agent ran is over, or never came to be."""
+        return self._is_lost
 
     @property
     def is_over(self) -> bool:
@@ -114,6 +122,14 @@ class Channel:
         """Wait until the agent is heard of; tell whether it was within `timeout_s`."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._heard.wait(), timeout_s)
+        return self.is_heard
+
+    async def open_session(self, line: bytes, *, timeout_s: float) -> bool:
+        """Ask the other end for a session, by `line`; tell whether its agent was heard of."""
+        with suppress(OSError):
+            await self._loop.sock_sendall(self._wire, line)
+            await self.heard(timeout_s)
+        self._is_lost |= not self.is_heard
         return self.is_heard
 
     def close(self) -> None:
@@ -176,13 +192,22 @@ class Channel:
             self._loop.remove_reader(self._wire.fileno())
             self._end()
             return
-        if not self.is_heard:
-            self._said = (self._said + data)[-_READ_BYTES:]
-            if _HELLO in self._said:
-                self._heard.set()
+        if not self.is_heard or self._goodbye:
+            self._listen(data)
         answer = self._reader.feed(data) if self._reader is not None else None
         if answer is not None and self._answer is not None and not self._answer.done():
             self._answer.set_result(answer)
+
+    def _listen(self, data: bytes) -> None:
+        """Look for the lines with which an agent comes and its session goes."""
+        self._said = (self._said + data)[-_READ_BYTES:]
+        if _HELLO in self._said:
+            self._heard.set()
+        if self._goodbye and self._goodbye in self._said:
+            self._is_lost = True
+            self._heard.set()  # nobody need wait any longer
+            if self._answer is not None and not self._answer.done():
+                self._answer.set_exception(NoAnswerError("its session by SSH ended"))
 
     def _end(self) -> None:
         self._is_over = True

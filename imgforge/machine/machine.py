@@ -31,6 +31,7 @@ from imgforge.machine.xen.appliance import Appliance
 from imgforge.machine.xen.argv import disk_device, xen_argv
 from imgforge.machine.xen.config import volume_letters
 from imgforge.machine.xen.lay_out import lay_out
+from imgforge.machine.xen.session import GOODBYE, SessionWish, session_line
 from imgforge.metadata import Faults, MetadataRequest, MetadataService, Secrets, Tokens
 from imgforge.usage import in_use
 
@@ -113,6 +114,14 @@ class Machine:
             raise HostError("This machine was started without a command channel.")
         return self._channel
 
+    async def open_session(self, wish: SessionWish, *, timeout_s: float) -> bool:
+        """Have an agent run in a guest of Xen's, by SSH from dom0; tell whether it is there.
+
+        It takes the place of the virtio-serial port that such a guest does not have.
+        """
+        line = session_line(wish, guest=self.spec.instance.local_ipv4)
+        return await self.channel.open_session(line, timeout_s=timeout_s)
+
     async def power_on(self, service: MetadataService, rooms: _Rooms) -> None:
         """Start QEMU, attach to it, and let it run. Raises StartError where it does not start.
 
@@ -162,7 +171,8 @@ class Machine:
             if spec.has_channel:
                 channel_wire, channel_end = _socket_pair(theirs)
                 ends.append(channel_end)
-                self._channel = Channel(channel_wire)
+                goodbye = GOODBYE if spec.source.xen else ""
+                self._channel = Channel(channel_wire, goodbye=goodbye)
             self._console = Console(
                 console_wire,
                 base=spec.folder / "console",

@@ -124,6 +124,7 @@ def _entries(tree: Path, version: str, *, scripts: Path) -> list[CpioEntry]:
     programs = {f"{_XEN_TOOLS}/{name}": f"{_XEN_TOOLS}/{name}" for name in _TOOLS}
     # One program, which goes by the name it is called with.
     programs |= {f"usr/bin/{name}": "usr/bin/xenstore" for name in _XENSTORE}
+    programs["usr/bin/dbclient"] = "usr/bin/dbclient"
     return [
         *(folder(path) for path in _FOLDERS),
         CpioEntry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)),
@@ -134,6 +135,8 @@ def _entries(tree: Path, version: str, *, scripts: Path) -> list[CpioEntry]:
         *_libraries(tree, programs.values()),
         file(_SHIM, _read(tree, _SHIM)),
         *_modules(tree, version),
+        # dbclient looks up who runs it.
+        file("etc/passwd", b"root:x:0:0::/:/bin/sh\n"),
         file("etc/xen/xl.conf", (scripts / "xl.conf").read_bytes()),
         *(file(path, (scripts / name).read_bytes(), mode=0o755) for name, path in _SCRIPTS.items()),
     ]

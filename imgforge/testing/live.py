@@ -31,6 +31,7 @@ from imgforge.machine import (
     BootSource,
     EndReason,
     MachineSpec,
+    SessionWish,
     Storage,
     Suspended,
     create_volume,
@@ -44,13 +45,14 @@ from imgforge.start import boot_method, find_start, why_service_off
 from imgforge.testing.failure import HarnessError, ImageFailure, StarvedError
 from imgforge.testing.machine_files import note_boot
 from imgforge.testing.plan import Image, Plan
-from imgforge.testing.shell import ChannelShell, Shell, SshShell
+from imgforge.testing.shell import ChannelShell, Shell, SshShell, agent_command
 from imgforge.testing.wake import wake_script
 from imgforge.testing.witness import Witness
 
 _GIB = 2**30
 _WAKE_LIMIT_S = 60.0
 _HELLO_LIMIT_S = 2.0
+_SESSION_LIMIT_S = 60.0  # a login by SSH takes 3 s on TCG, one that starves some more
 _SETTLE_LIMIT_S = 5.0
 _HOST_ENDS = frozenset(
     {EndReason.HOST_INTERNAL_ERROR, EndReason.QEMU_DIED, EndReason.APPLIANCE_FAILED}
@@ -103,7 +105,7 @@ class LiveInstance:
         """Return the way commands reach it: its agent if there is one, else SSH."""
         self.require_running()
         channel = self.witness.machine.channel
-        if self.has_agent or channel.is_heard:
+        if (self.has_agent and not channel.is_lost) or channel.is_heard:
             return ChannelShell(channel)
         return self.ssh_shell()
 
@@ -217,8 +219,11 @@ class LiveInstance:
         self.boots.append(verdict)
         await asyncio.to_thread(note_boot, self.place.evidence, verdict)
         channel = witness.machine.channel
-        self.has_agent = await channel.heard(_HELLO_LIMIT_S if record.sign is None else 0.1)
         is_in = any(attempt.let_in for attempt in record.logins)
+        if self.plan.is_under_xen:
+            self.has_agent = is_in and await self._open_session()
+        else:
+            self.has_agent = await channel.heard(_HELLO_LIMIT_S if record.sign is None else 0.1)
         if starved := starvation(record):
             raise StarvedError(f"Machine: {starved}. {verdict.reason}")
         if not is_in and (not self.has_agent or witness.ended is not None):
@@ -228,6 +233,12 @@ class LiveInstance:
         if not is_in:
             self.notes.append(verdict.reason)
         return record
+
+    async def _open_session(self) -> bool:
+        """Have dom0 run our agent in the guest; without it, commands go by SSH each."""
+        command = await asyncio.to_thread(agent_command, self.login.user)
+        wish = SessionWish(self.login.user, self.login.private_key, command)
+        return await self.witness.machine.open_session(wish, timeout_s=_SESSION_LIMIT_S)
 
     async def suspend(self, state: Path, *, memory: Path | None = None) -> Suspended:
         """Stop it for good; return how to go on with it."""

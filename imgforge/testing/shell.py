@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from imgforge.acceptance import Login, Visitor
@@ -10,6 +11,8 @@ from imgforge.machine import KEPT_BYTES, Answer, Channel, NoAnswerError
 from imgforge.testing.failure import ImageFailure
 
 _SSH_FAILED = 255
+_AGENT = Path(__file__).parents[2] / "guest/overlays/agent/usr/lib/imgforge/agent"
+_AGENT_ROOM = "/run/imgforge/agent"
 _TOO_MUCH = "Let it write to a file, and look at parts of that."
 
 
@@ -64,6 +67,18 @@ class ChannelShell:
             raise ImageFailure(f"{command}: it said more than {KEPT_BYTES >> 20} MiB. {_TOO_MUCH}")
         stdout, stderr = (data.decode(errors="replace") for data in (answer.stdout, answer.stderr))
         return CommandRun(command, answer.exit_code, stdout, stderr)
+
+
+def agent_command(user: str) -> str:
+    """Return the command line that runs our agent as root on stdin and stdout, for `user` to run.
+
+    The image need not have it: what runs is a checkout's own.
+    """
+    lines = _AGENT.read_text(encoding="utf-8").splitlines()
+    # dropbear takes command lines of up to 9000 bytes (sysoptions.h, MAX_CMD_LEN).
+    script = "\n".join(line.strip() for line in lines if not line.lstrip().startswith("#"))
+    command = f"exec sh -c {shlex.quote(script)} agent - {_AGENT_ROOM}"
+    return command if user == "root" else f"exec sudo -n {command.removeprefix('exec ')}"
 
 
 class SshShell:

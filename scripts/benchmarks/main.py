@@ -14,7 +14,7 @@ from benchmarks.bundle import measure_bundle
 from benchmarks.conversion import measure_conversion
 from benchmarks.describe import measure_describe
 from benchmarks.figure import Figure
-from benchmarks.forks import build_disk, measure_fork, measure_forty
+from benchmarks.forks import build_disk, measure_fork, measure_forty, measure_pv_fork
 from benchmarks.metadata import measure_metadata
 from benchmarks.metadata_crawl import measure_crawl
 from benchmarks.sparse import measure_sparse
@@ -42,6 +42,7 @@ _FIGURES: dict[str, Work] = {
         build_disk(_DEBIAN, scratch), scratch=scratch, runs=runs
     ),
     "pv": lambda scratch, runs: measure_pv(_MINIMAL, scratch=scratch, runs=runs),
+    "pv-fork": lambda scratch, runs: measure_pv_fork(_MINIMAL, scratch=scratch, runs=runs),
     "sparse": lambda scratch, runs: measure_sparse(scratch=scratch, runs=runs),
 }
 

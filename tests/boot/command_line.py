@@ -162,6 +162,11 @@ class Running:
         """What it said on stderr so far."""
         return b"".join(self._stderr).decode(errors="replace")
 
+    @property
+    def stdout(self) -> str:
+        """What it said on stdout so far."""
+        return b"".join(self._stdout).decode(errors="replace")
+
     def saw(self, text: str) -> bool:
         """Wait until `text` was on stderr; tell whether it was before the end."""
         deadline = time.monotonic() + _LIMIT_S
@@ -176,7 +181,7 @@ class Running:
         """Wait until `text` was on stdout; tell whether it was before the end."""
         deadline = time.monotonic() + _LIMIT_S
         with self._said:
-            while text not in b"".join(self._stdout).decode(errors="replace"):
+            while text not in self.stdout:
                 if not self._readers[0].is_alive() or time.monotonic() > deadline:
                     return False
                 self._said.wait(0.2)

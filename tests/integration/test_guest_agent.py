@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from imgforge.testing.shell import agent_command
+
 _AGENT = Path(__file__).parents[2] / "guest/overlays/agent/usr/lib/imgforge/agent"
 _HELLO = b"imgforge-agent 2\n"
 _LIMIT_S = 30.0
@@ -256,3 +258,24 @@ def test_without_a_port_it_ends_well_and_says_nothing(shell: tuple[list[str], st
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (0, b"")
+
+
+def test_in_a_session_it_takes_commands_on_stdin_and_ends_with_it(
+    shell: tuple[list[str], str], tmp_path: Path
+) -> None:
+    words, path = shell
+    command = agent_command("root").replace("/run/imgforge/agent", str(tmp_path / "room"))
+    nonce = "0" * 32
+    said = subprocess.run(
+        [*words, "-c", command],
+        input=f"{nonce} 9 echo hello; echo x >&4; cat\n{nonce} 0 exit 3\n".encode(),
+        capture_output=True,
+        env={"PATH": path},
+        timeout=_LIMIT_S,
+        check=True,
+    )
+    lines = said.stdout.split(b"\n")
+    assert lines[:2] == [_HELLO.strip(), f"{nonce} out".encode()]
+    assert lines[2] == b"hello"
+    assert f"{nonce} 3".encode() in lines
+    assert said.stderr == b""

@@ -1,5 +1,8 @@
 """What the guest's agent says, found in whatever else comes over its port."""
 
+import asyncio
+import socket
+
 import pytest
 
 from imgforge.errors import BadInputError
@@ -7,6 +10,8 @@ from imgforge.machine.channel import (
     COMMAND_LIMIT_BYTES,
     Answer,
     AnswerReader,
+    Channel,
+    NoAnswerError,
     encode_command,
 )
 
@@ -87,3 +92,53 @@ def test_a_command_that_no_program_can_be_given_is_refused() -> None:
     with pytest.raises(BadInputError, match="at most"):
         encode_command("x" * (COMMAND_LIMIT_BYTES + 1))
     assert len(encode_command("x" * COMMAND_LIMIT_BYTES)) == COMMAND_LIMIT_BYTES
+
+
+HELLO = b"imgforge-agent 2\n"
+GOODBYE = "the session is over"
+
+
+def test_a_session_is_asked_for_and_its_agent_heard_of() -> None:
+    async def open_it() -> tuple[bool, bytes]:
+        ours, theirs = socket.socketpair()
+        channel = Channel(ours, goodbye=GOODBYE)
+        theirs.sendall(b"a banner\n" + HELLO)
+        with theirs:
+            is_open = await channel.open_session(b"open it\n", timeout_s=10)
+            assert (channel.is_heard, channel.is_lost) == (is_open, not is_open)
+            channel.close()
+            return is_open, theirs.recv(100)
+
+    assert asyncio.run(open_it()) == (True, b"open it\n")
+
+
+@pytest.mark.parametrize("said", [b"", b"ssh: no\n", f"\n{GOODBYE}\n".encode()])
+def test_a_session_that_does_not_come_about_is_lost(said: bytes) -> None:
+    async def fail() -> tuple[bool, bool, bool]:
+        ours, theirs = socket.socketpair()
+        channel = Channel(ours, goodbye=GOODBYE)
+        theirs.sendall(said)
+        with theirs:
+            is_open = await channel.open_session(b"open it\n", timeout_s=0.2)
+            channel.close()
+        return is_open, channel.is_heard, channel.is_lost
+
+    assert asyncio.run(fail()) == (False, False, True)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_command_whose_session_ends_is_not_waited_for(*, goes_on: bool) -> None:
+    async def lose() -> bool:
+        ours, theirs = socket.socketpair()
+        channel = Channel(ours, goodbye=GOODBYE)
+        with theirs:
+            if not goes_on:  # a clone's agent said hello before
+                theirs.sendall(HELLO)
+                assert await channel.heard(10)
+            theirs.sendall(f"half an answer\n{GOODBYE}\n".encode())
+            with pytest.raises(NoAnswerError, match="session"):
+                await channel.run("sleep 100", timeout_s=100)
+            channel.close()
+        return channel.is_lost and not channel.is_heard
+
+    assert asyncio.run(lose())

@@ -13,12 +13,21 @@ from imgforge.machine import (
     Drive,
     MachineSpec,
     Storage,
+    Suspended,
     XenAppliance,
     XenBoot,
     plain_storage,
 )
 from imgforge.machine.argv import Wiring
-from imgforge.machine.xen.argv import CONFIG, GUEST_KERNEL, HYPERVISOR, INITRAMFS, KERNEL, xen_argv
+from imgforge.machine.xen.argv import (
+    CONFIG,
+    GUEST_KERNEL,
+    HYPERVISOR,
+    INITRAMFS,
+    KERNEL,
+    describe_guest,
+    xen_argv,
+)
 from imgforge.metadata import Instance
 
 APPLIANCE = XenAppliance(
@@ -86,6 +95,13 @@ def test_the_two_consoles_come_apart() -> None:
     assert ports == ["virtserialport,bus=ports.0,chardev=console,name=org.imgforge.console"]
 
 
+def test_a_channel_is_a_port_of_dom0_s_for_its_session() -> None:
+    argv = xen_argv(SPEC, replace(WIRING, channel_fd=13))
+    assert "socket,id=channel,fd=13" in options(argv, "-chardev")
+    ports = [device for device in options(argv, "-device") if device.startswith("virtserialport")]
+    assert ports[1:] == ["virtserialport,bus=ports.0,chardev=channel,name=org.imgforge.session"]
+
+
 def test_dom0_s_card_never_has_the_instance_s_address() -> None:
     argv = xen_argv(SPEC, WIRING)
     (card,) = (device for device in options(argv, "-device") if device.startswith("virtio-net"))
@@ -117,6 +133,24 @@ def test_only_the_guest_s_own_disks_may_be_written_to() -> None:
 def test_an_end_of_the_machine_is_never_a_reboot() -> None:
     assert options(xen_argv(SPEC, WIRING), "-action") == ["reboot=shutdown,shutdown=pause"]
     assert "-S" in xen_argv(SPEC, WIRING)
+
+
+def test_a_machine_that_goes_on_is_given_no_xen_and_no_dom0() -> None:
+    resume = Suspended(Path("/f/state"), WIRING.storage, 9.0, bytes(32), Path("/f/memory"))
+    files = {name: FILES[name] for name in (CONFIG, GUEST_KERNEL)}
+    argv = xen_argv(replace(SPEC, resume=resume), replace(WIRING, files=files))
+    assert {"-kernel", "-initrd", "-append"}.isdisjoint(argv)
+    assert options(argv, "-incoming") == ["defer"]
+    assert drives(argv) == ["root", "kernel", "config"]
+
+
+def test_a_guest_whose_seed_tells_it_who_it_is_has_no_uuid_of_ec2() -> None:
+    boot = SPEC.source.xen
+    assert boot is not None
+    assert describe_guest(SPEC, boot, WIRING).uuid.startswith("ec2")
+    seeded = describe_guest(replace(SPEC, seed=Path("/t/seed.iso")), boot, WIRING)
+    assert not seeded.uuid.startswith("ec2")
+    assert seeded.has_seed
 
 
 def test_a_32_bit_guest_is_in_a_shim_that_needs_svm_and_more_memory() -> None:

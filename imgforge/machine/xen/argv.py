@@ -12,7 +12,7 @@ from imgforge.machine.argv import (
     accelerator_argv,
     blockdev_argv,
     escape_option,
-    instance_uuid,
+    machine_uuid,
     memory_argv,
     monitor_argv,
     network_argv,
@@ -25,6 +25,8 @@ from imgforge.machine.xen.parts import DOM0_MIB, XenBoot
 
 CONSOLE_NAME = "org.imgforge.console"
 """The virtio-serial port of dom0's through which the guest's console comes."""
+SESSION_NAME = "org.imgforge.session"
+"""The port through which commands come, to a session that dom0 has in the guest."""
 HYPERVISOR, KERNEL, INITRAMFS, CONFIG = "xen", "dom0", "dom0.cpio", "config"
 GUEST_KERNEL = "kernel"
 """What the appliance is started with, by name, in the machine's folder of such files."""
@@ -46,9 +48,6 @@ _DOM0_OPTIONS = (
 
 def xen_argv(spec: MachineSpec, wiring: Wiring) -> list[str]:
     """Return QEMU's arguments, without the program, for an appliance that waits for `cont`."""
-    files = wiring.files
-    modules = f"{escape_option(str(files[KERNEL]))} {_DOM0_OPTIONS},"
-    modules += escape_option(str(files[INITRAMFS]))
     return [
         *("-nodefaults", "-no-user-config", "-display", "none"),
         *("-machine", "pc,memory-backend=memory"),
@@ -60,9 +59,16 @@ def xen_argv(spec: MachineSpec, wiring: Wiring) -> list[str]:
         *_disks(spec, wiring),
         *network_argv(spec, wiring.relay, mac_address=_DOM0_MAC),
         *(("-device", "VGA,vgamem_mb=4") if spec.has_screen else ()),
-        *("-kernel", str(files[HYPERVISOR]), "-append", _XEN_OPTIONS, "-initrd", modules),
-        *(("-incoming", "defer") if spec.resume else ()),
+        # What goes on has all of it in its memory.
+        *(("-incoming", "defer") if spec.resume else _boot(wiring)),
     ]
+
+
+def _boot(wiring: Wiring) -> list[str]:
+    files = wiring.files
+    modules = f"{escape_option(str(files[KERNEL]))} {_DOM0_OPTIONS},"
+    modules += escape_option(str(files[INITRAMFS]))
+    return ["-kernel", str(files[HYPERVISOR]), "-append", _XEN_OPTIONS, "-initrd", modules]
 
 
 def describe_guest(spec: MachineSpec, boot: XenBoot, wiring: Wiring) -> XenGuest:
@@ -70,7 +76,7 @@ def describe_guest(spec: MachineSpec, boot: XenBoot, wiring: Wiring) -> XenGuest
     source = spec.source
     return XenGuest(
         root=boot.root,
-        uuid=instance_uuid(spec.instance.instance_id),
+        uuid=machine_uuid(spec),
         mac_address=spec.instance.mac_address,
         memory_mib=spec.profile.memory_mib,
         vcpus=_processors(spec),
@@ -108,6 +114,16 @@ def _wires(wiring: Wiring) -> list[str]:
         *("-device", "virtio-serial-pci,id=ports"),
         *("-chardev", f"socket,id=console,fd={wiring.console_fd}"),
         *("-device", f"virtserialport,bus=ports.0,chardev=console,name={CONSOLE_NAME}"),
+        *_session(wiring),
+    ]
+
+
+def _session(wiring: Wiring) -> list[str]:
+    if wiring.channel_fd is None:
+        return []
+    return [
+        *("-chardev", f"socket,id=channel,fd={wiring.channel_fd}"),
+        *("-device", f"virtserialport,bus=ports.0,chardev=channel,name={SESSION_NAME}"),
     ]
 
 

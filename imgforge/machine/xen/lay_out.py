@@ -31,17 +31,12 @@ def lay_out(
     """Link the appliance's files in `folder`, write the guest's configuration, return all by name.
 
     QEMU splits -initrd at spaces: it gets names in `folder`, whatever the cache is called. dom0's
-    kernel is unpacked into `scratch`: on TCG Xen would take seconds for that.
+    kernel is unpacked into `scratch`: on TCG Xen would take seconds for that. One that goes on
+    has Xen and dom0 in its memory, and needs only the disks.
     """
     boot = spec.source.xen
     assert boot is not None
-    kernel = scratch / KERNEL
-    kernel.write_bytes(_unpack(boot.appliance.kernel))
-    linked = {
-        HYPERVISOR: boot.appliance.hypervisor,
-        KERNEL: kernel,
-        INITRAMFS: boot.appliance.initramfs,
-    }
+    linked = {} if spec.resume else _dom0_files(boot, scratch)
     for name, path in linked.items():
         (folder / name).symlink_to(path.absolute())
     guest = spec.source.kernel
@@ -51,6 +46,16 @@ def lay_out(
     config = folder / CONFIG
     config.write_text(guest_config(describe_guest(spec, boot, wiring)), encoding="utf-8")
     return {**{name: folder / name for name in (*linked, CONFIG)}, GUEST_KERNEL: guest}
+
+
+def _dom0_files(boot: XenBoot, scratch: Path) -> Mapping[str, Path]:
+    kernel = scratch / KERNEL
+    kernel.write_bytes(_unpack(boot.appliance.kernel))
+    return {
+        HYPERVISOR: boot.appliance.hypervisor,
+        KERNEL: kernel,
+        INITRAMFS: boot.appliance.initramfs,
+    }
 
 
 def _unpack(path: Path) -> bytes:
