@@ -82,12 +82,14 @@ class Material:
     ec2: Identity
 
 
-def make_material(folder: Path, image: Path) -> Material:
+def make_material(
+    folder: Path, image: Path, *, machine: MachineConfiguration = MACHINE
+) -> Material:
     """Bundle an image into `folder`/bundle."""
     user, ec2 = identity("user", folder / "keys"), identity("ec2", folder / "keys")
     made = create_bundle(
         image,
-        wish=BundleWish(image.name, ACCOUNT, MACHINE),
+        wish=BundleWish(image.name, ACCOUNT, machine),
         signers=Signers(user.pair, ec2.certificate),
         destination=folder / "bundle",
     )

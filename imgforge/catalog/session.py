@@ -21,6 +21,8 @@ Result = dict[str, Any]
 
 AMAZON_ID = "137112412989"
 """The account behind the owner alias "amazon"."""
+OWNER_ALIASES = {AMAZON_ID: "amazon", "679593333241": "aws-marketplace"}
+"""Accounts that EC2 shows by a name; others cannot alias theirs."""
 
 _DIGITS = "([0-9a-f]{8}|[0-9a-f]{17})"
 _TAGGED_TYPES = {"image": "AMI", "snapshot": "snap", "volume": "vol"}

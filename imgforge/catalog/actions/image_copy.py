@@ -14,7 +14,15 @@ from imgforge.catalog.life_rules import check_copy
 from imgforge.catalog.records import insert_tags
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.rules import refuse_as_ec2
-from imgforge.catalog.session import Parameters, Result, Session, iso, new_id, requested_tags
+from imgforge.catalog.session import (
+    OWNER_ALIASES,
+    Parameters,
+    Result,
+    Session,
+    iso,
+    new_id,
+    requested_tags,
+)
 from imgforge.errors import BadInputError
 
 _COPIED = (
@@ -54,6 +62,7 @@ def copy_image(session: Session, parameters: Parameters) -> Result:
             "image_id": image_id,
             "region": session.region,
             "owner_id": session.owner_id,
+            "owner_alias": OWNER_ALIASES.get(session.owner_id),
             "name": parameters["Name"],
             "description": description,
             "image_location": f"{session.owner_id}/{parameters['Name']}",

@@ -183,11 +183,12 @@ def _by_launcher(session: Session, parameters: Parameters) -> list[Condition]:
         if user == "all":
             parts.append("i.public = 1")
         elif user == "self" or _ACCOUNT.fullmatch(user):
-            parts.append(
-                "EXISTS (SELECT 1 FROM launch_permissions p WHERE p.image_id = i.image_id"
-                " AND p.kind = 'UserId' AND p.value = ?)"
+            account = session.owner_id if user == "self" else user
+            parts.append(  # the owner's own are not among them (Guide, "Finding Shared AMIs")
+                "(i.owner_id <> ? AND EXISTS (SELECT 1 FROM launch_permissions p"
+                " WHERE p.image_id = i.image_id AND p.kind = 'UserId' AND p.value = ?))"
             )
-            values.append(session.owner_id if user == "self" else user)
+            values += [account, account]
         else:
             raise RefusedError("InvalidUserID.Malformed", f'Invalid user id: "{user[:100]}"')
     return [Condition(f"({' OR '.join(parts)})", tuple(values))]

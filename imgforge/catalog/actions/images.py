@@ -21,6 +21,7 @@ from imgforge.catalog.refusal import RefusedError, combination, missing
 from imgforge.catalog.registration import ImageRegistration
 from imgforge.catalog.rules import Finding, check_registration, refuse_as_ec2
 from imgforge.catalog.session import (
+    OWNER_ALIASES,
     Parameters,
     Result,
     Session,
@@ -71,6 +72,7 @@ def _columns(session: Session, registration: ImageRegistration) -> dict[str, Any
     return {
         "region": session.region,
         "owner_id": session.owner_id,
+        "owner_alias": OWNER_ALIASES.get(session.owner_id),
         "name": registration.name,
         "description": registration.description,
         "architecture": registration.architecture,
