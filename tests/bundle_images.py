@@ -4,14 +4,16 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from imgforge.command import find_program
 from tests.bundle_material import noise, write_sparse
 
 KIB = 2**10
 MIB = 2**20
 
 
-def run(*words: str | Path, stdin: bytes = b"") -> bytes:
-    return subprocess.run(words, input=stdin, capture_output=True, check=True).stdout
+def run(program: str, *words: str | Path, stdin: bytes = b"") -> bytes:
+    command = [find_program(program), *words]
+    return subprocess.run(command, input=stdin, capture_output=True, check=True).stdout
 
 
 def only_holes(path: Path) -> None:

@@ -23,9 +23,11 @@ from tests.ebs_desk import Desk, begin_of, bundled, make_disk
 MOMENTS = 20
 # Mounts a tmpfs of size $1 at $2, and runs the rest there: once, and again with room.
 SMALL = (
-    'mount -t tmpfs -o size="$1" tmpfs "$2" || exit 99; place=$2; shift 2; "$@"; code=$?; '
-    'ls "$place"; mount -o remount,size=256m "$place" && "$@" && exit "$code"; exit 98'
+    'mount -t tmpfs -o size=256m tmpfs "$2" || exit 99; head -c "$1" /dev/zero >"$2/ballast"; '
+    'place=$2; shift 2; mkdir "$place/out"; "$@"; code=$?; ls "$place/out"; '
+    'rm "$place/ballast" && "$@" && exit "$code"; exit 98'
 )
+"""Runs a command on 256 MiB of which $1 bytes are taken, and again when they are not."""
 
 
 @pytest.fixture
@@ -122,9 +124,9 @@ def test_a_full_disk_is_told_and_the_next_run_goes_on(
         pytest.skip("user and mount namespaces (unshare -Urm) are missing")
     convert_to_ebs(replace(desk.wish, last_step=StepName.UNBUNDLE))
     data_bytes = (desk.made / "disk.raw").stat().st_blocks * 512
-    size = str(int(data_bytes * fraction) // 4096 * 4096)
-    shell = ["unshare", "-Urm", "sh", "-c", SMALL, "sh", size, str(place)]
-    words = desk.words("--until", "fstab", "--out", place)
+    ballast = str(2**28 - int(data_bytes * fraction) // 4096 * 4096)
+    shell = ["unshare", "-Urm", "sh", "-c", SMALL, "sh", ballast, str(place)]
+    words = desk.words("--until", "fstab", "--out", place / "out")
     done = subprocess.run(
         [*shell, *words], capture_output=True, text=True, check=False, timeout=120
     )

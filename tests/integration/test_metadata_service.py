@@ -352,6 +352,16 @@ def test_those_a_fault_holds_take_no_place_of_others(short_folder: Path) -> None
     asyncio.run(asyncio.wait_for(session(), 60))
 
 
+@pytest.fixture
+def many_sockets() -> Iterator[None]:
+    """Let this process hold as many sockets as it may, not the 1024 that shells begin with."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
+@pytest.mark.usefixtures("many_sockets")
 def test_a_newcomer_among_thousands_has_time_to_ask(short_folder: Path) -> None:
     async def scenario(service: MetadataService) -> None:
         listener = socket.create_server(("127.0.0.1", 0))
