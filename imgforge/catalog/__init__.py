@@ -18,6 +18,7 @@ from imgforge.catalog.image import (
 from imgforge.catalog.life_facts import (
     BucketFacts,
     CopyWish,
+    FindKey,
     ImageFacts,
     KeyFacts,
     Permission,
@@ -58,6 +59,7 @@ __all__ = [
     "Catalog",
     "CopyWish",
     "EbsDevice",
+    "FindKey",
     "Finding",
     "Gate",
     "Image",

@@ -16,6 +16,7 @@ from imgforge.catalog.actions.action import Access
 from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.contents import Contents
 from imgforge.catalog.image import LOCAL_OWNER_ID
+from imgforge.catalog.life_facts import FindKey
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.schema import open_database, told, transaction
 from imgforge.catalog.session import AMAZON_ID, Parameters, Session, request_sha256
@@ -39,11 +40,13 @@ class Account:
         regions: Sequence[str],
         owner_id: str = LOCAL_OWNER_ID,
         pending_s: float = _DEFAULT_PENDING_S,
+        find_key: FindKey | None = None,
     ) -> None:
         self.folder = folder
         self.regions = tuple(regions)
         self.owner_id = owner_id
         self._pending_s = pending_s
+        self._find_key = find_key
         self._database = folder / "catalog.sqlite3"
         self._contents = Contents(folder)
         self._mine = threading.local()
@@ -107,6 +110,7 @@ class Account:
             contents=self._contents,
             bundle=bundle,
             regions=self.regions,
+            find_key=self._find_key,
         )
         with told(self._database):
             if action.access is Access.OWN:

@@ -1,7 +1,7 @@
 """What the rules of copying, sharing and deregistering ask of an image, its snapshots, a bucket."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +137,15 @@ class KeyFacts:
             spec=metadata.get("KeySpec", "SYMMETRIC_DEFAULT"),
             state=metadata.get("KeyState", "Enabled"),
         )
+
+    @classmethod
+    def of_ebs(cls, region: str, account_id: str) -> "KeyFacts":
+        """Return an account's own key for EBS, which is used where none is named."""
+        return cls(f"arn:aws:kms:{region}:{account_id}{_LOCAL_DEFAULT_KEY}{account_id}", region)
+
+
+FindKey = Callable[[str, str, str], KeyFacts | None]
+"""Gives the key that an id, an alias or an ARN names, of a region, to an account."""
 
 
 @dataclass(frozen=True, slots=True)

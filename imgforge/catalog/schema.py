@@ -265,12 +265,27 @@ _EC2 = (
     _REQUEST_TOKENS,
 )
 
+_SETTINGS = """
+CREATE TABLE settings (
+  owner_id TEXT NOT NULL,
+  region TEXT NOT NULL,
+  name TEXT NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (owner_id, region, name)
+) STRICT
+"""
+
 _STEPS: Sequence[Sequence[str]] = (
     (_SNAPSHOTS, _IMAGES, _IMAGE_NAMES, _BLOCK_DEVICES, _TAGS),
     _EC2,
     ("ALTER TABLE snapshots ADD COLUMN timeout_s REAL",),
     ("CREATE INDEX images_by_name ON images (region, owner_id, name, state)",),
     ("CREATE INDEX images_by_name_alone ON images (name)",),
+    (
+        "ALTER TABLE snapshots ADD COLUMN state_message TEXT",
+        "ALTER TABLE volumes ADD COLUMN state_message TEXT",
+        _SETTINGS,
+    ),
 )
 SCHEMA_VERSION = len(_STEPS)
 

@@ -14,6 +14,7 @@ from typing import Any
 from imgforge.catalog import records
 from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.contents import Contents
+from imgforge.catalog.life_facts import FindKey, KeyFacts
 from imgforge.catalog.refusal import RefusedError, combination, invalid_value
 
 Parameters = Mapping[str, Any]
@@ -34,6 +35,7 @@ class Session:
     """One request's: the database in a transaction of its own, and who asks.
 
     `pending_s` is how long what is made stays pending, `bundle` what is registered from S3.
+    Without `find_key` there is no KMS, and a key is a name.
     """
 
     connection: sqlite3.Connection
@@ -45,6 +47,33 @@ class Session:
     contents: Contents
     bundle: BundleFacts | None
     regions: Sequence[str]
+    find_key: FindKey | None = None
+
+    def setting(self, name: str, default: str) -> str:
+        """Return a setting of the account in the region."""
+        row = self.row(
+            "SELECT value FROM settings WHERE owner_id = ? AND region = ? AND name = ?",
+            self.owner_id,
+            self.region,
+            name,
+        )
+        return default if row is None else str(row["value"])
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting of the account in the region."""
+        statement = "INSERT OR REPLACE INTO settings VALUES (?, ?, ?, ?)"
+        self.run(statement, self.owner_id, self.region, name, value)
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether what is made is encrypted where a request does not say (EBS User Guide)."""
+        return self.setting("ebs-encryption-by-default", "false") == "true"
+
+    @property
+    def default_key(self) -> str:
+        """The ARN of the key that is used where none is named."""
+        own = KeyFacts.of_ebs(self.region, self.owner_id).arn
+        return self.setting("ebs-default-key", own)
 
     @property
     def now_s(self) -> float:

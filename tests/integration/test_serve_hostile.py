@@ -86,7 +86,8 @@ def test_a_body_that_is_too_large_is_refused(serving: Serving, service: str) -> 
         ("GET", "/", "ebs", 404),
         ("GET", "/snapshots/snap-1/blocks", "ebs", 400),
         ("GET", "/snapshots/%2e%2e/blocks", "ebs", 400),
-        ("GET", "/", "iam", 501),
+        ("GET", "/", "iam", 404),
+        ("GET", "/", "sqs", 501),
     ],
 )
 def test_each_service_answers_in_its_own_way(

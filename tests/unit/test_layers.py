@@ -113,6 +113,7 @@ DOORS = {
     "boto3": {"ec2"},
     "botocore": {"ec2"},
     "cheroot": {"ec2"},
+    "moto": {"ec2"},
     "sqlite3": {"catalog"},
     "typer": {"cli"},
     "click": {"cli"},

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from imgforge.catalog.actions.action import Access, action
-from imgforge.catalog.actions.snapshot_row import KEY_ARN, default_key, state_of, visible
+from imgforge.catalog.actions.snapshot_row import KEY_ARN, read_key, state_of, visible
 from imgforge.catalog.contents import BLOCK_BYTES, Content, linear_checksum
 from imgforge.catalog.records import insert_tags
 from imgforge.catalog.refusal import RefusedError
@@ -136,15 +136,18 @@ def _key(session: Session, parameters: Parameters, parent: sqlite3.Row | None) -
         return str(parent["kms_key_id"]) if parent["encrypted"] else None
     given = parameters.get("KmsKeyArn")
     if given is None:
-        is_encrypted = parameters.get("Encrypted", False)
-        return default_key(session.region, session.owner_id) if is_encrypted else None
+        is_encrypted = parameters.get("Encrypted", session.encrypts)
+        return read_key(session, None).arn if is_encrypted else None
     arn = KEY_ARN.fullmatch(given)
     if not parameters.get("Encrypted") or arn is None or arn[1] != session.region:
         raise _invalid(
             "KmsKeyArn needs Encrypted, and is the ARN of a key of the region.",
             "INVALID_CUSTOMER_KEY",
         )
-    return str(given)
+    found = read_key(session, given)
+    if found.problem:
+        raise _invalid(f"{found.problem}.", "INVALID_CUSTOMER_KEY")
+    return found.arn
 
 
 def _pending(session: Session, snapshot_id: str) -> sqlite3.Row:

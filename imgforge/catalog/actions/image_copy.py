@@ -7,7 +7,7 @@ from imgforge.catalog.actions.action import action
 from imgforge.catalog.actions.facts import image_facts
 from imgforge.catalog.actions.image_row import check_image_id, no_image, visible
 from imgforge.catalog.actions.images import taken_by
-from imgforge.catalog.actions.snapshot_row import read_key
+from imgforge.catalog.actions.snapshot_row import ChosenKey, find_key, read_key
 from imgforge.catalog.actions.snapshots import copy_snapshot_row
 from imgforge.catalog.life_facts import CopyWish
 from imgforge.catalog.life_rules import check_copy
@@ -25,6 +25,7 @@ from imgforge.catalog.session import (
 )
 from imgforge.errors import BadInputError
 
+_FAILED, _FAILURE = "Server.InternalError", "Copy image failed with an internal error."
 _COPIED = (
     "architecture",
     "virtualization_type",
@@ -72,6 +73,8 @@ def copy_image(session: Session, parameters: Parameters) -> Result:
             "state": "available",
             "ready_at_s": session.ready_at_s,
             "creation_date": iso(session.now),
+            "state_reason_code": _FAILED if key is not None and key.problem else None,
+            "state_reason_message": _FAILURE if key is not None and key.problem else None,
             "source_image_id": source["image_id"],
             "source_image_region": source["region"],
         },
@@ -128,15 +131,16 @@ def _wish(session: Session, parameters: Parameters, source: sqlite3.Row) -> Copy
         owner_id=session.owner_id,
         encrypted=parameters.get("Encrypted"),
         kms_key_id=parameters.get("KmsKeyId"),
+        key=find_key(session, parameters.get("KmsKeyId")),
         taken_by=taken_by(session, parameters["Name"]),
         pending_into=into["number"],
         pending_from=of_source["number"],
     )
 
 
-def _key(session: Session, parameters: Parameters) -> str | None:
+def _key(session: Session, parameters: Parameters) -> ChosenKey | None:
     """Return the key that all snapshots are encrypted with; None where they stay as they are."""
-    if not parameters.get("Encrypted"):
+    if not parameters.get("Encrypted", session.encrypts):
         return None
     return read_key(session, parameters.get("KmsKeyId"))
 

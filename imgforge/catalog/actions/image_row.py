@@ -8,7 +8,11 @@ from imgforge.catalog.records import read_device
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.session import Result, Session, check_id, iso_of_s, rows_of_ids
 
-STATE = "CASE WHEN i.state = 'available' AND i.ready_at_s > {now} THEN 'pending' ELSE i.state END"
+STATE = (
+    "CASE WHEN i.state = 'available' AND i.ready_at_s > {now} THEN 'pending'"
+    " WHEN i.state = 'available' AND i.state_reason_code IS NOT NULL THEN 'failed'"
+    " ELSE i.state END"
+)
 _IDS = "ami|aki|ari"
 
 
@@ -61,8 +65,11 @@ def is_shared(session: Session, image_id: str) -> bool:
 
 def shown_state(session: Session, row: sqlite3.Row) -> str:
     """Return the state that an image is in now."""
-    is_pending = row["state"] == "available" and row["ready_at_s"] > session.now_s
-    return "pending" if is_pending else str(row["state"])
+    if row["state"] == "available" and row["ready_at_s"] > session.now_s:
+        return "pending"
+    if row["state"] == "available" and row["state_reason_code"] is not None:
+        return "failed"
+    return str(row["state"])
 
 
 def show_images(session: Session, rows: Sequence[sqlite3.Row]) -> list[Result]:
@@ -112,7 +119,7 @@ def _show(
         "RootDeviceName": row["root_device_name"] or None,
         "RootDeviceType": row["root_device_type"],
         "SriovNetSupport": row["sriov_net_support"],
-        "StateReason": reason if row["state_reason_code"] else None,
+        "StateReason": reason if shown_state(session, row) == "failed" else None,
         "Tags": tags,
         "VirtualizationType": row["virtualization_type"],
         "BootMode": row["boot_mode"],

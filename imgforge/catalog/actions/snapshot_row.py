@@ -3,8 +3,10 @@
 import re
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from imgforge.catalog.life_facts import KeyFacts, is_default_key
 from imgforge.catalog.life_rules import check_delete_snapshot
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.rules import refuse_as_ec2
@@ -14,8 +16,11 @@ KEY_ARN = re.compile(
     r"arn:aws[a-z-]*:kms:([a-z0-9-]+):([0-9]{12}):(key|alias)/[\w/-]{1,256}", re.ASCII
 )
 _KEY = re.compile(r"(mrk-)?[0-9a-f-]{32,36}|alias/[\w/-]{1,250}", re.ASCII)
+_NO_KEY = "Given key ID is not accessible"
+_ASYMMETRIC = "Given key ID is not that of a symmetric encryption key"
 STATE = (
     "CASE WHEN s.state = 'completed' AND s.ready_at_s > {now} THEN 'pending'"
+    " WHEN s.state_message IS NOT NULL THEN 'error'"
     " WHEN s.state = 'pending' AND s.timeout_at_s < {now} THEN 'error' ELSE s.state END"
 )
 
@@ -69,6 +74,8 @@ def state_of(session: Session, row: sqlite3.Row) -> str:
     """Return the state a snapshot is in now."""
     if row["state"] == "completed" and row["ready_at_s"] > session.now_s:
         return "pending"
+    if row["state_message"] is not None:
+        return "error"
     timeout_at_s = row["timeout_at_s"]
     if row["state"] == "pending" and timeout_at_s is not None and timeout_at_s < session.now_s:
         return "error"
@@ -117,6 +124,7 @@ def show_snapshot(session: Session, row: sqlite3.Row, tags: list[dict[str, str]]
         "SnapshotId": row["snapshot_id"],
         "VolumeId": row["volume_id"],
         "State": state,
+        "StateMessage": row["state_message"] if state == "error" else None,
         "StartTime": row["start_time"],
         "Progress": progress(session, row),
         "OwnerId": row["owner_id"],
@@ -140,26 +148,50 @@ def progress(session: Session, row: sqlite3.Row) -> str:
 
 def default_key(region: str, owner_id: str) -> str:
     """Return the ARN of the account's key for EBS, which is used where none is named."""
-    return f"arn:aws:kms:{region}:{owner_id}:key/00000000-0000-4000-8000-{owner_id}"
+    return KeyFacts.of_ebs(region, owner_id).arn
 
 
-def read_key(session: Session, given: str | None) -> str:
-    """Return the ARN of the key that a request names, or of the account's own for EBS.
+@dataclass(frozen=True, slots=True)
+class ChosenKey:
+    """A key to encrypt with; `problem` says why it cannot be used, "" where it can.
+
+    EBS looks at a key after it has answered (EC2 API, CopyImage: KmsKeyId): what is made with one
+    that cannot be used fails later.
+    """
+
+    arn: str
+    problem: str = ""
+
+
+def read_key(session: Session, given: str | None) -> ChosenKey:
+    """Return the key that a request names, or the account's own for EBS.
 
     Raises RefusedError for what cannot be a key's name, or a key of another region.
     """
-    if not given:
-        return default_key(session.region, session.owner_id)
+    given = given or session.default_key
+    if is_default_key(given) or given == "alias/aws/ebs":
+        return ChosenKey(default_key(session.region, session.owner_id))
     arn = KEY_ARN.fullmatch(given)
-    if arn is not None:
-        if arn[1] != session.region:
-            raise RefusedError(
-                "InvalidParameterValue", f"The key {given} is not of the region {session.region}."
-            )
-        return given
-    if not _KEY.fullmatch(given):
+    if arn is not None and arn[1] != session.region:
+        raise RefusedError(
+            "InvalidParameterValue", f"The key {given} is not of the region {session.region}."
+        )
+    if arn is None and not _KEY.fullmatch(given):
         raise RefusedError("InvalidParameterValue", f"The key {given[:100]} is no KMS key.")
-    if given == "alias/aws/ebs":
-        return default_key(session.region, session.owner_id)
     kind = "" if given.startswith("alias/") else "key/"
-    return f"arn:aws:kms:{session.region}:{session.owner_id}:{kind}{given}"
+    named = given if arn else f"arn:aws:kms:{session.region}:{session.owner_id}:{kind}{given}"
+    if session.find_key is None:
+        return ChosenKey(named)
+    found = find_key(session, given)
+    if found is None or found.state != "Enabled":
+        return ChosenKey(named, _NO_KEY)
+    return ChosenKey(found.arn, "" if found.spec == "SYMMETRIC_DEFAULT" else _ASYMMETRIC)
+
+
+def find_key(session: Session, given: str | None) -> KeyFacts | None:
+    """Return what KMS knows of a key that a request names; None where that is nothing."""
+    if session.find_key is None or not given:
+        return None
+    if KEY_ARN.fullmatch(given) is None and not _KEY.fullmatch(given):
+        return None
+    return session.find_key(given, session.region, session.owner_id)

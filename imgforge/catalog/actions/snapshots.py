@@ -7,8 +7,10 @@ from imgforge.catalog.actions.action import Access, action
 from imgforge.catalog.actions.facts import snapshot_facts
 from imgforge.catalog.actions.snapshot_row import (
     STATE,
+    ChosenKey,
     check_snapshot_id,
     delete_snapshot_row,
+    find_key,
     no_snapshot,
     read_key,
     show_snapshot,
@@ -94,12 +96,14 @@ def copy_snapshot(session: Session, parameters: Parameters) -> Result:
         raise invalid_value(
             destination, "DestinationRegion", why="It must be the region that is asked."
         )
-    wanted = parameters.get("Encrypted")
-    refuse_as_ec2(check_key(wanted, parameters.get("KmsKeyId"), region=session.region))
+    wanted = parameters.get("Encrypted", session.encrypts or None)
+    given = parameters.get("KmsKeyId")
+    known = find_key(session, given)
+    refuse_as_ec2(check_key(wanted, given, known, region=session.region))
     source = usable_snapshot(session, parameters["SourceSnapshotId"], region=region)
     if wanted is False:
         refuse_as_ec2(check_stays_encrypted([snapshot_facts(session, source)]))
-    key = read_key(session, parameters.get("KmsKeyId")) if wanted else None
+    key = read_key(session, given) if wanted else None
     described = f"[Copied {source['snapshot_id']} from {region}]"
     description = parameters.get("Description", "")
     _check_description(description)
@@ -114,7 +118,7 @@ def copy_snapshot(session: Session, parameters: Parameters) -> Result:
 
 
 def copy_snapshot_row(
-    session: Session, source_id: str, *, key: str | None, description: str
+    session: Session, source_id: str, *, key: ChosenKey | None, description: str
 ) -> str:
     """Write a copy of a snapshot into the caller's region; its content is shared with the source.
 
@@ -138,7 +142,8 @@ def copy_snapshot_row(
             "completion_time": iso_of_s(session.ready_at_s),
             "description": description[:255],
             "encrypted": key is not None,
-            "kms_key_id": key,
+            "kms_key_id": None if key is None else key.arn,
+            "state_message": None if key is None else key.problem or None,
             "blob_sha256": source["blob_sha256"],
             "blob_size_bytes": source["blob_size_bytes"],
             "content_id": source["content_id"],

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.session import Result, Session, check_id
 
-STATE = "CASE WHEN v.state = 'available' AND v.ready_at_s > {now} THEN 'creating' ELSE v.state END"
+STATE = (
+    "CASE WHEN v.state = 'available' AND v.ready_at_s > {now} THEN 'creating'"
+    " WHEN v.state = 'available' AND v.state_message IS NOT NULL THEN 'error' ELSE v.state END"
+)
 
 
 def check_volume_id(volume_id: str) -> None:
@@ -35,8 +38,14 @@ def show_volumes(session: Session, rows: Sequence[sqlite3.Row]) -> list[Result]:
     return [_show(session, row, tags[row["volume_id"]]) for row in rows]
 
 
+def state_of(session: Session, row: sqlite3.Row) -> str:
+    """Return the state a volume is in now; "error" where its key could not be used."""
+    if row["state"] == "available" and row["ready_at_s"] > session.now_s:
+        return "creating"
+    return "error" if row["state_message"] is not None else str(row["state"])
+
+
 def _show(session: Session, row: sqlite3.Row, tags: list[dict[str, str]]) -> Result:
-    creating = row["state"] == "available" and row["ready_at_s"] > session.now_s
     shown = {
         "Attachments": [],
         "AvailabilityZone": row["availability_zone"],
@@ -45,7 +54,7 @@ def _show(session: Session, row: sqlite3.Row, tags: list[dict[str, str]]) -> Res
         "KmsKeyId": row["kms_key_id"],
         "Size": row["size_gib"],
         "SnapshotId": row["snapshot_id"] or "",
-        "State": "creating" if creating else row["state"],
+        "State": state_of(session, row),
         "VolumeId": row["volume_id"],
         "Iops": row["iops"],
         "Tags": tags,

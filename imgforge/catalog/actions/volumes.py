@@ -4,7 +4,7 @@ import sqlite3
 
 from imgforge.catalog.actions.action import Access, action
 from imgforge.catalog.actions.regions import zone_names
-from imgforge.catalog.actions.snapshot_row import read_key, usable_snapshot
+from imgforge.catalog.actions.snapshot_row import ChosenKey, read_key, usable_snapshot
 from imgforge.catalog.actions.volume_row import (
     STATE,
     check_volume_id,
@@ -55,7 +55,8 @@ def create_volume(session: Session, parameters: Parameters) -> Result:
             "throughput": parameters.get("Throughput") or (125 if kind is VolumeType.GP3 else None),
             "snapshot_id": snapshot_id,
             "encrypted": key is not None,
-            "kms_key_id": key,
+            "kms_key_id": None if key is None else key.arn,
+            "state_message": None if key is None else key.problem or None,
             "multi_attach": parameters.get("MultiAttachEnabled", False),
             "state": "available",
             "create_time": iso(session.now),
@@ -87,19 +88,24 @@ def _check_size(
         raise RefusedError("InvalidParameterValue", "; ".join(findings))
 
 
-def _key(session: Session, parameters: Parameters, snapshot: sqlite3.Row | None) -> str | None:
+def _key(
+    session: Session, parameters: Parameters, snapshot: sqlite3.Row | None
+) -> ChosenKey | None:
     """Return the volume's key; None where it is not encrypted."""
     is_source_encrypted = snapshot is not None and bool(snapshot["encrypted"])
-    if parameters.get("KmsKeyId") and not parameters.get("Encrypted"):
+    if parameters.get("KmsKeyId") and not parameters.get("Encrypted", session.encrypts):
         raise RefusedError(
             "InvalidParameterDependency",
             "The parameter KmsKeyId requires the parameter Encrypted to be set.",
         )
     if is_source_encrypted and parameters.get("Encrypted") is False:
         raise combination("A volume of an encrypted snapshot is encrypted.")
-    if parameters.get("KmsKeyId") or (parameters.get("Encrypted") and not is_source_encrypted):
+    is_wanted = parameters.get("Encrypted", session.encrypts)
+    if parameters.get("KmsKeyId") or (is_wanted and not is_source_encrypted):
         return read_key(session, parameters.get("KmsKeyId"))
-    return str(snapshot["kms_key_id"]) if snapshot is not None and is_source_encrypted else None
+    if snapshot is None or not is_source_encrypted:
+        return None
+    return ChosenKey(str(snapshot["kms_key_id"]))
 
 
 def _usual_iops(kind: VolumeType, size_gib: int) -> int | None:

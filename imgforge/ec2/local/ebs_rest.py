@@ -85,18 +85,19 @@ def parse_rest(operation: Any, request: RestRequest) -> dict[str, Any]:
             if value is not None:
                 found[member] = _text_value(inner, value, member)
     if in_body and request.body:
-        for name, value in _json_object(request.body).items():
+        for name, value in json_object(request.body).items():
             # What is not known, EBS direct leaves aside, as rest-json services do.
             if name in in_body and value is not None:
                 member, inner = in_body[name]
-                found[member] = _json_value(inner, value, member)
+                found[member] = json_value(inner, value, member)
     for member in shape.required_members:
         if member not in found:
             raise invalid(member, f"{member} is required")
     return found
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return a body of JSON. Raises RefusedError where it is none, or no object."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -114,7 +115,8 @@ def _text_value(shape: Any, value: str, member: str) -> Any:
     return _check(shape, value, member)
 
 
-def _json_value(shape: Any, value: Any, member: str) -> Any:
+def json_value(shape: Any, value: Any, member: str) -> Any:
+    """Return a value by its shape; what that does not know is left aside. Raises RefusedError."""
     kind = shape.type_name
     fits = {
         "string": isinstance(value, str),
@@ -123,20 +125,27 @@ def _json_value(shape: Any, value: Any, member: str) -> Any:
         "boolean": isinstance(value, bool),
         "list": isinstance(value, list),
         "structure": isinstance(value, dict),
+        "map": isinstance(value, dict),
+        "blob": isinstance(value, str),
+        "timestamp": isinstance(value, int | float) and not isinstance(value, bool),
     }
     if not fits.get(kind, False):
         raise RefusedError("SerializationException", f"{member} must be a {kind}")
     if kind == "list":
-        return [_json_value(shape.member, one, member) for one in value]
+        return [json_value(shape.member, one, member) for one in value]
     if kind == "structure":
         known = {
             inner.serialization.get("name", name): name for name, inner in shape.members.items()
         }
         return {
-            known[name]: _json_value(shape.members[known[name]], one, member)
+            known[name]: json_value(shape.members[known[name]], one, member)
             for name, one in value.items()
             if name in known and one is not None
         }
+    if kind == "map":
+        return {name: json_value(shape.value, one, member) for name, one in value.items()}
+    if kind in {"blob", "timestamp"}:
+        return value
     return _check(shape, value, member)
 
 

@@ -2,7 +2,8 @@
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -43,19 +44,24 @@ class Desk:
         self, service: str, name: str, parameters: Mapping[str, Any], caller: Caller
     ) -> Mapping[str, Any]:
         """Do what an action asks, unless a fault is in the way. Raises RefusedError, CutError."""
+        with self.faults_of(service, name):
+            return self.account.perform(
+                name,
+                parameters,
+                region=caller.region,
+                account_id=caller.account_id,
+                bundle=self._bundle(name, parameters, caller),
+            )
+
+    @contextmanager
+    def faults_of(self, service: str, name: str) -> Iterator[None]:
+        """Let what was asked for go wrong around an action. Raises RefusedError, CutError."""
         fault = self.faults.meet(name)
         if fault is not None:
             self._suffer(fault, service)
-        result = self.account.perform(
-            name,
-            parameters,
-            region=caller.region,
-            account_id=caller.account_id,
-            bundle=self._bundle(name, parameters, caller),
-        )
+        yield
         if fault is not None and fault.kind is FaultKind.CUT_AFTER:
             raise CutError
-        return result
 
     def _bundle(
         self, name: str, parameters: Mapping[str, Any], caller: Caller
@@ -101,7 +107,7 @@ class Ec2:
 
     def respond(self, request: Request) -> Response:
         """Answer a request."""
-        return _answered(request, self._answer, _refuse_in_xml)
+        return answered(request, self._answer, _refuse_in_xml)
 
     def _answer(self, request: Request, request_id: str) -> Response:
         caller = self._desk.caller_of(request, "ec2")
@@ -134,7 +140,7 @@ class Ebs:
 
     def respond(self, request: Request) -> Response:
         """Answer a request."""
-        return _answered(request, self._answer, _refuse_in_json)
+        return answered(request, self._answer, _refuse_in_json)
 
     def _answer(self, request: Request, request_id: str) -> Response:
         caller = self._desk.caller_of(request, "ebs")
@@ -148,7 +154,7 @@ class Ebs:
         return _response(ebs_rest.write_rest(operation, result, request_id=request_id))
 
 
-def _answered(
+def answered(
     request: Request,
     answer: Callable[[Request, str], Response],
     refuse: Callable[[RefusedError, str], Response],

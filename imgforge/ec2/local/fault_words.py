@@ -7,6 +7,8 @@ from imgforge.ec2.local.fault import FaultKind
 def refusal(kind: FaultKind, service: str) -> RefusedError | None:
     """Return what a service says where a fault is told in words; None where it is not."""
     is_ebs = service == "ebs"
+    if service not in {"ebs", "ec2"}:
+        return _common(kind, is_query=service in {"iam", "sts"})
     match kind:
         case FaultKind.THROTTLE if is_ebs:
             return RefusedError(
@@ -36,5 +38,25 @@ def refusal(kind: FaultKind, service: str) -> RefusedError | None:
             )
         case FaultKind.EXPIRED:
             return RefusedError("RequestExpired", "Request has expired.")
+        case _:
+            return None
+
+
+def _common(kind: FaultKind, *, is_query: bool) -> RefusedError | None:
+    """Return what newer services say, and IAM and STS in shorter words (AWS, Common errors)."""
+    end = "" if is_query else "Exception"
+    match kind:
+        case FaultKind.THROTTLE:
+            return RefusedError(f"Throttling{end}", "Rate exceeded")
+        case FaultKind.ERROR:
+            code = "InternalFailure" if is_query else "InternalServerException"
+            return RefusedError(code, "An internal error has occurred", status=500)
+        case FaultKind.UNAVAILABLE:
+            return RefusedError(f"ServiceUnavailable{end}", "Try again.", status=503)
+        case FaultKind.DENIED:
+            return RefusedError(f"AccessDenied{end}", "You are not authorized.", status=403)
+        case FaultKind.EXPIRED:
+            code = f"ExpiredToken{end}"
+            return RefusedError(code, "The security token is expired", status=403)
         case _:
             return None

@@ -1,4 +1,4 @@
-"""All services behind one port: EC2, EBS direct and S3, for whoever reaches it."""
+"""All services behind one port: EC2, EBS direct, S3, KMS, IAM and STS, for whoever reaches it."""
 
 import threading
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from imgforge.ec2.local.buckets import Buckets
 from imgforge.ec2.local.bundles import Bundles
 from imgforge.ec2.local.ec2 import Desk, Ebs, Ec2, refuse_in_ebs, refuse_in_ec2
 from imgforge.ec2.local.fault import Faults
+from imgforge.ec2.local.moto_service import Moto, MotoService
 from imgforge.ec2.local.operations import regions
 from imgforge.ec2.local.s3 import S3
 from imgforge.ec2.local.server import serving
@@ -20,11 +21,15 @@ from imgforge.ec2.serving import WholeWish
 def serve_whole(wish: WholeWish) -> Iterator[str]:
     """Answer while the block runs, as `serving_all` says."""
     is_ending = threading.Event()
-    with Account(wish.catalog, regions=regions(), pending_s=wish.pending_s) as account:
+    moto = Moto(wish.catalog / "moto")
+    with Account(
+        wish.catalog, regions=regions(), pending_s=wish.pending_s, find_key=moto.find_key
+    ) as account:
         bundles = Bundles(Buckets(wish.storage), wish.read_bundle)
         desk = Desk(account, Faults(wish.faults), bundles, is_ending)
+        lent = {name: MotoService(desk, moto, name) for name in ("kms", "iam", "sts")}
         app = App(
-            {"ec2": Ec2(desk), "ebs": Ebs(desk), "s3": S3(wish.storage)},
+            {"ec2": Ec2(desk), "ebs": Ebs(desk), "s3": S3(wish.storage), **lent},
             access_keys=wish.access_keys,
             refusals={"ec2": refuse_in_ec2, "ebs": refuse_in_ebs},
         )
