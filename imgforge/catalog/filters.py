@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -143,6 +144,18 @@ class Page:
     after: int
     size: int | None
     digest: str
+
+    @property
+    def limit(self) -> str:
+        """The end of a statement that finds one row more than the page has."""
+        return "" if self.size is None else f" LIMIT {self.size + 1}"
+
+    def cut(self, rows: list[sqlite3.Row]) -> tuple[list[sqlite3.Row], dict[str, str]]:
+        """Return the page's rows, each with its `number`, and NextToken where more follow."""
+        if self.size is None or len(rows) <= self.size:
+            return rows, {}
+        rows = rows[: self.size]
+        return rows, {"NextToken": self.token(rows[-1]["number"])}
 
     def token(self, last: int) -> str:
         """Return the token of the page that follows the row `last`."""

@@ -275,6 +275,34 @@ CREATE TABLE settings (
 ) STRICT
 """
 
+_VOLUME_CHANGES = """
+CREATE TABLE volume_changes (
+  volume_id TEXT NOT NULL REFERENCES volumes (volume_id),
+  started_at_s REAL NOT NULL,
+  pending_s REAL NOT NULL,
+  original_size_gib INTEGER NOT NULL,
+  original_iops INTEGER,
+  original_volume_type TEXT NOT NULL,
+  original_throughput INTEGER,
+  original_multi_attach INTEGER NOT NULL,
+  target_size_gib INTEGER NOT NULL,
+  target_iops INTEGER,
+  target_volume_type TEXT NOT NULL,
+  target_throughput INTEGER,
+  target_multi_attach INTEGER NOT NULL
+) STRICT
+"""
+
+_RECYCLE_RULES = """
+CREATE TABLE recycle_rules (
+  identifier TEXT NOT NULL PRIMARY KEY,
+  owner_id TEXT NOT NULL,
+  region TEXT NOT NULL,
+  resource_type TEXT NOT NULL,
+  rule_json TEXT NOT NULL
+) STRICT
+"""
+
 _STEPS: Sequence[Sequence[str]] = (
     (_SNAPSHOTS, _IMAGES, _IMAGE_NAMES, _BLOCK_DEVICES, _TAGS),
     _EC2,
@@ -285,6 +313,15 @@ _STEPS: Sequence[Sequence[str]] = (
         "ALTER TABLE snapshots ADD COLUMN state_message TEXT",
         "ALTER TABLE volumes ADD COLUMN state_message TEXT",
         _SETTINGS,
+    ),
+    (
+        _VOLUME_CHANGES,
+        "CREATE INDEX volume_changes_by_volume ON volume_changes (volume_id)",
+        _RECYCLE_RULES,
+        "ALTER TABLE images ADD COLUMN recycled_at_s REAL",
+        "ALTER TABLE images ADD COLUMN recycled_until_s REAL",
+        "ALTER TABLE snapshots ADD COLUMN recycled_at_s REAL",
+        "ALTER TABLE snapshots ADD COLUMN recycled_until_s REAL",
     ),
 )
 SCHEMA_VERSION = len(_STEPS)

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from imgforge.catalog.actions.account_settings import check_images_may_be_public
 from imgforge.catalog.actions.action import Access, action
 from imgforge.catalog.actions.facts import image_facts
 from imgforge.catalog.actions.image_row import own_image, protection
@@ -109,6 +110,8 @@ def _change_permissions(
     image_id = row["image_id"]
     wish = ShareWish(add=add, remove=remove)
     refuse_as_ec2(check_share(image_facts(session, row), wish))
+    if any(kind == "Group" for kind, _ in add):
+        check_images_may_be_public(session)
     for kind, value in add:
         session.run(
             "INSERT OR IGNORE INTO launch_permissions VALUES (?, ?, ?)", image_id, kind, value

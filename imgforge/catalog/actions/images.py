@@ -7,6 +7,7 @@ from typing import Any
 from imgforge.catalog.actions.action import action
 from imgforge.catalog.actions.facts import image_facts
 from imgforge.catalog.actions.image_row import own_image
+from imgforge.catalog.actions.recycle_rules import kept_until_s
 from imgforge.catalog.actions.snapshot_row import delete_snapshot_row, usable_snapshot
 from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.image import (
@@ -184,11 +185,15 @@ def deregister_image(session: Session, parameters: Parameters) -> Result:
     row = own_image(session, parameters["ImageId"])
     image_id = row["image_id"]
     refuse_as_ec2(check_deregister(image_facts(session, row)))
-    session.run("DELETE FROM launch_permissions WHERE image_id = ?", image_id)
+    until_s = kept_until_s(session, "EC2_IMAGE", image_id)
+    if until_s is None:
+        session.run("DELETE FROM launch_permissions WHERE image_id = ?", image_id)
     session.run(
-        "UPDATE images SET state = 'deregistered', public = 0, deregistration_date = ?"
-        " WHERE image_id = ?",
+        "UPDATE images SET state = 'deregistered', public = 0, deregistration_date = ?,"
+        " recycled_at_s = ?, recycled_until_s = ? WHERE image_id = ?",
         iso(session.now),
+        None if until_s is None else session.now_s,
+        until_s,
         image_id,
     )
     result: Result = {"Return": True}

@@ -1,5 +1,6 @@
 """ModifySnapshotAttribute, DescribeSnapshotAttribute and ResetSnapshotAttribute."""
 
+from imgforge.catalog.actions.account_settings import check_snapshots_may_be_public
 from imgforge.catalog.actions.action import Access, action
 from imgforge.catalog.actions.facts import snapshot_facts
 from imgforge.catalog.actions.snapshot_row import own_snapshot
@@ -19,6 +20,8 @@ def modify_snapshot_attribute(session: Session, parameters: Parameters) -> Resul
     add, remove = _changes(parameters)
     wish = ShareWish(add=add, remove=remove)
     refuse_as_ec2(check_snapshot_share(snapshot_facts(session, row), wish))
+    if any(kind == "Group" for kind, _ in add):
+        check_snapshots_may_be_public(session)
     for kind, value in add:
         session.run(
             "INSERT OR IGNORE INTO volume_permissions VALUES (?, ?, ?)",

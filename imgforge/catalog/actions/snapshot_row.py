@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from imgforge.catalog.actions.recycle_rules import kept_until_s
 from imgforge.catalog.life_facts import KeyFacts, is_default_key
 from imgforge.catalog.life_rules import check_delete_snapshot
 from imgforge.catalog.refusal import RefusedError
@@ -102,9 +103,19 @@ def delete_snapshot_row(session: Session, snapshot_id: str) -> None:
         snapshot_id,
     )
     refuse_as_ec2(check_delete_snapshot(snapshot_id, [one["image_id"] for one in users]))
-    session.run("DELETE FROM volume_permissions WHERE snapshot_id = ?", row["snapshot_id"])
-    session.run("DELETE FROM tags WHERE resource_id = ?", row["snapshot_id"])
-    session.run("UPDATE snapshots SET state = 'deleted' WHERE snapshot_id = ?", row["snapshot_id"])
+    until_s = kept_until_s(session, "EBS_SNAPSHOT", snapshot_id)
+    if until_s is not None and row["state"] == "completed":
+        session.run(
+            "UPDATE snapshots SET state = 'deleted', recycled_at_s = ?, recycled_until_s = ?"
+            " WHERE snapshot_id = ?",
+            session.now_s,
+            until_s,
+            snapshot_id,
+        )
+        return
+    session.run("DELETE FROM volume_permissions WHERE snapshot_id = ?", snapshot_id)
+    session.run("DELETE FROM tags WHERE resource_id = ?", snapshot_id)
+    session.run("UPDATE snapshots SET state = 'deleted' WHERE snapshot_id = ?", snapshot_id)
 
 
 def show_snapshots(session: Session, rows: Sequence[sqlite3.Row]) -> list[Result]:

@@ -39,7 +39,7 @@ def create_volume(session: Session, parameters: Parameters) -> Result:
     if size_gib is None:
         raise missing("Size/SnapshotId")
     kind = VolumeType(parameters.get("VolumeType", "gp2"))
-    _check_size(parameters, kind, size_gib, snapshot)
+    check_volume(parameters, kind, size_gib, snapshot)
     key = _key(session, parameters, snapshot)
     volume_id = new_id("vol")
     session.insert(
@@ -51,7 +51,7 @@ def create_volume(session: Session, parameters: Parameters) -> Result:
             "availability_zone": zone,
             "size_gib": size_gib,
             "volume_type": kind,
-            "iops": parameters.get("Iops") or _usual_iops(kind, size_gib),
+            "iops": parameters.get("Iops") or usual_iops(kind, size_gib),
             "throughput": parameters.get("Throughput") or (125 if kind is VolumeType.GP3 else None),
             "snapshot_id": snapshot_id,
             "encrypted": key is not None,
@@ -69,9 +69,10 @@ def create_volume(session: Session, parameters: Parameters) -> Result:
     return {name: value for name, value in shown.items() if name != "Attachments"}
 
 
-def _check_size(
+def check_volume(
     parameters: Parameters, kind: VolumeType, size_gib: int, snapshot: sqlite3.Row | None
 ) -> None:
+    """Refuse what a volume of this type and size cannot be."""
     if snapshot is not None and size_gib < snapshot["volume_size_gib"]:
         raise RefusedError(
             "InvalidParameterValue",
@@ -108,7 +109,7 @@ def _key(
     return ChosenKey(str(snapshot["kms_key_id"]))
 
 
-def _usual_iops(kind: VolumeType, size_gib: int) -> int | None:
+def usual_iops(kind: VolumeType, size_gib: int) -> int | None:
     """Return the IOPS of a volume for which none are asked (EBS User Guide, Volume types)."""
     if kind is VolumeType.GP2:
         return min(16_000, max(100, 3 * size_gib))

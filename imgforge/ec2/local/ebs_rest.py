@@ -4,10 +4,11 @@ Source: botocore's ebs model (rest-json), and botocore.serialize.RestJSONSeriali
 what is read here.
 """
 
+import http
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
@@ -41,10 +42,12 @@ class Answer:
     body: bytes
 
 
-def find_route(method: str, path: str) -> tuple[Any, dict[str, str]] | None:
+def find_route(
+    method: str, path: str, *, service: str = "ebs"
+) -> tuple[Any, dict[str, str]] | None:
     """Return the operation that a method and a path ask for, and what the path says."""
-    for name in service_model("ebs").operation_names:
-        operation = find_operation("ebs", name)
+    for name in service_model(service).operation_names:
+        operation = find_operation(service, name)
         if operation is None or operation.http["method"] != method:
             continue
         pattern = re.sub(
@@ -63,6 +66,8 @@ class RestRequest:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """All values of each name in the query."""
 
 
 def parse_rest(operation: Any, request: RestRequest) -> dict[str, Any]:
@@ -79,11 +84,9 @@ def parse_rest(operation: Any, request: RestRequest) -> dict[str, Any]:
         elif place == "body":
             in_body[name] = (member, inner)
         else:
-            where = {"uri": request.in_path, "querystring": request.query}
-            source = where.get(place, request.headers)
-            value = source.get(name if place in where else name.lower())
+            value = _outside_body(inner, request, place=place, name=name, member=member)
             if value is not None:
-                found[member] = _text_value(inner, value, member)
+                found[member] = value
     if in_body and request.body:
         for name, value in json_object(request.body).items():
             # What is not known, EBS direct leaves aside, as rest-json services do.
@@ -94,6 +97,20 @@ def parse_rest(operation: Any, request: RestRequest) -> dict[str, Any]:
         if member not in found:
             raise invalid(member, f"{member} is required")
     return found
+
+
+def _outside_body(
+    shape: Any, request: RestRequest, *, place: str, name: str, member: str
+) -> Any | None:
+    """Return what the path, the query or a header says of a parameter; None where nothing does."""
+    where = {"uri": request.in_path, "querystring": request.query}
+    source = where.get(place, request.headers)
+    value = source.get(name if place in where else name.lower())
+    if value is None:
+        return None
+    if shape.type_name == "list":
+        return list(request.lists.get(name, [value]))
+    return _text_value(shape, value, member)
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -134,6 +151,9 @@ def json_value(shape: Any, value: Any, member: str) -> Any:
     if kind == "list":
         return [json_value(shape.member, one, member) for one in value]
     if kind == "structure":
+        for needed in shape.required_members:
+            if value.get(needed) is None:
+                raise invalid(member, f"{member}.{needed} is required")
         known = {
             inner.serialization.get("name", name): name for name, inner in shape.members.items()
         }
@@ -149,12 +169,20 @@ def json_value(shape: Any, value: Any, member: str) -> Any:
     return _check(shape, value, member)
 
 
+def _matches(pattern: str, value: str) -> bool:
+    """Tell whether a value is as its pattern says; some are none of Python's, and say nothing."""
+    try:
+        return re.search(pattern, value) is not None
+    except re.error:
+        return True
+
+
 def _check(shape: Any, value: str | int, member: str) -> str | int:
     if isinstance(value, str):
         if _NO_XML.search(value):
             raise invalid(member, f"{member} has characters that are not allowed")
         pattern = shape.metadata.get("pattern")
-        if pattern and not re.search(pattern, value):
+        if pattern and not _matches(pattern, value):
             raise invalid(member, f"{member} must match {pattern}")
         if shape.enum and value not in shape.enum:
             raise invalid(member, f"{member} must be one of {', '.join(shape.enum)}")
@@ -200,7 +228,8 @@ def write_rest(operation: Any, result: Mapping[str, Any], *, request_id: str) ->
     else:
         headers["content-type"] = "application/json"
         content = json.dumps(body).encode()
-    return Answer(operation.http.get("responseCode", 200), headers, content)
+    status = operation.http.get("responseCode", 200)
+    return Answer(status, headers, b"" if status == http.HTTPStatus.NO_CONTENT else content)
 
 
 def _to_json(shape: Any, value: Any) -> Any:

@@ -133,24 +133,27 @@ class Ec2:
 
 
 class Ebs:
-    """EBS direct, as `App` asks it."""
+    """EBS direct, or another service of its protocol (rest-json), as `App` asks it."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, service: str = "ebs") -> None:
         self._desk = desk
+        self._service = service
 
     def respond(self, request: Request) -> Response:
         """Answer a request."""
         return answered(request, self._answer, _refuse_in_json)
 
     def _answer(self, request: Request, request_id: str) -> Response:
-        caller = self._desk.caller_of(request, "ebs")
-        route = ebs_rest.find_route(request.method, request.path)
+        caller = self._desk.caller_of(request, self._service)
+        route = ebs_rest.find_route(request.method, request.path, service=self._service)
         if route is None:
             raise RefusedError("UnknownOperationException", "No such operation.", status=404)
         operation, in_path = route
-        asked = RestRequest(in_path, request.query, request.headers, read_body(request))
+        asked = RestRequest(
+            in_path, request.query, request.headers, read_body(request), request.lists
+        )
         parameters = ebs_rest.parse_rest(operation, asked)
-        result = self._desk.perform("ebs", operation.name, parameters, caller)
+        result = self._desk.perform(self._service, operation.name, parameters, caller)
         return _response(ebs_rest.write_rest(operation, result, request_id=request_id))
 
 

@@ -19,7 +19,8 @@ _INDEX = re.compile(r"[1-9][0-9]{0,4}")
 _FLOAT = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # How the lengths of these are checked, and with which error, the rules of registering say.
-_RULED = {"RegisterImage": {"Name", "Description"}, "CopyImage": {"Name", "Description"}}
+_TEXTS = {"Name", "Description"}
+_RULED = {"RegisterImage": _TEXTS, "CopyImage": _TEXTS, "CreateImage": _TEXTS}
 _COMMON = {"Action", "Version"}
 
 Tree = dict[str, Any]

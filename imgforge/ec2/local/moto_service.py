@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,6 +121,16 @@ def _check_json(shape: Any, body: Mapping[str, Any]) -> None:
     for name, value in body.items():
         if name in shape.members and value is not None:
             json_value(shape.members[name], value, name)
+
+
+def refuse_in_kms(status: int, code: str, message: str) -> Response:
+    """Return a refusal as KMS writes it."""
+    return _refuse_in_json(RefusedError(code, message, status=status), str(uuid.uuid4()))
+
+
+def refuse_in_iam(status: int, code: str, message: str) -> Response:
+    """Return a refusal as IAM and STS write it."""
+    return _refuse_in_xml(RefusedError(code, message, status=status), str(uuid.uuid4()))
 
 
 def _refuse_in_json(error: RefusedError, request_id: str) -> Response:

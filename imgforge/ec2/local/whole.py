@@ -10,7 +10,7 @@ from imgforge.ec2.local.buckets import Buckets
 from imgforge.ec2.local.bundles import Bundles
 from imgforge.ec2.local.ec2 import Desk, Ebs, Ec2, refuse_in_ebs, refuse_in_ec2
 from imgforge.ec2.local.fault import Faults
-from imgforge.ec2.local.moto_service import Moto, MotoService
+from imgforge.ec2.local.moto_service import Moto, MotoService, refuse_in_iam, refuse_in_kms
 from imgforge.ec2.local.operations import regions
 from imgforge.ec2.local.s3 import S3
 from imgforge.ec2.local.server import serving
@@ -29,9 +29,22 @@ def serve_whole(wish: WholeWish) -> Iterator[str]:
         desk = Desk(account, Faults(wish.faults), bundles, is_ending)
         lent = {name: MotoService(desk, moto, name) for name in ("kms", "iam", "sts")}
         app = App(
-            {"ec2": Ec2(desk), "ebs": Ebs(desk), "s3": S3(wish.storage), **lent},
+            {
+                "ec2": Ec2(desk),
+                "ebs": Ebs(desk),
+                "s3": S3(wish.storage),
+                "rbin": Ebs(desk, "rbin"),
+                **lent,
+            },
             access_keys=wish.access_keys,
-            refusals={"ec2": refuse_in_ec2, "ebs": refuse_in_ebs},
+            refusals={
+                "ec2": refuse_in_ec2,
+                "ebs": refuse_in_ebs,
+                "rbin": refuse_in_ebs,
+                "kms": refuse_in_kms,
+                "iam": refuse_in_iam,
+                "sts": refuse_in_iam,
+            },
         )
         with serving(app, port=wish.port) as url:
             try:

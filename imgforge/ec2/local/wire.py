@@ -1,7 +1,7 @@
 """What an endpoint is asked, what it answers, and how it refuses."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
@@ -43,6 +43,8 @@ class Request:
     size_bytes: int
     caller: Caller | None
     """None for somebody who does not say who they are."""
+    lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """All values of each name in the query."""
     cut: Callable[[], None] = lambda: None
     """Ends the connection at once, for a fault that was asked for."""
 
@@ -82,7 +84,11 @@ def read_request(environ: Mapping[str, Any]) -> Request:
     if not path.startswith("/"):  # a proxy's form
         path = "/" + path.partition("://")[2].partition("/")[2]
     query_text = query_text or str(environ.get("QUERY_STRING", ""))
-    query = dict(parse_qsl(query_text, keep_blank_values=True))
+    pairs = parse_qsl(query_text, keep_blank_values=True)
+    lists: dict[str, list[str]] = {}
+    for name, value in pairs:
+        lists.setdefault(name, []).append(value)
+    query = dict(pairs)
     headers = {
         name[5:].replace("_", "-").lower(): str(value)
         for name, value in environ.items()
@@ -99,6 +105,7 @@ def read_request(environ: Mapping[str, Any]) -> Request:
         body=environ["wsgi.input"],
         size_bytes=int(length) if length.isdecimal() else 0,
         caller=_caller(headers.get("authorization", ""), query),
+        lists=lists,
         cut=environ.get(CUT, lambda: None),
     )
 
