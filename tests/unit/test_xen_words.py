@@ -10,6 +10,7 @@ from imgforge.machine.xen.words import Said, Word, is_trouble, judge_end, read_w
     ("line", "said"),
     [
         ("imgforge-xen: ready", Said(Word.READY)),
+        ("imgforge-xen: loaded", Said(Word.LOADED)),
         ("imgforge-xen: ended 0", Said(Word.ENDED, "0")),
         ("imgforge-xen: refused: xc: error: panic", Said(Word.REFUSED, "xc: error: panic")),
         (
@@ -46,9 +47,13 @@ def test_any_other_line_says_nothing(line: str) -> None:
         ("1", EndReason.GUEST_RESET),
         ("3", EndReason.GUEST_PANIC),
         ("4", EndReason.GUEST_PANIC),
-        ("2", EndReason.APPLIANCE_FAILED),
+        ("2", EndReason.GUEST_SHUTDOWN),
+        ("5", EndReason.GUEST_RESET),
+        ("99", EndReason.GUEST_SHUTDOWN),
+        ("4294967295", EndReason.GUEST_SHUTDOWN),
         ("", EndReason.APPLIANCE_FAILED),
-        ("99", EndReason.APPLIANCE_FAILED),
+        ("-1", EndReason.APPLIANCE_FAILED),
+        ("x", EndReason.APPLIANCE_FAILED),
     ],
 )
 def test_xen_s_reason_for_an_end_is_the_guest_s_where_it_can_be(

@@ -6,13 +6,16 @@ from enum import StrEnum
 
 from imgforge.machine.event import EndReason
 
-_SAID = re.compile(r"^imgforge-xen: (ready|ended|refused|failed)(?:[: ]+(.*))?$")
-# xen/include/public/sched.h, SHUTDOWN_*.
+_SAID = re.compile(r"^imgforge-xen: (ready|loaded|ended|refused|failed)(?:[: ]+(.*))?$")
+_NUMBER = re.compile(r"[0-9]{1,10}")
+# xen/include/public/sched.h, SHUTDOWN_*. A guest may name any other number too.
 _REASONS = {
     "0": (EndReason.GUEST_SHUTDOWN, "poweroff"),
     "1": (EndReason.GUEST_RESET, "reboot"),
+    "2": (EndReason.GUEST_SHUTDOWN, "suspend"),
     "3": (EndReason.GUEST_PANIC, "crash"),
     "4": (EndReason.GUEST_PANIC, "watchdog"),
+    "5": (EndReason.GUEST_RESET, "soft reset"),
 }
 # Xen's own, which a guest may not be able to tell any more.
 _CRASH = re.compile(r"\(XEN\) .*(?:domain_crash|[Tt]riple fault|Unhandled|Domain \d+ .*crash)")
@@ -22,6 +25,7 @@ class Word(StrEnum):
     """What dom0 tells of the guest, in one word."""
 
     READY = "ready"
+    LOADED = "loaded"
     ENDED = "ended"
     REFUSED = "refused"
     FAILED = "failed"
@@ -49,8 +53,9 @@ def judge_end(said: Said, *, trouble: str = "") -> tuple[EndReason, str]:
     match said:
         case Said(Word.REFUSED):
             return EndReason.KERNEL_REFUSED, f"Xen does not take the kernel: {said.more}"
-        case Said(Word.ENDED) if said.more in _REASONS:
-            reason, name = _REASONS[said.more]
+        case Said(Word.ENDED) if _NUMBER.fullmatch(said.more):
+            unknown = (EndReason.GUEST_SHUTDOWN, f"{said.more}, which is none of Xen's")
+            reason, name = _REASONS.get(said.more, unknown)
             crashed = reason is EndReason.GUEST_PANIC
             more = f": {trouble}" if trouble and crashed else ""
             return reason, f"Xen's reason is {name}{more}"
