@@ -39,6 +39,7 @@ from imgforge.machine import (
     start_machine,
 )
 from imgforge.metadata import Instance
+from imgforge.pv_way import PvWish
 from imgforge.report import SCREENSHOT
 from imgforge.seed import seed_of, write_seed
 from imgforge.start import boot_method, find_start, why_service_off
@@ -215,7 +216,7 @@ class LiveInstance:
             raise HarnessError(f"The host ended the machine while it booted: {failure}")
         witness.dismiss_observer()
         self.host_keys = record.host_keys or self.host_keys
-        verdict = judged(record, image)
+        verdict = judged(record, image, pv=self.plan.pv)
         self.boots.append(verdict)
         await asyncio.to_thread(note_boot, self.place.evidence, verdict)
         channel = witness.machine.channel
@@ -330,7 +331,7 @@ class LiveInstance:
             record = record_unbootable(
                 start.failure.reason, accelerator=self.plan.accelerator, boot_method=start.method
             )
-            verdict = judged(record, self.plan.image)
+            verdict = judged(record, self.plan.image, pv=self.plan.pv)
             note_boot(self.place.evidence, verdict)
             raise ImageFailure(explain(verdict, ()))
         return start.source
@@ -345,10 +346,11 @@ class LiveInstance:
             create_volume(path, size_bytes=size_gib * _GIB)
 
 
-def judged(record: BootRecord, image: Image) -> Verdict:
+def judged(record: BootRecord, image: Image, *, pv: PvWish) -> Verdict:
     """Return the verdict on a boot, for its words: the disk is not looked at again."""
     disk = image.disk
-    return judge(
+    pv_grub = pv.pv_grub_for(disk.layout)
+    verdict = judge(
         record,
         expect=image.expect,
         disk=DiskReport(sha256_before=disk.sha256, sha256_after=disk.sha256, layout=disk.layout),
@@ -356,3 +358,4 @@ def judged(record: BootRecord, image: Image) -> Verdict:
         lock_sha256=disk.lock_sha256,
         created=datetime.now(UTC),
     )
+    return verdict.model_copy(update={"pv_grub": pv_grub.name if pv_grub else None})
