@@ -5,21 +5,24 @@ public/elfnote.h. Nothing in the file is believed: it is read and unpacked as a 
 only headers and notes are kept, and no further than MOST_UNPACKED_BYTES.
 """
 
-import bz2
-import lzma
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
-from imgforge.disk.lzo import LzoDamagedError, unpack_lzo
+from imgforge.disk.kernel_payload import (
+    MOST_UNPACKED_BYTES,
+    Compression,
+    DamagedPayloadError,
+    PayloadStream,
+    can_unpack,
+    read_chunks,
+    recognise_compression,
+    unpack_pieces,
+)
 
-MOST_UNPACKED_BYTES = 2**28
-_CHUNK_BYTES = 2**18
-_LZMA_MEMORY_BYTES = 2**27  # Linux packs with a dictionary of 32 MiB
 _LARGEST_NOTES_BYTES = 2**16
 _MOST_PROGRAM_HEADERS = 64
 _PT_NOTE = 4
@@ -37,33 +40,9 @@ class Container(StrEnum):
     COMPRESSED_ELF = "compressed ELF"
 
 
-class Compression(StrEnum):
-    """How a kernel's payload is compressed."""
-
-    NONE = "none"
-    GZIP = "gzip"
-    BZIP2 = "bzip2"
-    LZMA = "lzma"
-    XZ = "xz"
-    LZO = "lzo"
-    LZ4 = "lz4"
-    ZSTD = "zstd"
-    UNKNOWN = "unknown"
-
-
 # "User Provided Kernels", "Limitations of PV-GRUB".
 READ_BY_PV_GRUB = frozenset(
     {Compression.NONE, Compression.GZIP, Compression.BZIP2, Compression.LZO, Compression.XZ}
-)
-_MAGICS = (
-    (b"\x1f\x8b", Compression.GZIP),
-    (b"BZh", Compression.BZIP2),
-    (b"\xfd7zXZ\0", Compression.XZ),
-    (b"\x89LZO", Compression.LZO),
-    (b"\x02\x21\x4c\x18", Compression.LZ4),
-    (b"\x28\xb5\x2f\xfd", Compression.ZSTD),
-    (b"\x5d\0\0", Compression.LZMA),
-    (b"\x7fELF", Compression.NONE),
 )
 
 
@@ -113,14 +92,6 @@ class KernelImage:
         return None if self.xen_notes is None else XenNote.ENTRY in self.xen_notes
 
 
-class _DamagedError(Exception):
-    """The kernel contradicts itself, or ends too early."""
-
-
-class _Unpacker(Protocol):
-    def unpack(self, data: bytes) -> bytes: ...
-
-
 def examine_kernel(path: Path) -> KernelImage | None:
     """Look at a kernel file; None where it is no Linux kernel.
 
@@ -130,14 +101,14 @@ def examine_kernel(path: Path) -> KernelImage | None:
         head = file.read(1024)
         if head[:4] == b"\x7fELF":
             file.seek(0)
-            return _examine_payload(_chunks(file), Container.ELF, Compression.NONE)
+            return _examine_payload(read_chunks(file), Container.ELF, Compression.NONE)
         if head[0x202:0x206] == b"HdrS":
             return _examine_bzimage(file, head, path.stat().st_size)
-        compression = _recognise(head)
+        compression = recognise_compression(head)
         if compression is Compression.UNKNOWN:
             return None
         file.seek(0)
-        image = _examine_payload(_chunks(file), Container.COMPRESSED_ELF, compression)
+        image = _examine_payload(read_chunks(file), Container.COMPRESSED_ELF, compression)
         return None if image.bits is None and not image.damage else image
 
 
@@ -151,8 +122,8 @@ def recognise_kernel(path: Path) -> KernelImage | None:
         if head[0x202:0x206] == b"HdrS":
             bits, (start, _) = _header_bits(head), _payload(head)
             file.seek(start)
-            return KernelImage(Container.BZIMAGE, _recognise(file.read(8)), bits, None)
-    compression = _recognise(head)
+            return KernelImage(Container.BZIMAGE, recognise_compression(file.read(8)), bits, None)
+    compression = recognise_compression(head)
     if compression is Compression.UNKNOWN:
         return None
     return KernelImage(Container.COMPRESSED_ELF, compression, None, None)
@@ -168,33 +139,24 @@ def unpack_kernel(path: Path, destination: Path) -> bool:
         start, length = _payload(head) if head[0x202:0x206] == b"HdrS" else (0, path.stat().st_size)
         file.seek(start)
         first = file.read(8)
-        compression = _recognise(first)
-        unpacker = _unpacker(compression)
-        if unpacker is None:
+        compression = recognise_compression(first)
+        if not can_unpack(compression):
             return False
-        chunks = _chunks(file, first=first, most=length)
-        if compression is Compression.LZO:
-            chunks = unpack_lzo(chunks, most_bytes=MOST_UNPACKED_BYTES)
         left = MOST_UNPACKED_BYTES
         try:
-            for chunk in chunks:
-                data = unpacker.unpack(chunk)
-                while data and left > 0:
-                    out.write(data)
-                    left -= len(data)
-                    data = b"" if isinstance(unpacker, _Plain) else unpacker.unpack(b"")
-        except (_DamagedError, LzoDamagedError):
+            for piece in unpack_pieces(read_chunks(file, first=first, most=length), compression):
+                out.write(piece)
+                left -= len(piece)
+                if left <= 0:
+                    return False
+        except DamagedPayloadError:
             return False
-    return left > 0 and _starts_as_elf(destination)
+    return _starts_as_elf(destination)
 
 
 def _starts_as_elf(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"\x7fELF"
-
-
-def _recognise(head: bytes) -> Compression:
-    return next((kind for magic, kind in _MAGICS if head.startswith(magic)), Compression.UNKNOWN)
 
 
 def _header_bits(head: bytes) -> int | None:
@@ -224,7 +186,9 @@ def _examine_bzimage(file: BinaryIO, head: bytes, size: int) -> KernelImage:
     file.seek(start)
     payload = file.read(8)
     image = _examine_payload(
-        _chunks(file, first=payload, most=length), Container.BZIMAGE, _recognise(payload)
+        read_chunks(file, first=payload, most=length),
+        Container.BZIMAGE,
+        recognise_compression(payload),
     )
     whole = _setup_bytes(head) + struct.unpack_from("<I", head, 0x1F4)[0] * 16  # syssize
     damage = image.damage
@@ -236,136 +200,29 @@ def _examine_bzimage(file: BinaryIO, head: bytes, size: int) -> KernelImage:
     )
 
 
-def _chunks(file: BinaryIO, *, first: bytes = b"", most: int | None = None) -> Iterator[bytes]:
-    """Read on to a file's end, or to `most` bytes, `first` among them, which are read already."""
-    left = MOST_UNPACKED_BYTES if most is None else most
-    data = first or file.read(_CHUNK_BYTES)
-    while data and left > 0:
-        yield data[:left]
-        left -= len(data)
-        data = file.read(_CHUNK_BYTES)
-
-
 def _examine_payload(
     chunks: Iterator[bytes], container: Container, compression: Compression
 ) -> KernelImage:
-    unpacker = _unpacker(compression)
-    if unpacker is None:
+    if not can_unpack(compression):
         return KernelImage(container, compression, None, None)
-    if compression is Compression.LZO:
-        chunks = unpack_lzo(chunks, most_bytes=MOST_UNPACKED_BYTES)
-    stream = _Stream(chunks, unpacker)
+    stream = PayloadStream(unpack_pieces(chunks, compression))
     bits: int | None = None
     try:
         start = stream.read(64)
         if start[:4] != b"\x7fELF":
             if container is Container.COMPRESSED_ELF:
                 return KernelImage(container, compression, None, None)
-            raise _DamagedError("what its payload holds is no ELF")
+            raise DamagedPayloadError("what its payload holds is no ELF")
         bits = {1: 32, 2: 64}.get(start[4])
         if bits is None:
-            raise _DamagedError(f"its ELF class {start[4]} is neither 32 nor 64 bits")
+            raise DamagedPayloadError(f"its ELF class {start[4]} is neither 32 nor 64 bits")
         notes = _read_notes(stream, start, bits)
-    except _DamagedError as error:
+    except DamagedPayloadError as error:
         return KernelImage(container, compression, bits, None, str(error))
-    except LzoDamagedError as error:
-        return KernelImage(container, compression, None, None, f"its lzo is damaged ({error})")
     return KernelImage(container, compression, bits, notes)
 
 
-class _Stream:
-    """An unpacked payload, read forward once: what was passed cannot be had again."""
-
-    def __init__(self, chunks: Iterator[bytes], unpacker: _Unpacker) -> None:
-        self._chunks = chunks
-        self._unpacker = unpacker
-        self._buffer = b""
-        self._start = 0
-
-    def read(self, end: int, start: int = 0) -> bytes:
-        """Return bytes `start` to `end`; what lies before `start` is dropped for good."""
-        if end > MOST_UNPACKED_BYTES:
-            raise _DamagedError(f"it points to byte {end} of the unpacked kernel")
-        if start < self._start:
-            raise _DamagedError("its headers are out of order")
-        while self._start + len(self._buffer) < end:
-            self._forget(start)
-            self._buffer += self._next()
-        self._forget(start)
-        return self._buffer[: end - start]
-
-    def _forget(self, start: int) -> None:
-        count = min(start - self._start, len(self._buffer))
-        self._buffer = self._buffer[count:]
-        self._start += count
-
-    def _next(self) -> bytes:
-        data = self._unpacker.unpack(b"")
-        while not data:
-            chunk = next(self._chunks, b"")
-            if not chunk:
-                raise _DamagedError("it ends too early: it was cut short")
-            data = self._unpacker.unpack(chunk)
-        return data
-
-
-class _Plain:
-    def unpack(self, data: bytes) -> bytes:
-        return data
-
-
-class _Zlib:
-    def __init__(self) -> None:
-        self._inner = zlib.decompressobj(31)
-        self._left = b""
-
-    def unpack(self, data: bytes) -> bytes:
-        try:
-            unpacked = self._inner.decompress(self._left + data, _CHUNK_BYTES)
-        except zlib.error as error:
-            raise _DamagedError(f"its gzip is damaged ({error})") from None
-        self._left = self._inner.unconsumed_tail
-        return unpacked
-
-
-class _Library:
-    """bzip2, xz and lzma: Python's decompressors keep what they have not unpacked yet."""
-
-    def __init__(self, inner: "bz2.BZ2Decompressor | lzma.LZMADecompressor", name: str) -> None:
-        self._inner = inner
-        self._name = name
-
-    def unpack(self, data: bytes) -> bytes:
-        if self._inner.eof or (not data and self._inner.needs_input):
-            return b""
-        try:
-            return self._inner.decompress(data, _CHUNK_BYTES)
-        except (lzma.LZMAError, OSError, ValueError, EOFError) as error:
-            raise _DamagedError(f"its {self._name} is damaged ({error})") from None
-        except MemoryError:
-            raise _DamagedError(f"its {self._name} asks for too much memory") from None
-
-
-def _unpacker(compression: Compression) -> _Unpacker | None:
-    """Return what unpacks a payload; None where Python has nothing that does."""
-    match compression:
-        case Compression.NONE | Compression.LZO:  # the latter is unpacked before
-            return _Plain()
-        case Compression.GZIP:
-            return _Zlib()
-        case Compression.BZIP2:
-            return _Library(bz2.BZ2Decompressor(), "bzip2")
-        case Compression.XZ:
-            xz = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY_BYTES)
-            return _Library(xz, "xz")
-        case Compression.LZMA:
-            plain = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_LZMA_MEMORY_BYTES)
-            return _Library(plain, "lzma")
-        case _:
-            return None
-
-
-def _read_notes(stream: _Stream, head: bytes, bits: int) -> frozenset[XenNote]:
+def _read_notes(stream: PayloadStream, head: bytes, bits: int) -> frozenset[XenNote]:
     """Return Xen's notes of an ELF whose first 64 bytes are `head`."""
     if bits == 64:
         table = struct.unpack_from("<Q", head, 32)[0]
@@ -376,7 +233,7 @@ def _read_notes(stream: _Stream, head: bytes, bits: int) -> frozenset[XenNote]:
         entry_bytes, count = struct.unpack_from("<HH", head, 42)
         least = 32
     if not least <= entry_bytes <= 256 or count > _MOST_PROGRAM_HEADERS:
-        raise _DamagedError(f"its ELF claims {count} program headers of {entry_bytes} bytes")
+        raise DamagedPayloadError(f"its ELF claims {count} program headers of {entry_bytes} bytes")
     headers = stream.read(table + entry_bytes * count, table)
     segments = sorted(
         _segment(headers, position * entry_bytes, bits)
@@ -386,7 +243,7 @@ def _read_notes(stream: _Stream, head: bytes, bits: int) -> frozenset[XenNote]:
     notes: set[XenNote] = set()
     for offset, size in segments:
         if size > _LARGEST_NOTES_BYTES:
-            raise _DamagedError(f"its ELF claims {size} bytes of notes")
+            raise DamagedPayloadError(f"its ELF claims {size} bytes of notes")
         notes |= set(_parse_notes(stream.read(offset + size, offset)))
     return frozenset(notes)
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from imgforge.aki import AkiPlace, AkiState, PvGrub, advise
-from imgforge.disk.kernel_image import READ_BY_PV_GRUB, Compression, Container
+from imgforge.disk.kernel_image import READ_BY_PV_GRUB, Container
+from imgforge.disk.kernel_payload import Compression
 from imgforge.disk.menu_facts import DiskFacts, EntryFacts, command_line_value
 from imgforge.disk.menu_finding import MenuFinding, Weight, World
 from imgforge.disk.menu_parser import Menu

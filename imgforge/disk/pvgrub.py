@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgforge.disk.kernel_image import READ_BY_PV_GRUB, Compression, recognise_kernel
+from imgforge.disk.kernel_image import READ_BY_PV_GRUB, recognise_kernel
+from imgforge.disk.kernel_payload import Compression
 from imgforge.disk.menu_parser import Menu, MenuTitle
 from imgforge.disk.menu_place import (
     MENU_PLACES,

@@ -12,13 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgforge.disk.kernel_image import (
-    MOST_UNPACKED_BYTES,
-    Compression,
     Container,
     XenNote,
     examine_kernel,
     recognise_kernel,
 )
+from imgforge.disk.kernel_payload import MOST_UNPACKED_BYTES, Compression
 from tests.kernel_files import make_bzimage, make_elf
 
 PACKERS: dict[Compression, Callable[[bytes], bytes]] = {
