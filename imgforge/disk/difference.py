@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgforge.disk.ext import SUPERBLOCK_OFFSET, ExtFilesystem, Inode
+from imgforge.disk.ext import ExtFilesystem, Inode
+from imgforge.disk.ext_superblock import SUPERBLOCK_OFFSET
 from imgforge.disk.partition import GPT_TAIL_SECTORS, SECTOR_BYTES, Partition, read_partitions
 from imgforge.disk.record import data_runs
 from imgforge.errors import BadInputError

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgforge.command import Setting, Streams, run
-from imgforge.disk.ext import S_IFMT, S_IFREG, SUPERBLOCK_OFFSET, ExtFilesystem, Inode
+from imgforge.disk.ext import S_IFMT, S_IFREG, ExtFilesystem, Inode
+from imgforge.disk.ext_superblock import SUPERBLOCK_OFFSET
 from imgforge.disk.record import data_runs
 from imgforge.disk.volume import Volume, VolumeKind
 from imgforge.errors import BadInputError, CommandError, MissingProgramError
