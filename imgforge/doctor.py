@@ -2,16 +2,15 @@
 
 import os
 import pwd
-import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from imgforge import command, host
+from imgforge.distribution import Distribution, Family, read_distribution
 from imgforge.errors import BadInputError, CommandError, HostError, MissingProgramError
 from imgforge.machine import (
     Accelerator,
@@ -35,24 +34,6 @@ LEAST_OUT_BYTES = 2 * 2**30
 LEAST_MEMORY_BYTES = 3 * 2**29
 _VERSION_LIMIT_S = 10
 _ANY_EXIT_CODE = range(-64, 256)
-_OS_RELEASE = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
-
-
-class Family(StrEnum):
-    """Distributions that name their packages alike."""
-
-    DEBIAN = "debian"
-    FEDORA = "fedora"
-    ARCH = "arch"
-    OTHER = "other"
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """This system's name and the family its package names follow (os-release(5))."""
-
-    name: str
-    family: Family
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +131,7 @@ def examine_host(
         _examine_way(),
         examine_appliance(),
     )
-    return HostReport(_read_distribution(), programs, findings, accelerator)
+    return HostReport(read_distribution(), programs, findings, accelerator)
 
 
 def examine_program(program: Program) -> ProgramState:
@@ -364,32 +345,6 @@ def examine_appliance() -> Finding:
         )
     found = f"{state.size_bytes / 1e6:.1f} MB in {state.folder}"
     return Finding(name=name, good=True, required=False, found=found)
-
-
-def _read_distribution() -> Distribution:
-    for path in _OS_RELEASE:
-        try:
-            return parse_os_release(path.read_text(encoding="utf-8", errors="replace"))
-        except OSError:
-            continue
-    return Distribution("unknown", Family.OTHER)
-
-
-def parse_os_release(text: str) -> Distribution:
-    """Read os-release(5): a name to show, and the family from ID and ID_LIKE."""
-    values: dict[str, str] = {}
-    for line in text.splitlines():
-        key, equals, value = line.strip().partition("=")
-        if not equals or key.startswith("#"):
-            continue
-        try:
-            values[key] = "".join(shlex.split(value)[:1])
-        except ValueError:  # an open quote
-            continue
-    families = {str(family): family for family in Family}
-    ids = [values.get("ID", ""), *values.get("ID_LIKE", "").split()]
-    found = next((families[name] for name in ids if name in families), Family.OTHER)
-    return Distribution(values.get("PRETTY_NAME") or values.get("ID") or "unknown", found)
 
 
 def install_line(family: Family, programs: Sequence[ProgramState]) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from imgforge import doctor
-from imgforge.doctor import Family, examine_host, examine_program
+from imgforge.distribution import Family
+from imgforge.doctor import examine_host, examine_program
 from imgforge.machine import AcceleratorKind, AcceleratorWish
 from imgforge.programs import PROGRAMS, Program
 

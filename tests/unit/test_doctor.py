@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from imgforge.distribution import Distribution, Family, parse_os_release
 from imgforge.doctor import (
     LEAST_MEMORY_BYTES,
-    Distribution,
-    Family,
     Finding,
     HostReport,
     ProgramState,
@@ -16,7 +15,6 @@ from imgforge.doctor import (
     examine_python,
     examine_space,
     install_line,
-    parse_os_release,
 )
 
 THERE = ProgramState("there", "x", True, "/bin/there", "1", {Family.DEBIAN: "there"})

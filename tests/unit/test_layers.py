@@ -68,6 +68,7 @@ GROUND = {
     "claim",
     "interruption",
     "control_group",
+    "distribution",
     "places",
     "usage",
     "user_data_limit",
