@@ -1,20 +1,40 @@
 """What EC2 would refuse of an image, and what would not boot there, all at once and beforehand."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from imgforge.aki import listed_pv_grub
+from imgforge.bundle import MANIFEST_SUFFIX, BundleError, read_manifest
 from imgforge.catalog import (
+    Architecture,
     BootMode,
     Finding,
     ImageRegistration,
+    RefusedError,
     Severity,
     VirtualizationType,
+    advise_from_snapshot,
     advise_registration,
     check_registration,
 )
-from imgforge.disk import Disk, MenuFinding, Weight, World, examine_menu, has_esp
+from imgforge.disk import (
+    Disk,
+    MenuFinding,
+    Weight,
+    World,
+    examine_menu,
+    has_esp,
+    read_platform,
+)
 from imgforge.errors import BadInputError
+from imgforge.stored_bundle import read_stored_bundle
+
+_MOST_MANIFEST_BYTES = 4 * 2**20
 
 _OF_WEIGHT = {
     Weight.ERROR: Severity.BROKEN,
@@ -52,8 +72,78 @@ def preflight(
     `region` is where it is to be registered, if that is known: kernels are of their region alone.
     """
     of_request = check_registration(registration, disk=disk, snapshots={}, region=region)
-    advice = advise_registration(registration)
+    advice = (*advise_registration(registration), *_of_platform(disk))
     return (*map(_of_finding, (*of_request, *advice)), *_of_disk(registration, disk))
+
+
+def preflight_bundle(
+    manifest: Path,
+    *,
+    name: str | None,
+    asked: Mapping[str, Any],
+    account_id: str | None = None,
+    region: str | None = None,
+) -> tuple[PreflightFinding, ...]:
+    """Return every rule that registering the bundle of `manifest` so would break.
+
+    `asked` has EC2's parameters; without a name it is the manifest's, without an account the
+    bundle's own. Each part beside the manifest is read and compared, as EC2 does. Raises
+    BadInputError where the manifest cannot be read.
+    """
+    content = _read(manifest)
+    try:
+        account = account_id or _account_of(content)
+        bundle = read_stored_bundle(content, account, partial(_open_part, manifest.parent))
+        plain = ImageRegistration(
+            name=name or manifest.name.removesuffix(MANIFEST_SUFFIX),
+            architecture=Architecture.I386,
+            virtualization_type=VirtualizationType.PARAVIRTUAL,
+            root_device_name="",
+            block_devices=(),
+        )
+        registration = plain.of_bundle(bundle, asked)
+    except RefusedError as error:
+        source = "EC2 API, RegisterImage: ImageLocation"
+        needed = "a bundle that is whole, of the account, and of what is asked"
+        finding = PreflightFinding(
+            "manifest", Severity.REFUSED, str(error), needed, source, code=error.code
+        )
+        return (finding,)
+    of_request = check_registration(registration, disk=None, snapshots={}, region=region)
+    return tuple(map(_of_finding, (*of_request, *advise_registration(registration))))
+
+
+def _read(manifest: Path) -> bytes:
+    try:
+        with manifest.open("rb") as file:
+            return file.read(_MOST_MANIFEST_BYTES)
+    except OSError as error:
+        raise BadInputError(f"Bundle {manifest}: cannot be read: {error.strerror}.") from None
+
+
+def _account_of(content: bytes) -> str:
+    try:
+        return re.sub("[^0-9]", "", read_manifest(content).manifest.image.account)
+    except BundleError as error:
+        raise RefusedError("InvalidManifest", str(error)) from None
+
+
+@contextmanager
+def _open_part(folder: Path, filename: str) -> Iterator[BinaryIO]:
+    try:
+        with (folder / filename).open("rb") as file:
+            yield file
+    except OSError as error:
+        why = f"the part {filename} cannot be read: {error.strerror}"
+        raise RefusedError("InvalidManifest", f"The manifest cannot be used: {why}.") from None
+
+
+def _of_platform(disk: Disk) -> Iterator[Finding]:
+    """Yield what an image of the disk's system loses, since it is registered from a snapshot."""
+    try:
+        yield from advise_from_snapshot(read_platform(disk.path))
+    except BadInputError:  # a disk that cannot be read is told as such
+        return
 
 
 def _of_finding(finding: Finding) -> PreflightFinding:

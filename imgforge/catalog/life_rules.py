@@ -146,12 +146,15 @@ def _check_sides(wish: ShareWish) -> Iterator[Finding]:
 
 def _check_whom(pair: Permission) -> Iterator[Finding]:
     kind, value = pair
+    if kind == "Group":
+        if value != "all":
+            yield Finding("share-group", repr(value[:100]), "the group all: there is no other")
+        return
     forms = {"UserId": _ACCOUNT, "OrganizationArn": _ORGANIZATION, "OrganizationalUnitArn": _UNIT}
-    fits = value == "all" if kind == "Group" else bool(forms[kind].fullmatch(value))
-    if not fits:
+    if not forms[kind].fullmatch(value):
         item = f"{kind[0].lower()}{kind[1:]}"
         found = f'invalid attribute item value "{value[:100]}" for {item} item type'
-        yield Finding("share-whom", found, "12 digits of an account, all, or an ARN")
+        yield Finding("share-whom", found, "12 digits of an account, or an ARN")
 
 
 def _check_may_share(image: ImageFacts, add: Sequence[Permission]) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.image import (
     Architecture,
     BlockDeviceMapping,
@@ -16,10 +17,11 @@ from imgforge.catalog.image import (
     VirtualizationType,
     VolumeType,
 )
-from imgforge.catalog.refusal import combination, invalid_value
+from imgforge.catalog.refusal import RefusedError, combination, invalid_value
 from imgforge.recipe import BlockDevice, ImagePart, Layout
 
 _NOT_OF_IMAGES = ("OutpostArn", "AvailabilityZone", "AvailabilityZoneId", "EbsCardIndex")
+_BUNDLE_ROOT = "/dev/sda1"
 _LATER = {
     "ramdisk_id",
     "sriov_net_support",
@@ -121,6 +123,37 @@ class ImageRegistration:
             tpm_support=parameters.get("TpmSupport", self.tpm_support),
             imds_support=parameters.get("ImdsSupport", self.imds_support),
         )
+
+    def of_bundle(self, bundle: BundleFacts, parameters: Mapping[str, Any]) -> "ImageRegistration":
+        """Return it for an image whose root is a bundle: its manifest says the rest.
+
+        Raises RefusedError where manifest and request contradict each other.
+        """
+        if parameters.get("Architecture", bundle.architecture) != bundle.architecture:
+            raise combination(
+                f"The manifest says {bundle.architecture}, not {parameters['Architecture']}."
+            )
+        if bundle.architecture not in {*Architecture}:
+            raise RefusedError(
+                "InvalidManifest", f"The manifest has the architecture {bundle.architecture!r}."
+            )
+        kind = parameters.get("VirtualizationType", self.virtualization_type)
+        is_hvm = kind == VirtualizationType.HVM
+        given = tuple(
+            BlockDeviceMapping(f"/dev/{device.removeprefix('/dev/')}", virtual_name=virtual)
+            for virtual, device in bundle.devices
+            if virtual.startswith("ephemeral")
+        )
+        return replace(
+            self,
+            architecture=Architecture(bundle.architecture),
+            root_device_name=_BUNDLE_ROOT,
+            root_device_type=RootDeviceType.INSTANCE_STORE,
+            block_devices=given,
+            # What a PV-GRUB's machine was bundled with, an hvm image has no use for.
+            kernel_id=None if is_hvm else bundle.kernel_id or None,
+            ramdisk_id=None if is_hvm else bundle.ramdisk_id or None,
+        ).asked(parameters)
 
     def digest(self, disk_sha256: str) -> str:
         """Return the SHA-256 of all that is asked, with the disk's: equal requests have one."""

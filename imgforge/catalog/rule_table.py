@@ -83,6 +83,7 @@ _ROWS = (
     Rule("share-both", f"{_API}, ModifyImageAttribute", "InvalidParameterCombination"),
     Rule("share-nobody", f"{_API}, ModifyImageAttribute", "MissingParameter"),
     Rule("share-whom", f"{_API}, LaunchPermission", "InvalidAMIAttributeItemValue"),
+    Rule("share-group", f"{_API}, LaunchPermission: Group", "InvalidParameterValue"),
     Rule("share-disabled", "EC2 User Guide, Disable an AMI", _NOT_PERMITTED),
     Rule("share-product-code", "Guide, Making an AMI Public", _NOT_PERMITTED),
     Rule("share-encrypted", "EC2 User Guide, Make your AMI public", _NOT_PERMITTED),

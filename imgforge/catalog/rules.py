@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from imgforge.acceptance import Verdict
 from imgforge.aki import identify
@@ -29,6 +30,7 @@ _RAMDISK_ID = re.compile(r"ari-([0-9a-f]{8}|[0-9a-f]{17})")
 _THROUGHPUT = (125, 2_000)
 _KERNEL_ID = re.compile(r"aki-([0-9a-f]{8}|[0-9a-f]{17})")
 _MAX_TAGS = 50
+NONE_PENDING: Mapping[str, str] = MappingProxyType({})
 # EC2 API, data type EbsBlockDevice, VolumeSize and Iops.
 _SIZES_GIB: Mapping[VolumeType, tuple[int, int]] = {
     VolumeType.GP2: (1, 16_384),
@@ -83,12 +85,14 @@ def check_registration(
     *,
     disk: Disk | None,
     snapshots: Mapping[str, int],
+    pending: Mapping[str, str] = NONE_PENDING,
     region: str | None = None,
 ) -> tuple[Finding, ...]:
     """Return every rule that the registration breaks (EC2 API, RegisterImage).
 
-    `snapshots` are those that exist here, with their size in GiB. Without a `disk` the root's
-    volume is made from one of them. `region` is where a kernel has to be, if that is known.
+    `snapshots` are those that exist here, with their size in GiB; `pending` has the state of those
+    that are not completed. Without a `disk` the root's volume is made from one of them. `region` is
+    where a kernel has to be, if that is known.
     """
     return (
         *check_texts(registration.name, registration.description),
@@ -97,6 +101,7 @@ def check_registration(
         *_check_kernel(registration, region),
         *_check_devices(registration),
         *_check_volumes(registration, disk, snapshots),
+        *_check_states(registration, pending),
     )
 
 
@@ -227,6 +232,14 @@ def _check_volumes(
             yield from _check_root_snapshot(name, ebs, snapshots)
         else:
             yield from _check_root_volume(name, ebs, size_gib(disk.size_bytes))
+
+
+def _check_states(registration: ImageRegistration, pending: Mapping[str, str]) -> Iterator[Finding]:
+    for device in registration.block_devices:
+        snapshot_id = device.ebs.snapshot_id if device.ebs else None
+        if snapshot_id is not None and snapshot_id in pending:
+            found = f"{snapshot_id} is {pending[snapshot_id]}"
+            yield Finding("snapshot-state", found, "a snapshot that is completed")
 
 
 def _check_root_volume(name: str, ebs: EbsDevice, least_gib: int) -> Iterator[Finding]:

@@ -39,7 +39,9 @@ _EBS = {
 
 
 def preflight(
-    disk: Annotated[Path, typer.Argument(metavar="DISK", help="A raw disk.")],
+    disk: Annotated[
+        Path, typer.Argument(metavar="DISK|MANIFEST", help="A raw disk, or a bundle's manifest.")
+    ],
     *,
     name: Annotated[TextOption, _option("--name", "NAME", "Else the recipe's.")] = None,
     description: Annotated[
@@ -72,17 +74,20 @@ def preflight(
         TextOption, _option("--sriov-net-support", "simple", "Enhanced networking.")
     ] = None,
     region: Annotated[TextOption, _option("--region", "REGION", "Where it goes: its AKIs.")] = None,
+    account: Annotated[
+        TextOption, _option("--account", "ID", "Who registers a bundle; else whose it is.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> int:
     """Tell all that EC2 would refuse of an image, and why its disk would not boot there.
 
     The options are those of `aws ec2 register-image`; what is not given is as `imgforge register`
-    has it. Nothing is registered, and nobody is asked. Each finding has its rule, what was found,
-    what is needed and where that is written. Exit code 1 where EC2 would refuse or nothing boots.
+    has it. Nothing is registered, and nobody is asked. Of a bundle each part is read and compared.
+    Each finding has its rule, what was found, what is needed and where that is written. Exit code 1
+    where EC2 would refuse or nothing boots.
     """
-    from imgforge.disk import open_disk
-    from imgforge.pipeline import registration_of
-    from imgforge.preflight import preflight as look
+    from imgforge.bundle import MANIFEST_SUFFIX
+    from imgforge.preflight import preflight_bundle
 
     given = {
         "Description": description,
@@ -96,17 +101,32 @@ def preflight(
         "EnaSupport": ena_support,
         "SriovNetSupport": sriov_net_support,
     }
+    asked = {key: one for key, one in given.items() if one is not None}
     with shown_progress(stderr_console()):
-        opened = open_disk(disk)
-        registration = registration_of(opened, name=name)
-        asked = registration.asked({key: one for key, one in given.items() if one is not None})
-        findings = look(asked, disk=opened, region=region)
+        if disk.name.endswith(MANIFEST_SUFFIX):
+            findings = preflight_bundle(
+                disk, name=name, asked=asked, account_id=account, region=region
+            )
+        else:
+            findings = _of_disk(disk, name=name, asked=asked, region=region)
     if as_json:
         print_json({"disk": str(disk), "findings": [asdict(one) for one in findings]})
     else:
         _show(stdout_console(), findings, disk)
     keeps_out = any(one.keeps_out for one in findings)
     return ExitCode.IMAGE_REJECTED if keeps_out else ExitCode.DONE
+
+
+def _of_disk(
+    disk: Path, *, name: str | None, asked: "Mapping[str, Any]", region: str | None
+) -> "tuple[PreflightFinding, ...]":
+    from imgforge.disk import open_disk
+    from imgforge.pipeline import registration_of
+    from imgforge.preflight import preflight as look
+
+    opened = open_disk(disk)
+    registration = registration_of(opened, name=name)
+    return look(registration.asked(asked), disk=opened, region=region)
 
 
 def _mappings(text: str | None) -> list[dict[str, Any]] | None:

@@ -17,6 +17,7 @@ from imgforge.disk.menu_rule_table import RULES
 from imgforge.disk.menu_write import edit_disk, read_first_menu
 from imgforge.disk.mounted import DeviceFacts, examine_device
 from imgforge.disk.partition import Partition, has_esp, read_partitions, recognise_layout
+from imgforge.disk.platform import read_platform
 from imgforge.disk.pvgrub import PvBoot, PvBootFailure, evaluate_pv_boot
 from imgforge.disk.record import FileIdentity, disk_sha256, identify, open_disk
 from imgforge.disk.sparse_copy import copy_data
@@ -66,6 +67,7 @@ __all__ = [
     "read_ext_tree",
     "read_first_menu",
     "read_partitions",
+    "read_platform",
     "read_volumes",
     "recipe_menu",
     "recognise_layout",

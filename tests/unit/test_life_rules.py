@@ -114,7 +114,7 @@ def test_the_key_of_a_copy_is_one_of_its_region_symmetric_and_enabled(
         (IMAGE, [("Group", "all"), ("OrganizationArn", ORGANIZATION)], []),
         (IMAGE, [("UserId", "12345")], ["share-whom"]),
         (IMAGE, [("UserId", OTHERS + "\n")], ["share-whom"]),
-        (IMAGE, [("Group", "some")], ["share-whom"]),
+        (IMAGE, [("Group", "some")], ["share-group"]),
         (IMAGE, [("OrganizationArn", "o-abcdefghij")], ["share-whom"]),
         (IMAGE, [], ["share-nobody"]),
         (replace(IMAGE, state="disabled"), [("UserId", OTHERS)], ["share-disabled"]),

@@ -9,7 +9,6 @@ from imgforge.catalog.actions.facts import image_facts
 from imgforge.catalog.actions.image_row import own_image
 from imgforge.catalog.actions.recycle_rules import kept_until_s
 from imgforge.catalog.actions.snapshot_row import delete_snapshot_row, usable_snapshot
-from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.image import (
     Architecture,
     BlockDeviceMapping,
@@ -30,8 +29,6 @@ from imgforge.catalog.session import (
     new_id,
     requested_tags,
 )
-
-_BUNDLE_ROOT = "/dev/sda1"
 
 
 @action("RegisterImage")
@@ -108,39 +105,8 @@ def _registration(
     if parameters.get("UefiData") and parameters.get("BootMode") not in {"uefi", "uefi-preferred"}:
         raise combination("UefiData needs the boot mode uefi or uefi-preferred")
     if session.bundle is not None:
-        return _of_bundle(base, session.bundle, parameters)
+        return base.of_bundle(session.bundle, parameters)
     return base.asked(parameters)
-
-
-def _of_bundle(
-    base: ImageRegistration, bundle: BundleFacts, parameters: Parameters
-) -> ImageRegistration:
-    """Return what is asked of an image whose root is a bundle: its manifest says the rest."""
-    if parameters.get("Architecture", bundle.architecture) != bundle.architecture:
-        raise combination(
-            f"The manifest says {bundle.architecture}, not {parameters['Architecture']}."
-        )
-    if bundle.architecture not in {*Architecture}:
-        raise RefusedError(
-            "InvalidManifest", f"The manifest has the architecture {bundle.architecture!r}."
-        )
-    kind = parameters.get("VirtualizationType", base.virtualization_type)
-    is_hvm = kind == VirtualizationType.HVM
-    given = tuple(
-        BlockDeviceMapping(f"/dev/{device.removeprefix('/dev/')}", virtual_name=virtual)
-        for virtual, device in bundle.devices
-        if virtual.startswith("ephemeral")
-    )
-    return replace(
-        base,
-        architecture=Architecture(bundle.architecture),
-        root_device_name=_BUNDLE_ROOT,
-        root_device_type=RootDeviceType.INSTANCE_STORE,
-        block_devices=given,
-        # What a PV-GRUB's machine was bundled with, an hvm image has no use for.
-        kernel_id=None if is_hvm else bundle.kernel_id or None,
-        ramdisk_id=None if is_hvm else bundle.ramdisk_id or None,
-    ).asked(parameters)
 
 
 def _snapshots(session: Session, devices: Sequence[BlockDeviceMapping]) -> dict[str, int]:
