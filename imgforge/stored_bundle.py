@@ -2,8 +2,16 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 
-from imgforge.bundle import BundledImage, BundleError, read_manifest
+from imgforge.bundle import (
+    BundledImage,
+    BundleError,
+    ManifestFile,
+    certificate_from_pem,
+    read_manifest,
+    require_signature,
+)
 from imgforge.catalog import BundleFacts, RefusedError
 from imgforge.ec2 import OpenPart
 
@@ -12,15 +20,19 @@ _MOST_BYTES = 10 * 2**30
 _CHUNK_BYTES = 2**20
 
 
-def read_stored_bundle(content: bytes, account_id: str, open_part: OpenPart) -> BundleFacts:
+def read_stored_bundle(
+    content: bytes, account_id: str, open_part: OpenPart, certificates: Sequence[str] = ()
+) -> BundleFacts:
     """Return what the manifest `content` says, once each part was read and compared.
 
     Raises RefusedError (InvalidManifest) for a manifest that is none, of another account, or whose
-    parts are missing, damaged or of another size. Whose signature it is cannot be told: who has
-    which certificate is IAM's to say.
+    parts are missing, damaged or of another size. Where the account has signing `certificates` (in
+    PEM, IAM's), the signature has to be by one of them; where it has none, nobody can tell.
     """
     try:
-        manifest = read_manifest(content).manifest
+        file = read_manifest(content)
+        manifest = file.manifest
+        _check_signature(file, certificates)
     except BundleError as error:
         raise _invalid(str(error)) from None
     image = manifest.image
@@ -40,6 +52,25 @@ def read_stored_bundle(content: bytes, account_id: str, open_part: OpenPart) -> 
         devices=tuple((mapping.virtual, mapping.device) for mapping in machine.mappings),
         product_codes=machine.product_codes,
     )
+
+
+def _check_signature(file: ManifestFile, certificates: Sequence[str]) -> None:
+    """Raise BundleError where the manifest is signed by none of the certificates."""
+    wrong: BundleError | None = None
+    for pem in certificates:
+        try:
+            signer = certificate_from_pem(pem.encode(), label="of IAM").public_key
+        except ValueError:  # none of an RSA key: it cannot have signed a manifest
+            wrong = wrong or BundleError("signature", "Manifest: no certificate is of an RSA key.")
+            continue
+        try:
+            require_signature(file, signer)
+        except BundleError as error:
+            wrong = error
+        else:
+            return
+    if wrong is not None:
+        raise wrong
 
 
 def _check_parts(image: BundledImage, open_part: OpenPart) -> None:

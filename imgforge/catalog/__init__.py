@@ -15,6 +15,8 @@ from imgforge.catalog.image import (
     VirtualizationType,
     VolumeType,
 )
+from imgforge.catalog.import_source import ImportSource, ImportTask
+from imgforge.catalog.import_tasks import ImportTasks
 from imgforge.catalog.life_facts import (
     BucketFacts,
     CopyWish,
@@ -66,6 +68,9 @@ __all__ = [
     "ImageFacts",
     "ImageRegistration",
     "ImageState",
+    "ImportSource",
+    "ImportTask",
+    "ImportTasks",
     "KeyFacts",
     "NameConflict",
     "Permission",

@@ -16,6 +16,7 @@ from imgforge.catalog.actions.action import Access
 from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.contents import Contents
 from imgforge.catalog.image import LOCAL_OWNER_ID
+from imgforge.catalog.import_source import ImportSource
 from imgforge.catalog.life_facts import FindKey
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.schema import open_database, told, transaction
@@ -88,10 +89,12 @@ class Account:
         region: str,
         account_id: str | None = None,
         bundle: BundleFacts | None = None,
+        source: ImportSource | None = None,
     ) -> Mapping[str, Any]:
         """Do what an action asks, and return its result by the names of EC2's model.
 
-        `bundle` is what an ImageLocation leads to, read and verified.
+        `bundle` is what an ImageLocation leads to, read and verified, `source` what a DiskContainer
+        names.
 
         Raises RefusedError where EC2 would refuse, HostError where the database fails.
         """
@@ -109,6 +112,7 @@ class Account:
             pending_s=self._pending_s,
             contents=self._contents,
             bundle=bundle,
+            source=source,
             regions=self.regions,
             find_key=self._find_key,
         )

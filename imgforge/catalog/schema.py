@@ -303,6 +303,26 @@ CREATE TABLE recycle_rules (
 ) STRICT
 """
 
+_IMPORT_TASKS = """
+CREATE TABLE import_tasks (
+  import_task_id TEXT NOT NULL PRIMARY KEY,
+  owner_id TEXT NOT NULL,
+  region TEXT NOT NULL,
+  description TEXT NOT NULL,
+  format TEXT NOT NULL CHECK (format IN ('RAW', 'VMDK', 'VHD')),
+  bucket TEXT NOT NULL,
+  key TEXT NOT NULL,
+  url TEXT,
+  etag TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  kms_key_id TEXT,
+  status TEXT NOT NULL CHECK (status IN ('active', 'completed', 'deleted')),
+  status_message TEXT,
+  progress INTEGER NOT NULL,
+  snapshot_id TEXT
+) STRICT
+"""
+
 _STEPS: Sequence[Sequence[str]] = (
     (_SNAPSHOTS, _IMAGES, _IMAGE_NAMES, _BLOCK_DEVICES, _TAGS),
     _EC2,
@@ -323,6 +343,7 @@ _STEPS: Sequence[Sequence[str]] = (
         "ALTER TABLE snapshots ADD COLUMN recycled_at_s REAL",
         "ALTER TABLE snapshots ADD COLUMN recycled_until_s REAL",
     ),
+    (_IMPORT_TASKS,),
 )
 SCHEMA_VERSION = len(_STEPS)
 

@@ -14,6 +14,7 @@ from typing import Any
 from imgforge.catalog import records
 from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.contents import Contents
+from imgforge.catalog.import_source import ImportSource
 from imgforge.catalog.life_facts import FindKey, KeyFacts
 from imgforge.catalog.refusal import RefusedError, combination, invalid_value
 
@@ -34,7 +35,8 @@ _MOST_TAGS = 50
 class Session:
     """One request's: the database in a transaction of its own, and who asks.
 
-    `pending_s` is how long what is made stays pending, `bundle` what is registered from S3.
+    `pending_s` is how long what is made stays pending, `bundle` what is registered from S3 and
+    `source` what is imported from there.
     Without `find_key` there is no KMS, and a key is a name.
     """
 
@@ -46,6 +48,7 @@ class Session:
     pending_s: float
     contents: Contents
     bundle: BundleFacts | None
+    source: ImportSource | None
     regions: Sequence[str]
     find_key: FindKey | None = None
 

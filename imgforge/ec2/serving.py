@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 OpenPart = Callable[[str], AbstractContextManager[BinaryIO]]
 """Gives a part's bytes by its file name. Raises RefusedError where EC2 may not read it."""
-ReadBundle = Callable[[bytes, str, OpenPart], "BundleFacts"]
-"""Reads a manifest of an account's, and verifies the parts. Raises RefusedError."""
+ReadBundle = Callable[[bytes, str, OpenPart, Sequence[str]], "BundleFacts"]
+"""Reads a manifest of an account's, and verifies the parts, and by the account's signing
+certificates, in PEM, its signature; with none of them nobody tells. Raises RefusedError."""
 
 
 @dataclass(frozen=True, slots=True)

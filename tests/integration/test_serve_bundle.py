@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.bundle_material import ACCOUNT, Material, make_material, noise
+from tests.bundle_material import ACCOUNT, Material, identity, make_material, noise
 from tests.serving import OTHER_ACCOUNT, Serving, code_of
 
 BUCKET = "my-s3-bucket"
@@ -108,3 +108,25 @@ def test_a_bundle_that_is_not_whole_is_not_registered(
     for text in (b"", b"<manifest/>", manifest[:-100], b"\xff" * 100, manifest * 2):
         s3.put_object(Bucket=BUCKET, Key=key, Body=text, ACL="aws-exec-read")
         assert "manifest" in refused(ec2, location).lower()
+
+
+def test_a_signature_is_by_a_certificate_of_the_account(tmp_path: Path, material: Material) -> None:
+    with Serving(tmp_path / "catalog", "--latency", "0s") as serving:
+        s3, iam = serving.client("s3"), serving.client("iam")
+        s3.create_bucket(Bucket=BUCKET, ObjectOwnership="ObjectWriter")
+        location = upload(s3, material, FOLDER)
+        ec2 = serving.client(account=ACCOUNT)
+        iam.create_user(UserName="signer")
+
+        def give(name: str) -> str:
+            body = identity(name, tmp_path).certificate_path.read_text()
+            given = iam.upload_signing_certificate(UserName="signer", CertificateBody=body)
+            return str(given["Certificate"]["CertificateId"])
+
+        give("somebody-else")
+        assert "signature" in refused(ec2, location)
+        own = give("user")
+        wish = {"ImageLocation": location, "VirtualizationType": "hvm"}
+        assert ec2.register_image(Name="signed", **wish)["ImageId"]
+        iam.update_signing_certificate(UserName="signer", CertificateId=own, Status="Inactive")
+        assert "signature" in refused(ec2, location)

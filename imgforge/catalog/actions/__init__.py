@@ -11,6 +11,7 @@ from imgforge.catalog.actions import (  # isort: skip (they fill the table)
     image_state as image_state,
     images as images,
     instance_images as instance_images,
+    imports as imports,
     recycle_bin as recycle_bin,
     recycle_rules as recycle_rules,
     regions as regions,

@@ -1,6 +1,6 @@
 """Bundles in the local S3, as RegisterImage reads them: with the rights that EC2 has there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -21,6 +21,8 @@ class Bundles:
 
     buckets: Buckets
     read_bundle: ReadBundle
+    certificates: Callable[[str, str], Sequence[str]]
+    """Gives the signing certificates of an account, in a region's partition, in PEM."""
 
     def find(self, location: str, *, region: str, account_id: str) -> BundleFacts:
         """Return what is bundled at BUCKET/KEY of a manifest.
@@ -44,7 +46,8 @@ class Bundles:
 
         with _opened(objects, key) as file:
             content = file.read(_MOST_MANIFEST_BYTES)
-        return self.read_bundle(content, account_id, open_part)
+        certificates = self.certificates(account_id, region)
+        return self.read_bundle(content, account_id, open_part, certificates)
 
 
 @contextmanager

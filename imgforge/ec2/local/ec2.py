@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from imgforge.catalog import Account, BundleFacts, RefusedError
+from imgforge.catalog import Account, BundleFacts, ImportSource, RefusedError
 from imgforge.ec2.local import ebs_rest
 from imgforge.ec2.local.bundles import Bundles
 from imgforge.ec2.local.ebs_rest import RestRequest
@@ -16,6 +16,7 @@ from imgforge.ec2.local.ec2_answer import write_xml, write_xml_error
 from imgforge.ec2.local.ec2_query import check_version, parse_query, read_fields
 from imgforge.ec2.local.fault import Fault, FaultKind, Faults
 from imgforge.ec2.local.fault_words import refusal
+from imgforge.ec2.local.imports import Imports
 from imgforge.ec2.local.operations import find_operation
 from imgforge.ec2.local.signature import Caller, read_caller
 from imgforge.ec2.local.wire import RefusalError, Request, Response, chunks_of
@@ -38,6 +39,7 @@ class Desk:
     account: Account
     faults: Faults
     bundles: Bundles
+    imports: Imports
     is_ending: threading.Event
 
     def perform(
@@ -45,13 +47,17 @@ class Desk:
     ) -> Mapping[str, Any]:
         """Do what an action asks, unless a fault is in the way. Raises RefusedError, CutError."""
         with self.faults_of(service, name):
-            return self.account.perform(
+            result = self.account.perform(
                 name,
                 parameters,
                 region=caller.region,
                 account_id=caller.account_id,
                 bundle=self._bundle(name, parameters, caller),
+                source=self._source(name, parameters, caller),
             )
+            if name == "ImportSnapshot":
+                self.imports.wake()
+            return result
 
     @contextmanager
     def faults_of(self, service: str, name: str) -> Iterator[None]:
@@ -72,6 +78,15 @@ class Desk:
             return None
         account_id = caller.account_id or self.account.owner_id
         return self.bundles.find(location, region=caller.region, account_id=account_id)
+
+    def _source(
+        self, name: str, parameters: Mapping[str, Any], caller: Caller
+    ) -> ImportSource | None:
+        """Return the disk image that a snapshot is to be made of."""
+        if name != "ImportSnapshot":
+            return None
+        asked = ImportSource.asked(parameters.get("DiskContainer", {}))
+        return None if asked is None else self.imports.source(asked, region=caller.region)
 
     def _suffer(self, fault: Fault, service: str) -> None:
         if fault.kind is FaultKind.CUT:

@@ -11,10 +11,12 @@ from typing import Any
 
 from moto.core.request import Request as MotoRequest
 from moto.core.responses import ActionResult, BaseResponse
+from moto.iam.models import iam_backends
 from moto.iam.responses import IamResponse
 from moto.kms.models import Key, kms_backends
 from moto.kms.responses import KmsResponse
 from moto.sts.responses import TokenResponse
+from moto.utilities.utils import get_partition
 
 from imgforge.catalog import KeyFacts
 from imgforge.ec2.local.moto_state import MotoState
@@ -40,8 +42,6 @@ class _Tokens(TokenResponse):
         )
 
     def _users(self) -> Any:
-        from moto.iam.models import iam_backends
-
         return iam_backends[self.current_account][self.partition].users.values()
 
 
@@ -97,6 +97,17 @@ class MotoCalls:
                 if name in {key.id, *key.aliases}:
                     return _facts(key)
         return None
+
+    def certificates(self, account_id: str, region: str) -> tuple[str, ...]:
+        """Return the active signing certificates of an account's users, in PEM."""
+        with self._records(region, account_id):
+            users = iam_backends[account_id][get_partition(region)].users.values()
+            return tuple(
+                certificate.body
+                for user in users
+                for certificate in user.signing_certificates.values()
+                if certificate.status == "Active"
+            )
 
     @contextmanager
     def _records(self, region: str, account_id: str) -> Iterator[None]:

@@ -4,7 +4,7 @@ import functools
 import json
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
@@ -44,6 +44,12 @@ class Moto:
     def find_key(self, given: str, region: str, account_id: str) -> KeyFacts | None:
         """Return the key that a name means; None where there is none."""
         return self.calls.find_key(given, region, account_id)
+
+    def certificates(self, account_id: str, region: str) -> Sequence[str]:
+        """Return the active signing certificates of an account's users, in PEM."""
+        if not (self._folder / "state.pickle").exists():
+            return ()  # nobody has any: moto need not be loaded
+        return self.calls.certificates(account_id, region)
 
 
 class MotoService:

@@ -4,12 +4,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imgforge.catalog import Account
+from imgforge.catalog import Account, ImportTasks
 from imgforge.ec2.local.app import App
 from imgforge.ec2.local.buckets import Buckets
 from imgforge.ec2.local.bundles import Bundles
 from imgforge.ec2.local.ec2 import Desk, Ebs, Ec2, refuse_in_ebs, refuse_in_ec2
 from imgforge.ec2.local.fault import Faults
+from imgforge.ec2.local.imports import Imports
 from imgforge.ec2.local.moto_service import Moto, MotoService, refuse_in_iam, refuse_in_kms
 from imgforge.ec2.local.operations import regions
 from imgforge.ec2.local.s3 import S3
@@ -25,8 +26,11 @@ def serve_whole(wish: WholeWish) -> Iterator[str]:
     with Account(
         wish.catalog, regions=regions(), pending_s=wish.pending_s, find_key=moto.find_key
     ) as account:
-        bundles = Bundles(Buckets(wish.storage), wish.read_bundle)
-        desk = Desk(account, Faults(wish.faults), bundles, is_ending)
+        buckets = Buckets(wish.storage)
+        bundles = Bundles(buckets, wish.read_bundle, moto.certificates)
+        imports = Imports(ImportTasks(wish.catalog, pending_s=wish.pending_s), buckets, is_ending)
+        imports.resume()
+        desk = Desk(account, Faults(wish.faults), bundles, imports, is_ending)
         lent = {name: MotoService(desk, moto, name) for name in ("kms", "iam", "sts")}
         app = App(
             {
