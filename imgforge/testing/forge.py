@@ -19,6 +19,7 @@ from imgforge.testing.frozen import (
     EVIDENCE,
     MEMORY_FILE,
     STATE_FILE,
+    XEN_EVIDENCE,
     Frozen,
     Unusable,
     discard_frozen,
@@ -239,7 +240,7 @@ async def freeze(plan: Plan, folder: Path) -> None:
 def _keep_first_boot(folder: Path, kept: Path, *, plan: Plan, facts: MachineFacts) -> None:
     """Keep what a first boot showed, for the report of this run."""
     kept.mkdir(parents=True, exist_ok=True)
-    for name in (*EVIDENCE, BOOTS_FILE, SCREENSHOT):
+    for name in (*EVIDENCE, *XEN_EVIDENCE, BOOTS_FILE, SCREENSHOT):
         if (folder / name).is_file():
             (kept / name).write_bytes((folder / name).read_bytes())
     known = {"instance_type": plan.profile.name, "is_plain": plan.is_plain}

@@ -150,13 +150,16 @@ def test_a_reboot_that_hangs_fails_the_tests_that_need_one(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["hvm-mbr", "hvm-gpt", "pv"])
+@pytest.mark.parametrize("layout", ["hvm-mbr", "hvm-gpt", "pv", "pv-part"])
 def test_the_minimal_guest_passes_the_suite(workshop: Workshop, room: Room, layout: str) -> None:
     words = ("--suite", "full", "--locked", "--layout", layout, "--out", room.out)
-    with room.start("run", workshop.recipe, *words) as running:
+    is_pv = layout.startswith("pv")
+    # The workshop's kernel is LZ4, which no PV-GRUB reads.
+    recipe = GUEST / "recipes/minimal.toml" if is_pv else workshop.recipe
+    with room.start("run", recipe, *words) as running:
         ended = running.wait(2400)
     assert ended.exit_code == 0, ended.stdout + ended.stderr
-    method = "xen-grub" if layout == "pv" else "bios"
+    method = "xen-grub" if is_pv else "bios"
     assert read_verdict(room.out / f"minimal-{layout}.test")["boot_method"] == method
 
 
