@@ -46,6 +46,12 @@ def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: tags[key] for key in tags if not key.startswith((_PREFIX, "aws:"))}
 
 
+def disk_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that tell of the disk: they are as true of a copy as of the image itself."""
+    marks = {MADE, WORK, UNFINISHED}
+    return {key: tags[key] for key in tags if key.startswith(_PREFIX) and key not in marks}
+
+
 def parse_tags(texts: Iterable[str]) -> dict[str, str]:
     """Return the tags that KEY=VALUE texts say; a value may have = in it, or be empty.
 

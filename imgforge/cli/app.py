@@ -21,7 +21,8 @@ from imgforge.cli.bundle_volume import volume
 from imgforge.cli.cache import cache_app
 from imgforge.cli.certificate import certificate_app
 from imgforge.cli.convert import convert
-from imgforge.cli.images import images, launch, register
+from imgforge.cli.images import launch, register
+from imgforge.cli.leftovers import images_app
 from imgforge.cli.menu_lst import menu_lst_app
 from imgforge.cli.metadata import metadata_app
 from imgforge.cli.options import (
@@ -42,6 +43,7 @@ from imgforge.cli.options import (
 )
 from imgforge.cli.preflight import preflight
 from imgforge.cli.progress import shown_progress
+from imgforge.cli.publish import publish
 from imgforge.cli.replay import replay
 from imgforge.cli.seed import seed
 from imgforge.cli.serve import serve
@@ -71,6 +73,7 @@ app.add_typer(metadata_app, name="metadata")
 bundle_s3.bundle_app.command("edit")(edit)
 bundle_s3.bundle_app.command("volume")(volume)
 app.add_typer(bundle_s3.bundle_app, name="bundle")
+app.add_typer(images_app, name="images")
 app.add_typer(certificate_app, name="certificate")
 app.add_typer(user_data_app, name="user-data")
 app.add_typer(menu_lst_app, name="menu-lst")
@@ -218,8 +221,8 @@ def boot_and_judge(
 
 app.command()(convert)
 app.command()(register)
-app.command()(images)
 app.command()(launch)
+app.command()(publish)
 
 
 @app.command()

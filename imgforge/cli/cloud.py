@@ -46,6 +46,18 @@ def cloud_wish(
 
 
 @contextmanager
+def worked_cloud(*, region: str, profile: str, url: str) -> Iterator["Cloud"]:
+    """Give the EC2 that a command line means, and show what is done there while the block runs."""
+    from imgforge.cli.progress import shown_progress
+    from imgforge.cli.terminal import stderr_console
+    from imgforge.cloud_access import reached_ec2
+
+    wish = cloud_wish(region=region, url=url, profile=profile)
+    with shown_progress(stderr_console()), reached_ec2(wish) as cloud:
+        yield cloud
+
+
+@contextmanager
 def reached_cloud(wish: "CloudWish", *, attempts: int = _ATTEMPTS) -> Iterator["Cloud"]:
     """Give the cloud that a command means; the embedded one keeps its things in the catalog."""
     from imgforge.ec2 import open_cloud

@@ -62,23 +62,6 @@ def register(
         stdout_console().print(image.image_id)
 
 
-def images(
-    image_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this one.")] = None,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """List the catalog's images, or show one."""
-    from imgforge import pipeline
-
-    found = pipeline.images(image_id)
-    if as_json:
-        print_json([image.to_ec2() for image in found])
-    elif image_id is None:
-        show.images(stdout_console(), found)
-    else:
-        show.image(stdout_console(), found[0])
-
-
 def launch(
     image_id: Annotated[str, typer.Argument(metavar="ID", help="An ami- id.")],
     *,

@@ -21,6 +21,14 @@ def print_rows(console: Console, headings: Sequence[str], rows: Iterable[Sequenc
         _print_line(console, row, widths)
 
 
+def print_fields(console: Console, fields: Iterable[tuple[str, str]]) -> None:
+    """Print what one thing has, a field a line; what is empty is left out."""
+    kept = [(name, _printable(value)) for name, value in fields if value]
+    if kept:
+        names, values = zip(*kept, strict=True)
+        _print_records(console, names, [values])
+
+
 def _print_line(
     console: Console, cells: Sequence[str], widths: Sequence[int], *, style: str = ""
 ) -> None:

@@ -14,12 +14,14 @@ from imgforge.ec2.cloud import Cloud, OwnEc2, open_cloud
 from imgforge.ec2.compute import Compute, Filters, tag_specifications
 from imgforge.ec2.endpoint import LOCAL, CloudWish, Credentials, Endpoint, EndpointKind
 from imgforge.ec2.image import Image, Snapshot, Told, plain, tag_list, tags_of
+from imgforge.ec2.keys import DEFAULT_KEY, find_key
 from imgforge.ec2.local.fault import Fault, FaultKind, parse_fault
 from imgforge.ec2.serving import OpenPart, WholeWish, serving_all
 from imgforge.ec2.storage import CannedAcl, Content, Storage, StoredObject, digests_of
 
 __all__ = [
     "BLOCK_BYTES",
+    "DEFAULT_KEY",
     "LOCAL",
     "Blocks",
     "CannedAcl",
@@ -47,6 +49,7 @@ __all__ = [
     "TroubleError",
     "WholeWish",
     "digests_of",
+    "find_key",
     "linear_checksum",
     "open_cloud",
     "parse_fault",

@@ -9,6 +9,7 @@ from imgforge.ec2.problem import explained, no_answer
 from imgforge.ec2.waiting import Wait, wait_for
 
 _IMAGE_LIMIT_S = 3600.0
+_KNOWN_LIMIT_S = 60.0
 _SNAPSHOT_LIMIT_S = 6 * 3600.0
 _MOST_PAGES = 100_000
 Filters = Mapping[str, Sequence[str]]
@@ -62,9 +63,11 @@ class Compute:
         owners: Sequence[str] = (),
         executable_by: Sequence[str] = (),
         filters: Filters | None = None,
+        with_hidden: bool = False,
     ) -> list[Image]:
         """Return the images that are asked for, the oldest first.
 
+        `with_hidden` lists what is deprecated or disabled, too.
         Raises CloudError (InvalidAMIID.NotFound) for an id that is none here.
         """
         asked: dict[str, Any] = {
@@ -72,6 +75,8 @@ class Compute:
             "Owners": list(owners),
             "ExecutableUsers": list(executable_by),
             "Filters": filter_list(filters),
+            "IncludeDeprecated": with_hidden,
+            "IncludeDisabled": with_hidden,
         }
         given = {name: value for name, value in asked.items() if value}
         if not ids:  # EC2 takes a page's size or ids, not both
@@ -131,6 +136,15 @@ class Compute:
             pending={"pending", "transient"},
         )
 
+    def wait_until_image_known(self, image_id: str) -> Image:
+        """Wait until EC2 knows an image that it has just made, in whatever state; return it."""
+        return wait_for(
+            Wait(f"Image {image_id}", "known", _KNOWN_LIMIT_S),
+            lambda: self.image(image_id),
+            state_of=lambda _: "known",
+            pending=set(),
+        )
+
     # Snapshots.
 
     def snapshots(
@@ -182,6 +196,15 @@ class Compute:
             lambda: self.snapshot(snapshot_id),
             state_of=lambda snapshot: snapshot.state,
             pending={"pending"},
+        )
+
+    def wait_until_snapshot_known(self, snapshot_id: str) -> Snapshot:
+        """Wait until EC2 knows a snapshot that it has just made, in whatever state; return it."""
+        return wait_for(
+            Wait(f"Snapshot {snapshot_id}", "known", _KNOWN_LIMIT_S),
+            lambda: self.snapshot(snapshot_id),
+            state_of=lambda _: "known",
+            pending=set(),
         )
 
     # What both have.

@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -65,6 +66,7 @@ class StoredObject:
     key: str
     size_bytes: int
     etag: str
+    modified: datetime | None = None
 
 
 class Storage:
@@ -75,6 +77,12 @@ class Storage:
         self._attempts = attempts
         self._wait = threading.Event().wait
         self.region = region
+
+    def list_buckets(self) -> list[str]:
+        """Return the account's buckets, of all regions. Raises CloudError (AccessDenied)."""
+        with explained("Buckets"):
+            told = self._client.list_buckets()
+        return sorted(str(one.get("Name", "")) for one in told.get("Buckets", ()))
 
     def find_bucket(self, bucket: str) -> str | None:
         """Return a bucket's region, None where there is no such bucket."""
@@ -137,7 +145,7 @@ class Storage:
                 for one in page.get("Contents", ()):
                     if "Key" not in one or "Size" not in one:
                         raise no_s3(f"Bucket {bucket}", "an object without a key or a size")
-                    yield StoredObject(one["Key"], one["Size"], _etag(one))
+                    yield StoredObject(one["Key"], one["Size"], _etag(one), one.get("LastModified"))
 
     def holds(self, bucket: str, key: str, content: Content) -> bool:
         """Tell whether an object is there with this content, as far as S3 knows digests of it."""

@@ -78,7 +78,7 @@ def test_a_converted_bundle_boots_as_its_source_does(
         result = json.loads(room_ran(room, *words, "--test-source"))
         assert result["chain"]["source_verdict"]["accepted"]
     check_chain(result["chain"], made=made, original=room.folder / "original")
-    [image] = json.loads(room_ran(room, "images", result["image_id"], "--json"))
+    image = json.loads(room_ran(room, "images", result["image_id"], "--json"))
     check_image(image, layout=layout, chain=result["chain"])
     asked = words if layout == "pv" else (*words, "--test-source")
     again = json.loads(room_ran(room, *asked))

@@ -1,0 +1,329 @@
+"""`imgforge images copy|share|unshare|tag|protect|unprotect|deprecate|deregister`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from imgforge.cli.ami import images_app
+from imgforge.cli.ami_input import (
+    AccountOption,
+    EncryptOption,
+    ImageArgument,
+    OrganizationOption,
+    PublicOption,
+    RemoveOption,
+    TagsArgument,
+    ToOption,
+    WithSnapshotsOption,
+)
+from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, worked_cloud
+from imgforge.cli.options import JsonOption
+from imgforge.cli.tables import print_fields, print_rows
+from imgforge.cli.terminal import print_json, stdout_console
+from imgforge.errors import BadInputError
+
+if TYPE_CHECKING:
+    from imgforge.image_sharing import Shared
+
+__all__ = ["images_app"]
+
+
+@images_app.command("copy")
+def copy(
+    image_id: ImageArgument,
+    *,
+    to: ToOption,
+    name: Annotated[str, typer.Option("--name", help="Else the image's own.")] = "",
+    description: Annotated[
+        str | None, typer.Option("--description", help="Else the image's own.")
+    ] = None,
+    encrypt: EncryptOption = False,
+    kms_key: Annotated[
+        str,
+        typer.Option("--kms-key", metavar="KEY", help="With --encrypt, for regions without one."),
+    ] = "",
+    copy_tags: Annotated[
+        bool, typer.Option("--copy-tags", help="Give the copies the image's tags.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Until the copies are available.")] = False,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Copy an image into regions, each with a key of its own if you like.
+
+    EC2 copies neither launch permissions nor tags. Run it again after a failure: a copy that is
+    there is not made twice. Where one region refuses, what this run made in others is taken back.
+    """
+    from imgforge.image_copy import (
+        Destination,
+        Ending,
+        ImageCopyWish,
+        copy_image,
+        parse_destinations,
+    )
+
+    destinations = parse_destinations(to)
+    if kms_key and not encrypt:
+        raise BadInputError(
+            f"Key {kms_key}: EC2 takes a key only where it is to encrypt.",
+            hint="Give --encrypt, too; or --to REGION=KEY, which says both.",
+        )
+    wish = ImageCopyWish(
+        image_id,
+        [Destination(one.region, one.key or kms_key) for one in destinations],
+        name=name,
+        description=description,
+        encrypted=encrypt,
+        copies_tags=copy_tags,
+        ending=Ending.AVAILABLE if wait else Ending.ASKED,
+    )
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        done = copy_image(cloud, wish)
+    if as_json:
+        values = [
+            {
+                "region": one.region,
+                "image_id": one.image.image_id,
+                "state": one.image.state,
+                "new": one.is_new,
+            }
+            for one in done
+        ]
+        print_json({"source": image_id, "copies": values})
+    else:
+        rows = [(one.region, one.image.image_id, one.image.state) for one in done]
+        print_rows(stdout_console(), ("region", "image", "state"), rows)
+
+
+@images_app.command("share")
+def share(
+    image_id: ImageArgument,
+    *,
+    account: AccountOption = None,
+    org: OrganizationOption = None,
+    public: PublicOption = False,
+    with_snapshots: WithSnapshotsOption = False,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Let accounts, organizations or everybody launch an image.
+
+    Its snapshots need not be shared for that; with --with-snapshots accounts may also make volumes
+    of them. What is encrypted cannot be public, and with EBS's own key not be shared.
+    """
+    from imgforge.image_sharing import Reach, read_audience, share_image
+
+    audience = read_audience(accounts=account or (), organizations=org or (), everybody=public)
+    reach = Reach.SNAPSHOTS if with_snapshots else Reach.IMAGE
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        done = share_image(cloud, image_id, audience, reach=reach)
+    _show_shared(done, as_json=as_json)
+
+
+@images_app.command("unshare")
+def unshare(
+    image_id: ImageArgument,
+    *,
+    account: AccountOption = None,
+    org: OrganizationOption = None,
+    public: PublicOption = False,
+    everybody: Annotated[bool, typer.Option("--all", help="Whoever it is shared with.")] = False,
+    with_snapshots: WithSnapshotsOption = False,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Take launch permissions back; the owner always keeps its own."""
+    from imgforge.image_sharing import Change, Reach, read_audience, share_image, unshare_all
+
+    reach = Reach.SNAPSHOTS if with_snapshots else Reach.IMAGE
+    if everybody and (account or org or public):
+        raise BadInputError(
+            "Options --all and --account, --org or --public: name some or all, not both."
+        )
+    if everybody:
+        with worked_cloud(region=region, profile=profile, url=url) as cloud:
+            done = unshare_all(cloud, image_id, reach=reach)
+    else:
+        audience = read_audience(accounts=account or (), organizations=org or (), everybody=public)
+        with worked_cloud(region=region, profile=profile, url=url) as cloud:
+            done = share_image(cloud, image_id, audience, change=Change.REMOVE, reach=reach)
+    _show_shared(done, as_json=as_json)
+
+
+@images_app.command("tag")
+def tag(
+    image_id: ImageArgument,
+    tags: TagsArgument = None,
+    *,
+    remove: RemoveOption = None,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Give an image tags, or take some."""
+    from imgforge.image_lookup import look_at_own_image
+    from imgforge.image_protection import change_tags
+    from imgforge.made_tags import parse_tags
+
+    put = parse_tags(tags or ())
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        look_at_own_image(cloud, image_id)
+        change_tags(cloud, image_id, put=put, remove=remove or ())
+        found = cloud.compute.image(image_id).tags
+    show_tags(stdout_console(), image_id, found, as_json=as_json)
+
+
+@images_app.command("protect")
+def protect(
+    image_id: ImageArgument,
+    *,
+    cooldown: Annotated[
+        bool, typer.Option("--cooldown", help="For a day longer than it is taken off.")
+    ] = False,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Protect an image from being deregistered."""
+    from imgforge.image_protection import protect as do
+
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        done = do(cloud, image_id, with_cooldown=cooldown)
+    _show_state(image_id, "protection", done.state, as_json=as_json)
+
+
+@images_app.command("unprotect")
+def unprotect(
+    image_id: ImageArgument,
+    *,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Take an image's protection off; with a cooldown it still holds for a day."""
+    from imgforge.image_protection import unprotect as do
+
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        done = do(cloud, image_id)
+    _show_state(image_id, "protection", done.state, as_json=as_json)
+
+
+@images_app.command("deprecate")
+def deprecate(
+    image_id: ImageArgument,
+    *,
+    at: Annotated[
+        str, typer.Option("--at", metavar="TIME", help="As 2027-01-31 or 2027-01-31T12:00Z.")
+    ] = "",
+    never: Annotated[bool, typer.Option("--never", help="It is not to be deprecated.")] = False,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Let an image be deprecated from a time on: others then find it only by its id."""
+    from imgforge.image_protection import deprecate as do
+    from imgforge.image_protection import read_moment
+
+    if bool(at) is never:
+        raise BadInputError(f"Deprecating {image_id}: give --at TIME or --never.")
+    moment = read_moment(at) if at else None
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        done = do(cloud, image_id, moment)
+    _show_state(image_id, "deprecated", done or "never", as_json=as_json)
+
+
+@images_app.command("deregister")
+def deregister(
+    image_id: ImageArgument,
+    *,
+    with_snapshots: Annotated[
+        bool, typer.Option("--with-snapshots", help="Then delete its snapshots no image needs.")
+    ] = False,
+    with_bundle: Annotated[
+        bool, typer.Option("--with-bundle", help="Then delete its bundle in S3.")
+    ] = False,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Deregister an image; what it leaves stays and costs, unless it is to go after it.
+
+    Run it again after a kill: it goes on with what the image left. Instances that run stay.
+    """
+    from imgforge.deregistration import DeregistrationWish
+    from imgforge.deregistration import deregister as do
+
+    wish = DeregistrationWish(image_id, with_snapshots=with_snapshots, with_bundle=with_bundle)
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        done = do(cloud, wish)
+    if as_json:
+        print_json(
+            {
+                "image_id": done.image_id,
+                "region": done.region,
+                "snapshots_deleted": done.snapshots_deleted,
+                "snapshots_kept": done.snapshots_kept,
+                "objects_deleted": done.objects_deleted,
+            }
+        )
+        return
+    console = stdout_console()
+    rows = [("image", done.image_id, "deregistered")]
+    rows += [("snapshot", one, "deleted") for one in done.snapshots_deleted]
+    rows += [("snapshot", one, f"stays: {why}") for one, why in done.snapshots_kept.items()]
+    rows += [("object", f"s3://{one}", "deleted") for one in done.objects_deleted]
+    print_rows(console, ("what", "which", "now"), rows)
+
+
+def show_tags(console: Console, resource_id: str, tags: dict[str, str], *, as_json: bool) -> None:
+    """Show the tags that a resource has now."""
+    if as_json:
+        print_json({"id": resource_id, "tags": tags})
+    elif tags:
+        print_rows(console, ("tag", "value"), sorted(tags.items()))
+    else:
+        console.print(f"{resource_id} has no tags", markup=False)
+
+
+def whom(permissions: "tuple[tuple[str, str], ...]") -> str:
+    """Return permissions in words."""
+    named = ["everybody" if kind == "Group" else value for kind, value in permissions]
+    return ", ".join(named) or "nobody"
+
+
+def _show_shared(done: "Shared", *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "image_id": done.image_id,
+                "region": done.region,
+                "launch_permissions": [{kind: value} for kind, value in done.permissions],
+                "create_volume_permissions": {
+                    snapshot: [{kind: value} for kind, value in permissions]
+                    for snapshot, permissions in done.snapshots.items()
+                },
+            }
+        )
+        return
+    rows = [(done.image_id, whom(done.permissions))]
+    rows += [(snapshot, whom(permissions)) for snapshot, permissions in done.snapshots.items()]
+    print_rows(stdout_console(), ("what", "shared with"), rows)
+
+
+def _show_state(image_id: str, name: str, state: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"image_id": image_id, name: state})
+    else:
+        print_fields(stdout_console(), [("image", image_id), (name, state)])

@@ -1,0 +1,226 @@
+"""`imgforge snapshots list|show|copy|share|unshare|tag|delete`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imgforge.cli.ami_changes import show_tags, whom
+from imgforge.cli.ami_input import (
+    AccountOption,
+    EncryptOption,
+    PublicOption,
+    RemoveOption,
+    SnapshotArgument,
+    TagsArgument,
+    ToOption,
+)
+from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, worked_cloud
+from imgforge.cli.options import JsonOption
+from imgforge.cli.tables import print_rows
+from imgforge.cli.terminal import print_json, stdout_console
+
+if TYPE_CHECKING:
+    from imgforge.catalog import Permission
+    from imgforge.ec2 import Cloud
+
+
+def list_snapshots(
+    *,
+    owner: Annotated[
+        list[str] | None, typer.Option("--owner", metavar="OWNER", help="Else self.")
+    ] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", metavar="NAME=VALUE", help="EC2's, such as status=completed."),
+    ] = None,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List snapshots: your own, or an owner's that you may use."""
+    from imgforge.cli.ami_show import show_snapshots
+    from imgforge.image_lookup import parse_filters
+
+    wanted = parse_filters(filters or ())
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        found = cloud.compute.snapshots(owners=owner or ["self"], filters=wanted)
+    if as_json:
+        print_json([one.told for one in found])
+    else:
+        show_snapshots(stdout_console(), found)
+
+
+def show(
+    snapshot_id: SnapshotArgument,
+    *,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show all of a snapshot: whom it is shared with, and which of your images have it."""
+    from imgforge.cli.ami_show import show_snapshot
+
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        snapshot = cloud.compute.snapshot(snapshot_id)
+        permissions = _permissions(cloud, snapshot_id)
+        filters = {"block-device-mapping.snapshot-id": [snapshot_id]}
+        having = cloud.compute.images(owners=["self"], filters=filters, with_hidden=True)
+    users = [one.image_id for one in having]
+    if as_json:
+        shared = None if permissions is None else [{kind: value} for kind, value in permissions]
+        print_json({**snapshot.told, "CreateVolumePermissions": shared, "Images": users})
+    else:
+        show_snapshot(stdout_console(), snapshot, permissions, users)
+
+
+def copy(
+    snapshot_id: SnapshotArgument,
+    *,
+    to: ToOption,
+    description: Annotated[
+        str | None, typer.Option("--description", help="Else the snapshot's own.")
+    ] = None,
+    encrypt: EncryptOption = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Until the copies are completed.")] = False,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a snapshot into regions; a copy that is there is not made twice."""
+    from imgforge.image_copy import Ending, parse_destinations
+    from imgforge.snapshot_copy import SnapshotCopyWish, copy_snapshot
+
+    wish = SnapshotCopyWish(
+        snapshot_id,
+        parse_destinations(to),
+        description=description,
+        encrypted=encrypt,
+        ending=Ending.AVAILABLE if wait else Ending.ASKED,
+    )
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        done = copy_snapshot(cloud, wish)
+    if as_json:
+        values = [
+            {
+                "region": one.region,
+                "snapshot_id": one.snapshot.snapshot_id,
+                "state": one.snapshot.state,
+                "new": one.is_new,
+            }
+            for one in done
+        ]
+        print_json({"source": snapshot_id, "copies": values})
+    else:
+        rows = [(one.region, one.snapshot.snapshot_id, one.snapshot.state) for one in done]
+        print_rows(stdout_console(), ("region", "snapshot", "state"), rows)
+
+
+def share(
+    snapshot_id: SnapshotArgument,
+    *,
+    account: AccountOption = None,
+    public: PublicOption = False,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Let accounts or everybody make volumes of a snapshot."""
+    from imgforge.image_sharing import Change, change_snapshot_sharing, read_audience
+
+    audience = read_audience(accounts=account or (), everybody=public)
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        done = change_snapshot_sharing(cloud, snapshot_id, audience, change=Change.ADD)
+    _show_shared(snapshot_id, done, as_json=as_json)
+
+
+def unshare(
+    snapshot_id: SnapshotArgument,
+    *,
+    account: AccountOption = None,
+    public: PublicOption = False,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Take back who may make volumes of a snapshot."""
+    from imgforge.image_sharing import Change, change_snapshot_sharing, read_audience
+
+    audience = read_audience(accounts=account or (), everybody=public)
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        done = change_snapshot_sharing(cloud, snapshot_id, audience, change=Change.REMOVE)
+    _show_shared(snapshot_id, done, as_json=as_json)
+
+
+def tag(
+    snapshot_id: SnapshotArgument,
+    tags: TagsArgument = None,
+    *,
+    remove: RemoveOption = None,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Give a snapshot tags, or take some."""
+    from imgforge.image_protection import change_tags
+    from imgforge.made_tags import parse_tags
+
+    put = parse_tags(tags or ())
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        change_tags(cloud, snapshot_id, put=put, remove=remove or ())
+        found = cloud.compute.snapshot(snapshot_id).tags
+    show_tags(stdout_console(), snapshot_id, found, as_json=as_json)
+
+
+def delete(
+    snapshot_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="snap- ids.")],
+    *,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Delete snapshots that no image of yours has."""
+    from imgforge.deregistration import delete_snapshots
+
+    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        delete_snapshots(cloud, snapshot_ids)
+    if as_json:
+        print_json({"deleted": snapshot_ids})
+    else:
+        print_rows(
+            stdout_console(), ("snapshot", "now"), [(one, "deleted") for one in snapshot_ids]
+        )
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put these commands to `imgforge snapshots`."""
+    app.command("list")(list_snapshots)
+    for command in (show, copy, share, unshare, tag, delete):
+        app.command()(command)
+
+
+def _permissions(cloud: "Cloud", snapshot_id: str) -> "tuple[Permission, ...] | None":
+    from imgforge.errors import CloudError
+    from imgforge.image_sharing import snapshot_permissions
+
+    try:
+        return snapshot_permissions(cloud, snapshot_id)
+    except CloudError as error:
+        if error.code not in {"UnauthorizedOperation", "AuthFailure"}:
+            raise
+        return None  # another account's
+
+
+def _show_shared(snapshot_id: str, permissions: "tuple[Permission, ...]", *, as_json: bool) -> None:
+    if as_json:
+        shared = [{kind: value} for kind, value in permissions]
+        print_json({"snapshot_id": snapshot_id, "create_volume_permissions": shared})
+    else:
+        rows = [(snapshot_id, whom(permissions))]
+        print_rows(stdout_console(), ("snapshot", "shared with"), rows)

@@ -1,0 +1,205 @@
+"""An image is published: copied to regions, tagged with its verdict, and shared, as one thing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from imgforge.bookmark import launch_bookmark
+from imgforge.catalog import Gate, ImageFacts, Permission, ShareWish, check_share, refuse_before
+from imgforge.ec2 import Cloud
+from imgforge.errors import BadInputError
+from imgforge.image_copy import (
+    LEFT,
+    CopyPlan,
+    Destination,
+    Ending,
+    ImageCopyWish,
+    make_copies,
+    plan_copies,
+)
+from imgforge.image_lookup import ImageView, look_at_image, look_at_own_image
+from imgforge.image_sharing import Change, Reach, apply_sharing, check_sharing
+from imgforge.made import Made
+from imgforge.made_tags import UNFINISHED, VERDICT, disk_tags, own_tags
+from imgforge.progress import about, report
+
+PUBLISH = "publish"
+ACCEPTED = "accepted"
+UNVERIFIED = "unverified"
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationWish:
+    """What is published where, to whom, and with which tags beside its own.
+
+    The image's own region is always one of those it is published in.
+    """
+
+    image_id: str
+    destinations: Sequence[Destination] = ()
+    audience: Sequence[Permission] = ()
+    reach: Reach = Reach.IMAGE
+    tags: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    encrypted: bool = False
+    gate: Gate = Gate.VERDICT
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The image of one region; `is_new` where this run made it."""
+
+    region: str
+    image_id: str
+    is_new: bool
+    bookmark: str
+    """The URL that launches it; "" for a region whose console is not known."""
+
+
+def publish(cloud: Cloud, wish: PublicationWish) -> list[Published]:
+    """Publish an image: the first of the result is its own region's, the rest are copies.
+
+    All rules are looked at before anything is made. Where a step is refused or fails, the copies
+    are taken back; after a kill the same command goes on with what is there. Raises BadInputError,
+    CloudError, HostError.
+    """
+    source = look_at_own_image(cloud, wish.image_id)
+    tags = publication_tags(source, wish)
+    _check_destinations(cloud, wish)
+    copies = ImageCopyWish(
+        wish.image_id,
+        wish.destinations,
+        name=wish.name,
+        encrypted=wish.encrypted,
+        ending=Ending.AVAILABLE,
+        purpose=PUBLISH,
+    )
+    plans = plan_copies(cloud, source, copies)
+    if wish.audience:
+        _check_audience(cloud, source, wish, plans)
+    with Made(left=LEFT) as made:
+        copied = make_copies(plans, made=made, ending=Ending.AVAILABLE)
+        for one in copied:
+            with about(one.region):
+                _finish(cloud.in_region(one.region), one.image.image_id, wish, tags, made)
+        with about(cloud.region):
+            _finish(cloud, wish.image_id, wish, tags, made)
+        for one in copied:
+            _end(cloud.in_region(one.region), one.image.image_id)
+            made.keep()  # from the first that is whole on, another run only has marks to take off
+    return [
+        Published(
+            cloud.region,
+            wish.image_id,
+            is_new=False,
+            bookmark=_bookmark(wish.image_id, cloud.region),
+        ),
+        *(
+            Published(
+                one.region,
+                one.image.image_id,
+                one.is_new,
+                _bookmark(one.image.image_id, one.region),
+            )
+            for one in copied
+        ),
+    ]
+
+
+def publication_tags(source: ImageView, wish: PublicationWish) -> dict[str, str]:
+    """Return the tags that each image of a publication has; the source's own are among them.
+
+    Raises BadInputError where no accepted verdict names the image's disk and nobody says that it
+    goes without.
+    """
+    accepted = source.verdict == ACCEPTED and bool(source.sha256)
+    if not accepted and wish.gate is Gate.VERDICT:
+        found = source.verdict or "no word of a verdict"
+        raise BadInputError(
+            f"Image {wish.image_id}: is not published: its tags have {found}, "
+            f"{VERDICT}={ACCEPTED} is needed.",
+            hint="imgforge register DISK --verdict FILE registers a disk that was accepted; "
+            "--unverified publishes all the same, and the tags keep saying so.",
+        )
+    known = disk_tags(source.image.tags)
+    verdict = ACCEPTED if accepted else UNVERIFIED
+    return {**own_tags(source.image.tags), **known, VERDICT: verdict, **wish.tags}
+
+
+def copy_facts(source: ImageFacts, destination: Destination, *, encrypted: bool) -> ImageFacts:
+    """Return what the rules ask of a copy that is still to be made.
+
+    A copy that is encrypted without a key has the account's own for EBS, which cannot be shared.
+    """
+    anew = encrypted or bool(destination.key)
+    snapshots = tuple(
+        replace(
+            one,
+            is_encrypted=anew or one.is_encrypted,
+            has_default_key=(anew or one.is_encrypted) and not destination.key,
+        )
+        for one in source.snapshots
+    )
+    return replace(source, region=destination.region, snapshots=snapshots, product_codes=())
+
+
+def _check_destinations(cloud: Cloud, wish: PublicationWish) -> None:
+    if cloud.region in {one.region for one in wish.destinations}:
+        raise BadInputError(
+            f"Region {cloud.region}: has the image {wish.image_id} itself; no copy goes there.",
+            hint=f"imgforge images copy {wish.image_id} --to {cloud.region} --name NAME makes one, "
+            "such as one with a key.",
+        )
+
+
+def _check_audience(
+    cloud: Cloud, source: ImageView, wish: PublicationWish, plans: Sequence[CopyPlan]
+) -> None:
+    """Raise BadInputError for whom the image, or a copy that is to be, cannot be shared with."""
+    check_sharing(cloud, source, wish.audience, reach=wish.reach)
+    for plan, destination in zip(plans, wish.destinations, strict=True):
+        if plan.found is None:
+            facts = copy_facts(source.facts(), destination, encrypted=wish.encrypted)
+            findings = check_share(facts, ShareWish(add=wish.audience))
+            what = f"A copy of {wish.image_id} in {destination.region} cannot be shared so"
+            refuse_before(what, findings)
+
+
+def _finish(
+    there: Cloud, image_id: str, wish: PublicationWish, tags: Mapping[str, str], made: Made
+) -> None:
+    """Tag and share the image of one region; what is so already is left."""
+    view = look_at_image(there, image_id)
+    new = {key: value for key, value in tags.items() if view.image.tags.get(key) != value}
+    if new:
+        there.compute.tag([image_id], new)
+        added = [key for key in new if key not in view.image.tags]
+        if UNFINISHED not in view.image.tags and added:
+            made.add(f"Tags of {image_id}", lambda: there.compute.untag([image_id], added))
+        report(f"Image {image_id}: tagged")
+    of_snapshots = disk_tags(tags)
+    differing = [
+        one.snapshot_id
+        for one in view.snapshots
+        if one.owner_id == view.image.owner_id and not of_snapshots.items() <= one.tags.items()
+    ]
+    if differing:
+        there.compute.tag(differing, of_snapshots)
+    if wish.audience:
+        apply_sharing(there, view, wish.audience, change=Change.ADD, reach=wish.reach, made=made)
+
+
+def _end(there: Cloud, image_id: str) -> None:
+    """Take off the marks of what is not finished."""
+    view = look_at_image(there, image_id)
+    marked = [one.snapshot_id for one in view.snapshots if UNFINISHED in one.tags] + (
+        [image_id] if UNFINISHED in view.image.tags else []
+    )
+    if marked:
+        there.compute.untag(marked, [UNFINISHED])
+
+
+def _bookmark(image_id: str, region: str) -> str:
+    try:
+        return launch_bookmark(image_id, region=region)
+    except BadInputError:
+        return ""
