@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 INSTANCES = "needs a running or stopped instance: it comes with instances"
-IAM = "needs IAM, which the endpoint does not have yet"
 _TOKEN = re.compile(r"[\w-]+")
 
 
@@ -82,14 +81,12 @@ LINES = (
         1007,
         "aws iam upload-signing-certificate --user-name user-name"
         " --certificate-body file://path/to/certificate.pem",
-        later=IAM,
     ),
-    GuideLine(1011, "aws iam list-signing-certificates --user-name user-name", later=IAM),
+    GuideLine(1011, "aws iam list-signing-certificates --user-name user-name"),
     GuideLine(
         1015,
         "aws iam update-signing-certificate --certificate-id OFHPLP4ZULTHYPMSYEX7O4BEXAMPLE"
         " --status Inactive --user-name user-name",
-        later=IAM,
     ),
     GuideLine(
         1019,
@@ -97,7 +94,6 @@ LINES = (
         meant="aws iam delete-signing-certificate --user-name user-name"
         " --certificate-id OFHPLP4ZULTHYPMSYEX7O4BEXAMPLE",
         why="the id is cut off",
-        later=IAM,
     ),
     GuideLine(
         1131,
