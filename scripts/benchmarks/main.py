@@ -17,6 +17,7 @@ from benchmarks.figure import Figure
 from benchmarks.forks import build_disk, measure_fork, measure_forty, measure_pv_fork
 from benchmarks.metadata import measure_metadata
 from benchmarks.metadata_crawl import measure_crawl
+from benchmarks.snapshots import measure_snapshots
 from benchmarks.sparse import measure_sparse
 from imgforge.progress import LOG
 
@@ -43,6 +44,7 @@ _FIGURES: dict[str, Work] = {
     ),
     "pv": lambda scratch, runs: measure_pv(_MINIMAL, scratch=scratch, runs=runs),
     "pv-fork": lambda scratch, runs: measure_pv_fork(_MINIMAL, scratch=scratch, runs=runs),
+    "snapshots": lambda scratch, runs: measure_snapshots(scratch=scratch, runs=runs),
     "sparse": lambda scratch, runs: measure_sparse(scratch=scratch, runs=runs),
 }
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from imgforge import host
@@ -11,12 +12,18 @@ _SCRIPT = Path(sys.executable).with_name("imgforge")
 _TIMEOUT_S = 3600
 
 
-def imgforge(*arguments: str | Path, scratch: Path, cache: Path | None = None) -> float:
+def imgforge(
+    *arguments: str | Path,
+    scratch: Path,
+    cache: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> float:
     """Run one command and return its seconds.
 
-    Its catalog is in `scratch`; its cache is `cache`, by default the user's.
+    Its catalog is in `scratch`; its cache is `cache`, by default the user's. `environment` is what
+    it has beside that.
     """
-    setting = _setting(scratch, cache)
+    setting = _setting(scratch, cache, environment)
     return run(str(_SCRIPT), arguments, setting=setting, timeout_s=_TIMEOUT_S).seconds
 
 
@@ -34,10 +41,13 @@ def seconds_to(text: str, *arguments: str | Path, scratch: Path) -> float:
     return shown_at[0] - started
 
 
-def _setting(scratch: Path, cache: Path | None = None) -> Setting:
+def _setting(
+    scratch: Path, cache: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Setting:
     return Setting(
         environment={
             "IMGFORGE_CACHE": str(cache or host.cache_dir()),
             "XDG_DATA_HOME": str(scratch / "data"),
+            **(environment or {}),
         }
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from imgforge.catalog.actions.action import Access, action
 from imgforge.catalog.actions.snapshot_row import KEY_ARN, read_key, state_of, visible
-from imgforge.catalog.contents import BLOCK_BYTES, Content, linear_checksum
+from imgforge.catalog.contents import BLOCK_BYTES, Content, block_sha256, linear_checksum
 from imgforge.catalog.records import insert_tags
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.session import Parameters, Result, Session, iso, iso_of_s, new_id, read_tags
@@ -230,7 +230,7 @@ def _checked_block(row: sqlite3.Row, parameters: Parameters) -> bytes:
             f" {len(data)} came.",
             "INVALID_BLOCK",
         )
-    digest = hashlib.sha256(data).digest()
+    digest = block_sha256(data)
     if base64.b64encode(digest).decode("ascii") != parameters["Checksum"]:
         raise _invalid("The Checksum is not the block's.", "INVALID_BLOCK")
     return digest

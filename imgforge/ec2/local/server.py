@@ -10,6 +10,7 @@ from typing import Any
 from cheroot import wsgi
 
 from imgforge.ec2.local.app import Application
+from imgforge.ec2.local.connection import Connection
 from imgforge.ec2.local.wire import CUT
 from imgforge.errors import HostError
 
@@ -34,6 +35,15 @@ class _Gateway(wsgi.Gateway_10):
 
         return {**environ, CUT: cut}
 
+    def respond(self) -> None:
+        """Answer, headers and body in one piece where that is short."""
+        answer = self.req.conn.wfile
+        answer.hold()
+        try:
+            super().respond()
+        finally:
+            answer.flush()
+
 
 @contextmanager
 def serving(app: Application, *, port: int = 0) -> Iterator[str]:
@@ -50,6 +60,7 @@ def serving(app: Application, *, port: int = 0) -> Iterator[str]:
         shutdown_timeout=1,
     )
     server.gateway = _Gateway
+    server.ConnectionClass = Connection
     server.expiration_interval = _TICK_S
     vars(server)["error_log"] = _log  # cheroot's own writes to stderr
     try:

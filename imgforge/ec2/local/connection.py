@@ -1,0 +1,147 @@
+"""A connection as the server reads and writes it: bodies in one piece, answers in one piece.
+
+cheroot reads with Python's own buffers, 512 KiB anew for each piece that arrives, writes headers
+and body apart, and hands a connection back to its selector after each request. For blocks of EBS
+direct that is half of all work (1.0 ms of a processor each, 0.5 ms without).
+"""
+
+import select
+import socket
+import struct
+from typing import Any
+
+from cheroot.server import HTTPConnection
+
+_TIMEOUT_S = 60
+_LINGER_MS = 20
+"""How long the next request of a connection is waited for before it goes back to the selector."""
+_BUFFER_BYTES = 2**16
+_LINE_BYTES = 2**16
+
+
+class Reader:
+    """What comes in: lines out of a buffer, bodies straight from the socket."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._waiting = b""
+        self.closed = False
+        self.bytes_read = 0
+
+    def has_data(self) -> bool:
+        """Tell whether something was read that nobody has taken."""
+        return bool(self._waiting)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """Return a line with its end, at most `size` bytes of it; less at the connection's end."""
+        most = _LINE_BYTES if size is None or size < 0 else size
+        while True:
+            end = self._waiting.find(b"\n", 0, most) + 1
+            if end or len(self._waiting) >= most:
+                return self._take(end or most)
+            more = self._receive(_BUFFER_BYTES, 0)
+            if not more:
+                return self._take(most)
+            self._waiting += more
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return `size` bytes, or what there is until the connection's end."""
+        if size is None or size < 0:
+            size = 2**62
+        taken = self._take(size)
+        missing = size - len(taken)
+        if not missing:
+            return taken
+        pieces = [taken] if taken else []
+        while missing:
+            # All of a block at once: the interpreter is left and entered again but once.
+            piece = self._receive(min(missing, 2**20), socket.MSG_WAITALL)
+            if not piece:
+                break
+            pieces.append(piece)
+            missing -= len(piece)
+            self.bytes_read += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self) -> None:
+        """Read no more; the connection closes the socket."""
+        self.closed = True
+
+    def _take(self, size: int) -> bytes:
+        taken, self._waiting = self._waiting[:size], self._waiting[size:]
+        self.bytes_read += len(taken)
+        return taken
+
+    def _receive(self, size: int, flags: int) -> bytes:
+        try:
+            return self._end.recv(size, flags)
+        except BlockingIOError:  # SO_RCVTIMEO has passed
+            raise TimeoutError("timed out") from None
+
+
+class Writer:
+    """What goes out: pieces are kept until `flush`, as far as they are short."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._waiting: list[bytes] = []
+        self._size_bytes = 0
+        self._is_held = False
+        self.bytes_written = 0
+
+    def write(self, data: bytes) -> int:
+        """Send bytes, or keep them for those that follow."""
+        self._waiting.append(data)
+        self._size_bytes += len(data)
+        if not self._is_held or self._size_bytes >= _BUFFER_BYTES:
+            self._send()
+        return len(data)
+
+    def hold(self) -> None:
+        """Keep what is written until `flush`."""
+        self._is_held = True
+
+    def flush(self) -> None:
+        """Send what was kept."""
+        self._is_held = False
+        self._send()
+
+    def _send(self) -> None:
+        if not self._waiting:
+            return
+        data = b"".join(self._waiting)
+        self._waiting.clear()
+        self.bytes_written += len(data)
+        self._size_bytes = 0
+        try:
+            self._end.sendall(data)
+        except BlockingIOError:
+            raise TimeoutError("timed out") from None
+
+
+class Connection(HTTPConnection):
+    """A connection that is asked again at once where the next request follows closely."""
+
+    def __init__(self, server: Any, sock: socket.socket, makefile: Any = None) -> None:
+        super().__init__(server, sock, _make_file)
+        # The kernel's own limits: with Python's, each piece is waited for by another call.
+        limit = struct.pack("ll", _TIMEOUT_S, 0)
+        sock.settimeout(None)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+
+    def communicate(self) -> bool:
+        """Answer requests; tell whether the connection stays open, for the selector to watch."""
+        while super().communicate():  # type: ignore[no-untyped-call]
+            if self.rfile.has_data():
+                continue
+            is_wanted = self.server.requests.qsize or not self.server.ready
+            if is_wanted or not self._poll.poll(_LINGER_MS):
+                return True
+        return False
+
+
+def _make_file(end: socket.socket, mode: str, _size: int) -> Reader | Writer:
+    return Reader(end) if "r" in mode else Writer(end)
