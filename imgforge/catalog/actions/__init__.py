@@ -4,7 +4,9 @@ from imgforge.catalog.actions.action import ACTIONS, Action
 
 from imgforge.catalog.actions import (  # isort: skip (they fill the table)
     account_settings as account_settings,
-    direct as direct,
+    direct_blocks as direct_blocks,
+    direct_lists as direct_lists,
+    direct_snapshots as direct_snapshots,
     image_attributes as image_attributes,
     image_copy as image_copy,
     image_search as image_search,
