@@ -336,6 +336,9 @@ class _Upload:
                 raise
             # The answer to an earlier request was lost: it is completed with these blocks alone.
             if self._state_of(told.snapshot_id) != "completed":
+                error.hint = (
+                    "Something else wrote to it, or it has waited too long: --new makes a new one."
+                )
                 raise
 
     def _verify(self, told: Told) -> None:
