@@ -21,6 +21,7 @@ from imgforge.rootfs import (
     KERNEL,
     LOADER,
     LOADER_32,
+    UNPACKED_BYTES,
     Lock,
     PackageSet,
     PackagesGoneError,
@@ -31,12 +32,11 @@ from imgforge.usage import in_use, touch_used
 
 KIND = "xen"
 """The appliances' folder in the cache."""
-_FORMAT = 2  # raise it when the same packages and scripts give another appliance
+_FORMAT = 3  # raise it when the same packages and scripts give another appliance
 _FILES = (HYPERVISOR, KERNEL, INITRAMFS, LOADER, LOADER_32)
 _FACTS = "appliance.json"
 _SCRIPTS = ("block", "grub.cfg", "init", "vif", "xl.conf")
 _NAME = "xen-appliance"
-_UNPACKED_BYTES = 600 * 10**6  # the packages' tree took 550 MB, on ext4
 _MB = 10**6
 
 
@@ -53,8 +53,11 @@ class ApplianceState:
 
 
 def source_folder() -> Path:
-    """Return the folder of what is ours in the appliance; a checkout has it (guest/xen)."""
-    return Path(__file__).parents[1] / "guest" / "xen"
+    """Return the folder of what is ours in the appliance: guest/xen, to which a link leads here.
+
+    An installed package has the files themselves.
+    """
+    return Path(__file__).parent / "guest_xen"
 
 
 def prepare_appliance(cache: Path, *, sources: Path | None = None) -> XenAppliance:
@@ -92,7 +95,7 @@ def _prepare(cache: Path, sources: Path) -> Path:
         folder = cache / KIND / appliance_key(lock, sources)
         _take_away_damaged(folder)
         report("Xen appliance: made once, of Debian's packages")
-        _check_room(cache, _UNPACKED_BYTES, "to unpack its packages")
+        _check_room(cache, UNPACKED_BYTES, "to unpack its packages")
         with told_writing(cache, "the Xen appliance"), appearing(folder) as new:
             new.mkdir()
             build_appliance(files, scripts=sources, destination=new)
@@ -116,9 +119,9 @@ def _told(names: tuple[str, ...]) -> str:
     return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
-def find_appliance(cache: Path) -> ApplianceState:
+def find_appliance(cache: Path, *, sources: Path | None = None) -> ApplianceState:
     """Look for the appliance without making anything. Raises HostError without its sources."""
-    sources = source_folder()
+    sources = sources or source_folder()
     lock = _known_lock(_package_set(sources, cache))
     folder = None if lock is None else cache / KIND / appliance_key(lock, sources)
     if folder is None or not folder.is_dir():
@@ -165,7 +168,7 @@ def _package_set(sources: Path, cache: Path) -> PackageSet:
     if not path.is_file():
         raise HostError(
             f"Xen appliance: {path} is not there.",
-            hint="It is part of imgforge's checkout: run imgforge from there.",
+            hint="It is part of imgforge: install it again.",
         )
     form = TomlForm(
         "Xen appliance",
@@ -209,7 +212,7 @@ def _check_room_for(packages: PackageSet, lock: Lock) -> None:
     if missing_bytes:
         _check_room(
             packages.base_cache,
-            missing_bytes + _UNPACKED_BYTES,
+            missing_bytes + UNPACKED_BYTES,
             f"for {missing_bytes // _MB} MB of packages, and to unpack them",
         )
 

@@ -17,6 +17,9 @@ class _Mark:
     needle: str
     pattern: Pattern[str]
 
+    def shows_in(self, text: str) -> bool:
+        return self.needle in text and self.pattern.search(text) is not None
+
 
 def _mark(stage: StageName, needle: str, pattern: str) -> _Mark:
     return _Mark(stage, needle, re.compile(pattern))
@@ -49,6 +52,7 @@ _MARKS = (
     _mark(StageName.CLOUD_INIT, "running 'modules:", r"Cloud-init v\. \S+ running 'modules:"),
     _mark(StageName.CLOUD_INIT, " finished at ", r"Cloud-init v\. \S+ finished at "),
 )
+_KERNEL_MARKS = tuple(mark for mark in _MARKS if mark.stage is StageName.KERNEL)
 _LOADED = "[Linux-bzImage"
 _CLOUD_INIT = _mark(StageName.CLOUD_INIT, "loud-init", r"Cloud-init v\. \S+ (?:running|finished) ")
 
@@ -76,16 +80,24 @@ class StageClock:
         self._furthest = -1
         self._has_cloud_init = False
         self._is_kernel_loaded = first is StageName.KERNEL
+        self._is_kernel_unheard = False
 
     def read(self, text: str, at_s: float) -> None:
         """Look at a console text, a whole line or one without its end."""
         self.reach(StageName.FIRMWARE, at_s)  # whatever the text: something runs
         self._is_kernel_loaded = self._is_kernel_loaded or _LOADED in text
-        if not self._has_cloud_init and _CLOUD_INIT.needle in text:
-            self._has_cloud_init = _CLOUD_INIT.pattern.search(text) is not None
+        self._has_cloud_init = self._has_cloud_init or _CLOUD_INIT.shows_in(text)
+        if self._is_kernel_unheard:
+            self._is_kernel_unheard = not any(mark.shows_in(text) for mark in _KERNEL_MARKS)
         for mark in self._marks:
-            if mark.needle in text and mark.pattern.search(text):
+            if mark.shows_in(text):
                 self.reach(mark.stage, at_s)
+
+    def hand_over(self, at_s: float) -> None:
+        """Note that a boot loader let the kernel run, which has said nothing yet."""
+        if StageName.KERNEL in self._expected and not self.has_reached(StageName.KERNEL):
+            self.reach(StageName.KERNEL, at_s)
+            self._is_kernel_unheard = True
 
     def reach(self, stage: StageName, at_s: float) -> None:
         """Note that `stage` showed itself; later signs of it change nothing."""
@@ -104,6 +116,8 @@ class StageClock:
     @property
     def waits_for_kernel(self) -> bool:
         """Whether a kernel was loaded, and nothing of it or after it was seen."""
+        if self._is_kernel_unheard:
+            return self.furthest is StageName.KERNEL
         return self._is_kernel_loaded and not self.has_reached(StageName.KERNEL)
 
     def has_reached(self, stage: StageName) -> bool:

@@ -12,7 +12,14 @@ from imgforge.acceptance.record import BootMethod, PatternSeen, SeenSign, StageN
 from imgforge.acceptance.sign import Effect, Sign, Where
 from imgforge.acceptance.signs import SIGNS
 from imgforge.acceptance.stages import ORDER, StageClock
-from imgforge.machine import ConsoleBytes, ConsoleLine, MachineEnded, MachineEvent, MetadataAsked
+from imgforge.machine import (
+    ConsoleBytes,
+    ConsoleLine,
+    KernelStarted,
+    MachineEnded,
+    MachineEvent,
+    MetadataAsked,
+)
 from imgforge.metadata import MetadataRequest
 
 KEPT_LINES = 400
@@ -172,6 +179,8 @@ class Watch:
                 self._take_line(text, at_s)
             case ConsoleBytes(at_s=at_s, pending=pending):
                 self._take_pending(pending, at_s)
+            case KernelStarted(at_s=at_s):
+                self.stages.hand_over(at_s)
             case MetadataAsked(at_s=at_s, request=request):
                 self._take_request(request, at_s)
             case MachineEnded():

@@ -33,6 +33,13 @@ class MetadataAsked:
     request: MetadataRequest
 
 
+@dataclass(frozen=True, slots=True)
+class KernelStarted:
+    """A boot loader that says nothing while it loads has handed over to the kernel."""
+
+    at_s: float
+
+
 class EndReason(StrEnum):
     """Why a machine no longer runs."""
 
@@ -60,4 +67,4 @@ class MachineEnded:
     detail: str
 
 
-MachineEvent = ConsoleBytes | ConsoleLine | MetadataAsked | MachineEnded
+MachineEvent = ConsoleBytes | ConsoleLine | MetadataAsked | KernelStarted | MachineEnded

@@ -19,7 +19,13 @@ from imgforge.files import scratch_folder
 from imgforge.machine.argv import Wiring, qemu_argv, volume_device, volume_name
 from imgforge.machine.channel import Channel
 from imgforge.machine.console import Console
-from imgforge.machine.event import EndReason, MachineEnded, MachineEvent, MetadataAsked
+from imgforge.machine.event import (
+    EndReason,
+    KernelStarted,
+    MachineEnded,
+    MachineEvent,
+    MetadataAsked,
+)
 from imgforge.machine.event_stream import EventStream
 from imgforge.machine.gate import Gate
 from imgforge.machine.monitor import Monitor
@@ -83,6 +89,7 @@ class Machine:
         self._stopping = False
         self._noted = 0
         self._powered_on_at: float | None = None
+        self._waited_before_s = 0.0
         self._over = asyncio.Event()
 
     @property
@@ -148,6 +155,7 @@ class Machine:
             if self._appliance is not None and resume is None:
                 await self._appliance.started()
                 self._powered_on_at = time.monotonic()
+                self._waited_before_s = host.waited_s(self.pid)
         except (HostError, OSError) as error:
             self._stopping = True
             with suppress(TimeoutError):  # one that gave up says why before it goes
@@ -216,6 +224,7 @@ class Machine:
             folder=self.spec.folder,
             clock=lambda: self.elapsed_s,
             on_end=self._end,
+            on_kernel=lambda: self._stream.put(KernelStarted(self.elapsed_s)),
             goes_on=self.spec.resume is not None,
         )
 
@@ -247,8 +256,8 @@ class Machine:
 
     @property
     def waited_s(self) -> float:
-        """Seconds for which it waited for one of the host's processors; 0 once it has ended."""
-        return host.waited_s(self.pid)
+        """Seconds since power-on in which it waited for a processor; 0 once it has ended."""
+        return max(0.0, host.waited_s(self.pid) - self._waited_before_s)
 
     def full_disk(self) -> MachineEnded | None:
         """Return the end that a host without space for the machine's writes is, if it has none.

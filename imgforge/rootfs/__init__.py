@@ -6,6 +6,7 @@ from imgforge.rootfs.appliance import (
     KERNEL,
     LOADER,
     LOADER_32,
+    UNPACKED_BYTES,
     build_appliance,
 )
 from imgforge.rootfs.apt import PackagesGoneError
@@ -32,6 +33,7 @@ __all__ = [
     "KERNEL",
     "LOADER",
     "LOADER_32",
+    "UNPACKED_BYTES",
     "EntryKind",
     "FileContent",
     "Found",

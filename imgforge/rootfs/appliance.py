@@ -17,7 +17,7 @@ from pathlib import Path
 import deflate
 
 from imgforge.command import run
-from imgforge.errors import HostError
+from imgforge.errors import CommandError, HostError
 from imgforge.files import scratch_folder
 from imgforge.rootfs.cpio import CpioEntry, file, folder, symlink, write_cpio
 from imgforge.rootfs.elf import needed_libraries
@@ -28,6 +28,10 @@ HYPERVISOR, KERNEL, INITRAMFS, LOADER = "xen", "vmlinux.gz", "dom0.cpio.gz", "pv
 LOADER_32 = "pv-grub-i386"
 """The files of an appliance: Xen, its dom0's kernel and initramfs, PV-GRUB's two stand-ins."""
 
+UNPACKED_BYTES = 600 * 10**6
+"""What the packages take for a while, unpacked: 550 MB were seen, on ext4."""
+# strerror(3) of ENOSPC and EDQUOT, as dpkg-deb and its tar tell them.
+_FULL = ("No space left on device", "Disk quota exceeded")
 _UNPACK_LIMIT_S = 1200.0
 _GRUB_LIMIT_S = 120.0
 _DEPMOD_LIMIT_S = 300.0
@@ -35,7 +39,7 @@ _LEVEL = 9
 _MTIME_S = 0
 _XEN_TOOLS = "usr/lib/xen-4.17/bin"
 _TOOLS = ("libxl-save-helper", "xenconsole", "xenconsoled", "xen-init-dom0", "xenstored", "xl")
-_XENSTORE = ("xenstore-read", "xenstore-write")
+_XENSTORE = ("xenstore-read", "xenstore-watch", "xenstore-write")
 _APPLETS = (
     *("brctl", "cat", "dd", "insmod", "ip", "ln", "mkdir", "mount", "poweroff", "readlink"),
     *("sh", "sleep", "stat", "sync", "tr", "usleep"),
@@ -77,8 +81,7 @@ def build_appliance(packages: Sequence[Path], *, scripts: Path, destination: Pat
         tree = scratch / "tree"
         tree.mkdir()
         _LOG.info("Xen appliance: unpacking %d packages", len(packages))
-        for package in packages:
-            run("dpkg-deb", ["--extract", package, tree], timeout_s=_UNPACK_LIMIT_S)
+        _unpack(packages, tree)
         _LOG.info("Xen appliance: putting it together")
         hypervisor = gzip.decompress(_read(tree, "boot/xen-4.17-amd64.gz"))
         (destination / HYPERVISOR).write_bytes(hypervisor)
@@ -92,6 +95,20 @@ def build_appliance(packages: Sequence[Path], *, scripts: Path, destination: Pat
         entries = _entries(tree, version, scripts=scripts)
         archive = write_cpio(entries, mtime_s=_MTIME_S)
         (destination / INITRAMFS).write_bytes(deflate.gzip_compress(archive, _LEVEL))
+
+
+def _unpack(packages: Sequence[Path], tree: Path) -> None:
+    try:
+        for package in packages:
+            run("dpkg-deb", ["--extract", package, tree], timeout_s=_UNPACK_LIMIT_S)
+    except CommandError as error:
+        if not any(reason in str(error) for reason in _FULL):
+            raise
+        raise HostError(
+            f"Xen appliance: {tree.parent} had no room left while its packages were unpacked; "
+            f"they take {UNPACKED_BYTES // 10**6} MB.",
+            hint="Free some (imgforge cache prune), or set IMGFORGE_CACHE to a folder elsewhere.",
+        ) from error
 
 
 def unpack_bzimage(image: bytes) -> bytes:

@@ -4,6 +4,9 @@ import gzip
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from imgforge import host
 from imgforge.doctor import examine_appliance
 from imgforge.errors import HostError
 from imgforge.inventory import CacheKind, take_inventory
-from imgforge.rootfs import HYPERVISOR, INITRAMFS, KERNEL, LOADER, LOADER_32
+from imgforge.rootfs import HYPERVISOR, INITRAMFS, KERNEL, LOADER, LOADER_32, build_appliance
 from imgforge.xen_appliance import (
     find_appliance,
     find_damaged,
@@ -170,13 +173,45 @@ def test_other_scripts_give_another_appliance(folder: Path, tmp_path: Path) -> N
     shutil.copytree(source_folder(), sources)
     with (sources / "init").open("a", encoding="utf-8") as script:
         script.write("# changed\n")
-    from imgforge.xen_appliance import _known_lock, _package_set, appliance_key
-
-    lock = _known_lock(_package_set(sources, tmp_path))
-    assert lock is not None
-    assert appliance_key(lock, sources) != folder.name
+    assert find_appliance(host.cache_dir()).folder == folder
+    assert find_appliance(host.cache_dir(), sources=sources).folder is None
 
 
-def test_a_checkout_without_its_sources_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reason", ["No space left on device", "Disk quota exceeded"])
+def test_a_disk_that_fills_up_while_it_is_made_is_told_with_what_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    program = tmp_path / "bin/dpkg-deb"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho 'tar: x: Cannot write: {reason}' >&2\nexit 2\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    new = tmp_path / "new"
+    new.mkdir()
+    with pytest.raises(HostError, match=r"no room left .* they take 600 MB") as caught:
+        build_appliance([tmp_path / "a.deb"], scripts=source_folder(), destination=new)
+    assert "IMGFORGE_CACHE" in caught.value.hint
+    assert [path.name for path in tmp_path.iterdir() if "aside" in path.name] == []
+
+
+def test_an_installed_package_has_its_sources(tmp_path: Path) -> None:
+    build = pytest.importorskip("setuptools.build_meta")
+    copy = tmp_path / "imgforge"
+    root = source_folder().parents[1]
+    shutil.copytree(root / "imgforge", copy / "imgforge")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, copy)
+    program = "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])"
+    subprocess.run(
+        [sys.executable, "-c", program, tmp_path], cwd=copy, check=True, capture_output=True
+    )
+    assert build is not None
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        for source in source_folder().iterdir():
+            assert archive.read(f"imgforge/guest_xen/{source.name}") == source.read_bytes()
+
+
+def test_without_its_sources_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"appliance\.toml is not there"):
         prepare_appliance(tmp_path, sources=tmp_path)

@@ -11,7 +11,7 @@ from imgforge.acceptance.record import BootMethod, SeenSign, StageName
 from imgforge.acceptance.sign import Sign
 from imgforge.acceptance.signs import SIGNS
 from imgforge.acceptance.watch import Watch
-from imgforge.machine import ConsoleBytes, ConsoleLine, MetadataAsked
+from imgforge.machine import ConsoleBytes, ConsoleLine, KernelStarted, MetadataAsked
 from imgforge.metadata import MetadataRequest
 
 INIT = Path(__file__).parents[2] / "guest/initrd/init"
@@ -569,6 +569,14 @@ def test_pv_grub_without_a_fallback_is_told_by_what_it_could_not_load() -> None:
     assert sign is not None
     assert (sign.id, sign.stage) == ("grub-no-entry-boots", StageName.BOOTLOADER)
     assert sign.text == "error: couldn't load file /boot/gone."
+
+
+def test_what_pv_grub_could_not_load_is_forgotten_once_it_hands_over() -> None:
+    watch = Watch(boot_method=BootMethod.XEN_GRUB)
+    watch.take(ConsoleLine(1.0, "error: couldn't load file /boot/gone."))
+    watch.take(KernelStarted(20.0))
+    assert watch.settle() is None
+    assert not watch.is_loading
 
 
 def test_a_grub_error_followed_by_a_kernel_is_forgotten() -> None:

@@ -142,3 +142,33 @@ def test_other_text_shows_no_stage_of_its_own(text: str) -> None:
     clock = StageClock(boot_method=BootMethod.BIOS)
     clock.read(text, 1.0)
     assert _furthest(clock) is StageName.FIRMWARE
+
+
+def test_a_kernel_that_its_loader_handed_over_to_is_reached_and_waited_for() -> None:
+    clock = StageClock(boot_method=BootMethod.XEN_GRUB)
+    clock.read("imgforge-pvgrub: reads (hd0)/boot/grub/menu.lst", 4.0)
+    assert not clock.waits_for_kernel
+    clock.hand_over(30.0)
+    assert _furthest(clock) is StageName.KERNEL
+    assert clock.waits_for_kernel
+    clock.read("Booting `late words of the loader'", 30.1)
+    assert clock.waits_for_kernel
+    clock.read("[    0.000000] Linux version 6.1.0", 31.0)
+    assert not clock.waits_for_kernel
+    (bootloader, kernel, *_) = clock.stages()
+    assert (bootloader.seconds, kernel.seconds) == (4.0, 30.0)
+
+
+def test_a_quiet_kernel_is_no_longer_waited_for_once_init_speaks() -> None:
+    clock = StageClock(boot_method=BootMethod.XEN_GRUB)
+    clock.hand_over(30.0)
+    clock.read("imgforge-init: hello", 40.0)
+    assert not clock.waits_for_kernel
+
+
+def test_a_guest_that_closes_its_disks_later_starts_no_kernel_again() -> None:
+    clock = StageClock(boot_method=BootMethod.XEN_GRUB)
+    clock.read("[    0.000000] Linux version 6.1.0", 9.0)
+    clock.hand_over(50.0)
+    assert not clock.waits_for_kernel
+    assert {stage.name: stage.seconds for stage in clock.stages()}[StageName.KERNEL] == 9.0

@@ -46,6 +46,11 @@ def test_ephemeral_volumes_begin_with_xvdb_and_the_seed_is_the_last() -> None:
     ]
 
 
+def test_dom0_is_told_of_a_boot_loader_in_a_comment() -> None:
+    with_loader = guest_config(replace(GUEST, has_loader=True))
+    assert with_loader == "# loader\n" + guest_config(GUEST)
+
+
 def test_an_initrd_is_named_where_there_is_one() -> None:
     assert values(replace(GUEST, has_initrd=True))["ramdisk"] == '"/dev/disk/initrd"'
 

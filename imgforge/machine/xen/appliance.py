@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +16,27 @@ START_LIMIT_S = 240.0
 _KEPT_LINES = 12
 
 
+class _Heard:
+    """What was said last, and Xen's last complaint."""
+
+    def __init__(self) -> None:
+        self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.trouble = ""
+
+    @property
+    def last(self) -> str:
+        return next((line for line in reversed(self.lines) if line.strip()), "it said nothing")
+
+    def add(self, line: str) -> None:
+        self.lines.append(line)
+        if is_trouble(line):
+            self.trouble = line.strip()
+
+
 class Appliance:
     """Reads the appliance's console into xen.raw and xen.log, and tells of its guest's end.
 
-    `on_end` is called once, with why and in which words.
+    `on_end` is called once, with why and in which words; `on_kernel` when a boot loader is done.
     """
 
     def __init__(
@@ -28,16 +46,17 @@ class Appliance:
         folder: Path,
         clock: Callable[[], float],
         on_end: Callable[[EndReason, str], None],
+        on_kernel: Callable[[], None],
         goes_on: bool = False,
     ) -> None:
         self._wire = wire
         self._on_end = on_end
-        self._started = asyncio.Event()
+        self._on_kernel = on_kernel
+        # Why no guest was started; "" once one was, or its kernel was refused.
+        self._start: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         if goes_on:
-            self._started.set()
-        self._failure = ""
-        self._trouble = ""
-        self._last: list[str] = []
+            self._start.set_result("")
+        self._heard = _Heard()
         self._console = Console(
             wire,
             base=folder / LOG_NAME,
@@ -50,12 +69,12 @@ class Appliance:
     async def started(self) -> None:
         """Wait until the guest runs, or its kernel was refused. Raises HostError, saying why."""
         try:
-            await asyncio.wait_for(self._started.wait(), START_LIMIT_S)
+            failure = await asyncio.wait_for(asyncio.shield(self._start), START_LIMIT_S)
         except TimeoutError:
-            self._failure = f"it started no guest within {START_LIMIT_S:g} s"
-        if self._failure:
-            shown = "".join(f"\n  | {line}" for line in self._last)
-            raise HostError(f"Xen appliance: {self._failure}.{shown}")
+            failure = f"it started no guest within {START_LIMIT_S:g} s"
+        if failure:
+            shown = "".join(f"\n  | {line}" for line in self._heard.lines)
+            raise HostError(f"Xen appliance: {failure}.{shown}")
 
     def press_power_button(self) -> None:
         """Have the guest asked to shut down, as EC2 asks an instance."""
@@ -68,9 +87,9 @@ class Appliance:
     def end(self, reason: EndReason, detail: str) -> tuple[EndReason, str]:
         """Return what an end of QEMU's is, that dom0 did not announce: its own failure."""
         if reason in {EndReason.GUEST_SHUTDOWN, EndReason.GUEST_RESET, EndReason.GUEST_PANIC}:
-            detail = f"Xen ended without a word of its guest ({detail}): {self._said_last}"
+            detail = f"Xen ended without a word of its guest ({detail}): {self._heard.last}"
             reason = EndReason.APPLIANCE_FAILED
-        self._fail(detail)
+        self._settle(detail)
         return reason, detail
 
     def finish(self) -> None:
@@ -81,30 +100,26 @@ class Appliance:
         """Close; a second time does nothing."""
         self._console.close()
 
-    @property
-    def _said_last(self) -> str:
-        return next((line for line in reversed(self._last) if line.strip()), "it said nothing")
-
-    def _fail(self, why: str) -> None:
-        if not self._started.is_set():
-            self._failure = why
-            self._started.set()
+    def _settle(self, failure: str = "") -> None:
+        if not self._start.done():
+            self._start.set_result(failure)
 
     def _take(self, event: ConsoleBytes | ConsoleLine) -> None:
         if not isinstance(event, ConsoleLine):
             return
-        self._last = [*self._last, event.text][-_KEPT_LINES:]
-        if is_trouble(event.text):
-            self._trouble = event.text.strip()
+        self._heard.add(event.text)
         said = read_words(event.text)
         match said:
             case None:
                 return
             case Said(Word.READY):
-                self._started.set()
+                self._settle()
+                return
+            case Said(Word.LOADED):
+                self._on_kernel()
                 return
             case Said(Word.REFUSED):
-                self._started.set()
+                self._settle()
             case Said(Word.FAILED):
-                self._fail(said.more or "it failed")
-        self._on_end(*judge_end(said, trouble=self._trouble))
+                self._settle(said.more or "it failed")
+        self._on_end(*judge_end(said, trouble=self._heard.trouble))

@@ -85,6 +85,7 @@ def describe_guest(spec: MachineSpec, boot: XenBoot, wiring: Wiring) -> XenGuest
         command_line=source.command_line,
         has_initrd=source.initrd is not None,
         bits=boot.bits,
+        has_loader=source.kernel is None,
     )
 
 

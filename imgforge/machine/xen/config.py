@@ -12,7 +12,8 @@ _LETTERS = "bcdefghijklmnopqrstuvwxyz"
 class XenGuest:
     """A PV guest: `root` is its name of its root disk, `volumes` how many it has beside that.
 
-    `command_line` and `has_initrd` are of what libxl loads: a kernel, or PV-GRUB's stand-in.
+    `command_line` and `has_initrd` are of what libxl loads: a kernel, or PV-GRUB's stand-in in a
+    guest that `has_loader`.
     """
 
     root: str
@@ -25,6 +26,7 @@ class XenGuest:
     command_line: str = ""
     has_initrd: bool = False
     bits: int = 64
+    has_loader: bool = False
 
 
 def guest_config(guest: XenGuest) -> str:
@@ -47,7 +49,8 @@ def guest_config(guest: XenGuest) -> str:
         **dict.fromkeys(("on_poweroff", "on_reboot", "on_crash", "on_watchdog"), '"destroy"'),
         **_start(guest),
     }
-    return "".join(f"{name} = {value}\n" for name, value in lines.items())
+    first = "# loader\n" if guest.has_loader else ""  # for dom0's init
+    return first + "".join(f"{name} = {value}\n" for name, value in lines.items())
 
 
 def _start(guest: XenGuest) -> dict[str, str]:
