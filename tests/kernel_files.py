@@ -57,12 +57,13 @@ def make_bzimage(payload: bytes, *, bits: int = 64) -> bytes:
     return bytes(head) + whole
 
 
-def make_running_elf(*, is_for_xen: bool = True) -> bytes:
+def make_running_elf(*, is_for_xen: bool = True, code: str = "pv") -> bytes:
     """Make a 64-bit kernel for Xen's PV guests: it says STARTED and its command line, and ends.
 
-    Its source is data/test_kernel/pv.s; its notes are Xen's (public/elfnote.h).
+    Its source is data/test_kernel/pv.s; that of the `code` named hostile does what is behind "do="
+    on its command line. Its notes are Xen's (public/elfnote.h).
     """
-    code = (RUNNING / "pv.bin").read_bytes()
+    machine_code = (RUNNING / f"{code}.bin").read_bytes()
     wide = struct.Struct("<Q").pack
     notes = b"".join(
         _note(kind, value)
@@ -78,10 +79,10 @@ def make_running_elf(*, is_for_xen: bool = True) -> bytes:
     head = bytearray(b"\x7fELF\x02\x01\x01".ljust(64, b"\0"))
     entry = _VIRTUAL + _PHYSICAL
     struct.pack_into("<HHIQQQIHHHHHH", head, 16, 2, 62, 1, entry, 64, 0, 0, 64, 56, 2, 0, 0, 0)
-    sizes = (len(code), _MEMORY_BYTES, 4096)
+    sizes = (len(machine_code), _MEMORY_BYTES, 4096)
     segments = struct.pack("<IIQQQQQQ", 1, 7, 4096, entry, _PHYSICAL, *sizes)
     segments += struct.pack("<IIQQQQQQ", 4, 4, 176, 0, 0, len(notes), len(notes), 4)
-    return (bytes(head) + segments + notes).ljust(4096, b"\0") + code
+    return (bytes(head) + segments + notes).ljust(4096, b"\0") + machine_code
 
 
 def _note(kind: int, value: bytes) -> bytes:

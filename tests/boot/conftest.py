@@ -131,7 +131,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
             making = Workshop(shared / "making")
             shutil.rmtree(making.folder, ignore_errors=True)
             making.folder.mkdir()
-            with _room(making.folder, host.cache_dir()) as room:
+            with open_room(making.folder, host.cache_dir()) as room:
                 _make(making, room)
             making.folder.rename(made.folder)
     return made
@@ -152,7 +152,7 @@ def debian_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 @contextmanager
-def _room(folder: Path, cache: Path) -> Iterator[Room]:
+def open_room(folder: Path, cache: Path) -> Iterator[Room]:
     # A socket's path has 108 bytes: not below pytest's long folders.
     with tempfile.TemporaryDirectory(prefix="imgforge-", dir="/tmp") as runtime:
         room = Room(folder=folder, runtime=Path(runtime), cache=cache)
@@ -163,6 +163,6 @@ def _room(folder: Path, cache: Path) -> Iterator[Room]:
 @pytest.fixture
 def room(workshop: Workshop, tmp_path: Path) -> Iterator[Room]:
     """A room that must be empty of processes and of half made things at the end."""
-    with _room(tmp_path, workshop.cache) as room:
+    with open_room(tmp_path, workshop.cache) as room:
         yield room
         assert room.asides() == []
