@@ -7,7 +7,7 @@ import shlex
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, closing, nullcontext, suppress
+from contextlib import ExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
@@ -33,6 +33,7 @@ from imgforge.machine.spec import MachineSpec, Suspended
 from imgforge.machine.storage import Drive, Storage, drive_node, lay_over, plain_storage
 from imgforge.machine.subnet import OPEN_ADDRESS
 from imgforge.machine.way import MetadataWay, WayChoice, choose_way, enter_command
+from imgforge.machine.wires import Wires
 from imgforge.machine.xen.appliance import Appliance
 from imgforge.machine.xen.argv import disk_device, xen_argv
 from imgforge.machine.xen.config import volume_letters
@@ -171,52 +172,51 @@ class Machine:
     def _start(self, relay: Path, rooms: _Rooms) -> socket.socket:
         """Start QEMU with its wires; return our end of the monitor's."""
         spec = self.spec
+        is_inside = self.way.way is MetadataWay.NAMESPACE
         with ExitStack() as theirs:
-            console_wire, console_end = _socket_pair(theirs)
-            monitor_wire, monitor_end = _socket_pair(theirs)
-            ends = [console_end, monitor_end]
-            channel_end = None
-            if spec.has_channel:
-                channel_wire, channel_end = _socket_pair(theirs)
-                ends.append(channel_end)
-                goodbye = GOODBYE if spec.source.xen else ""
-                self._channel = Channel(channel_wire, goodbye=goodbye)
-            self._console = Console(
-                console_wire,
-                base=spec.folder / "console",
-                clock=lambda: self.elapsed_s,
-                tell=self._stream.put,
-                fail=self._stream.fail,
-                goes_on=spec.resume is not None,
-            )
-            is_inside = self.way.way is MetadataWay.NAMESPACE
-            wiring = Wiring(
-                self.storage,
-                relay=None if is_inside else relay,
-                console_fd=console_end,
-                monitor_fd=monitor_end,
-                channel_fd=channel_end,
-            )
+            wires = Wires(theirs)
+            monitor_wire, wiring = self._attach(wires, relay=None if is_inside else relay)
             if spec.source.xen is None:
                 arguments = qemu_argv(spec, wiring)
             else:
-                appliance_wire, appliance_end = _socket_pair(theirs)
-                ends.append(appliance_end)
+                appliance_wire, appliance_end = wires.pair()
                 self._appliance = self._attend(appliance_wire)
                 wiring = replace(wiring, appliance_fd=appliance_end)
-                wiring = replace(
-                    wiring, files=lay_out(spec, wiring, folder=rooms.runtime, scratch=rooms.scratch)
-                )
-                arguments = xen_argv(spec, wiring)
+                files = lay_out(spec, wiring, folder=rooms.runtime, scratch=rooms.scratch)
+                arguments = xen_argv(spec, replace(wiring, files=files))
             words = [PROGRAM, *arguments]
             (spec.folder / "qemu.argv").write_text(shlex.join(words) + "\n", encoding="utf-8")
             if is_inside:
-                gate_wire, gate_end = _socket_pair(theirs)
-                ends.append(gate_end)
+                gate_wire, gate_end = wires.pair()
                 self._gate = Gate(gate_wire)
                 words = [*enter_command(), str(gate_end), str(find_program(PROGRAM)), *arguments]
-            self._process = spawn(words[0], words[1:], setting=Setting(pass_fds=tuple(ends)))
+            self._process = spawn(words[0], words[1:], setting=Setting(pass_fds=wires.ends))
         return monitor_wire
+
+    def _attach(self, wires: Wires, *, relay: Path | None) -> tuple[socket.socket, Wiring]:
+        """Begin to listen to what QEMU will have at its ends; return the monitor's, and all."""
+        console_wire, console_end = wires.pair()
+        monitor_wire, monitor_end = wires.pair()
+        channel_end = None
+        if self.spec.has_channel:
+            channel_wire, channel_end = wires.pair()
+            goodbye = GOODBYE if self.spec.source.xen else ""
+            self._channel = Channel(channel_wire, goodbye=goodbye)
+        self._console = Console(
+            console_wire,
+            base=self.spec.folder / "console",
+            clock=lambda: self.elapsed_s,
+            tell=self._stream.put,
+            fail=self._stream.fail,
+            goes_on=self.spec.resume is not None,
+        )
+        return monitor_wire, Wiring(
+            self.storage,
+            relay=relay,
+            console_fd=console_end,
+            monitor_fd=monitor_end,
+            channel_fd=channel_end,
+        )
 
     def _attend(self, wire: socket.socket) -> Appliance:
         return Appliance(
@@ -396,14 +396,6 @@ async def start_machine(
 def _lay_over(spec: MachineSpec, folder: Path) -> Storage:
     below = plain_storage(spec.disk, disk_format=spec.disk_format)
     return lay_over(spec.resume.storage if spec.resume else below, folder)
-
-
-def _socket_pair(theirs: ExitStack) -> tuple[socket.socket, int]:
-    """Return our end of a new wire, and QEMU's, which closes here with `theirs`."""
-    ours, end = socket.socketpair()
-    theirs.enter_context(closing(end))
-    end.set_inheritable(True)
-    return ours, end.fileno()
 
 
 def stderr_tail(process: Process) -> str:
