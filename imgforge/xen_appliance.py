@@ -32,7 +32,7 @@ from imgforge.usage import in_use, touch_used
 
 KIND = "xen"
 """The appliances' folder in the cache."""
-_FORMAT = 3  # raise it when the same packages and scripts give another appliance
+_FORMAT = 4  # raise it when the same packages and scripts give another appliance
 _FILES = (HYPERVISOR, KERNEL, INITRAMFS, LOADER, LOADER_32)
 _FACTS = "appliance.json"
 _SCRIPTS = ("block", "grub.cfg", "init", "vif", "xl.conf")
