@@ -13,6 +13,7 @@ from imgforge.build import build
 from imgforge.disk import Disk, open_disk
 from imgforge.errors import HostError
 from imgforge.files import locked_folder
+from imgforge.machine.subnet import subnet_of
 from imgforge.pv_way import PvWay, PvWish
 from imgforge.recipe import ExpectPart, Layout
 from imgforge.recipe_file import load_recipe
@@ -25,6 +26,7 @@ from tests.boot.patient import Patient
 pytestmark = pytest.mark.boot
 
 LIMIT_S = 480
+UNDER_XEN = PvWish(PvWay.XEN_DIRECT)
 IN_XEN = (
     "grep -qx PV /sys/hypervisor/guest_type",
     "grep -q ^ec2 /sys/hypervisor/uuid",
@@ -159,3 +161,33 @@ def test_an_appliance_that_fails_is_the_host_s_failure(
     with pytest.raises(HostError, match=r"The Xen appliance did not start[\s\S]*panic"):
         boot(disks[Layout.PV], tmp_path / "t", PvWay.XEN_GRUB, expect())
     assert not (tmp_path / "t" / "verdict.json").exists()
+
+
+@pytest.mark.slow
+def test_a_pv_guest_reaches_its_metadata_and_nothing_else(
+    disks: dict[Layout, Disk], tmp_path: Path
+) -> None:
+    """Not dom0, which has no service, nor the host's loopback, network or world."""
+    reached: list[int] = []
+
+    async def scenario() -> Verdict:
+        bait = await asyncio.start_server(lambda _, writer: reached.append(1), "0.0.0.0", 0)
+        port = bait.sockets[0].getsockname()[1]
+        places = [
+            *(f"{where} {port}" for where in ("172.31.0.1", "172.31.0.2", "10.0.2.2", "127.0.0.1")),
+            *(f"{subnet_of('172.31.16.15').dom0} {service}" for service in (22, 80, 111, 8002)),
+            *(f"169.254.169.254 {service}" for service in (22, port)),
+            "169.254.169.1 22",
+            "1.1.1.1 53",
+        ]
+        tries = "; ".join(f"busybox nc -w 2 {place} </dev/null && echo {place}" for place in places)
+        command = f"busybox ip route add default via 172.31.0.1; ({tries}) | grep . && exit 1; true"
+        metadata = "busybox wget -q -O - http://169.254.169.254/latest/meta-data/instance-id"
+        expected = expect(command, f"{metadata} | grep -q ^i-")
+        trial = Trial(disks[Layout.PV], tmp_path / "t", expected, Surroundings(pv=UNDER_XEN))
+        async with bait:
+            return (await asyncio.wait_for(try_disk(trial, accelerator=TCG), LIMIT_S)).verdict
+
+    verdict = asyncio.run(scenario())
+    assert verdict.accepted, verdict
+    assert reached == []

@@ -1,5 +1,9 @@
 """How PV disks are started: what of that is told, and by which PV-GRUB's rules."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +62,28 @@ def test_an_aki_that_no_disk_of_a_bios_heeds_is_told(tmp_path: Path) -> None:
     assert start.pv_grub is None
     [note] = start.notes
     assert note.startswith(f"{AKI} does not start d.raw")
+
+
+def test_the_command_tests_a_disk_by_the_aki_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    disk = row_named("a misspelt command").make(tmp_path)
+
+    def test(aki: str) -> subprocess.CompletedProcess[str]:
+        words: list[str | Path] = ["test", disk, "--suite", "none", "--accel", "tcg", "--aki", aki]
+        return subprocess.run(
+            [sys.executable, "-m", "imgforge", *words, "--out", tmp_path / "t"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "HOME": str(tmp_path / "home")},
+        )
+
+    # No machine is started: such a PV-GRUB would find no menu.lst.
+    name = "pv-grub-hd00_1.03-x86_64.gz"
+    ended = test(name)
+    assert ended.returncode == 1, ended.stderr
+    assert "no menu.lst in any of its places: (hd0,0)/boot/grub" in ended.stdout
+    assert json.loads((tmp_path / "t/verdict.json").read_bytes())["pv_grub"] == name
+    assert name in (tmp_path / "t/report.html").read_text(encoding="utf-8")
+    for wrong in ("pv-grub", "aki-00000000", "ami-12345678", ""):
+        assert test(wrong).returncode == 2, wrong
