@@ -239,7 +239,7 @@ PV_BOOTS = (
     _pv("no root=", _new("root=LABEL=root ", ""), "root-argument-missing"),
     _pv("console=ttyS0", _new("hvc0", "ttyS0"), "console-missing"),
     _pv("a title without commands", HEAD + "title empty\n" + NEW + OLD, "title-empty"),
-    _pv("default behind a title", "timeout 0\n" + NEW + "default 0\n" + OLD, "entry-waits", checked=None),
+    _pv("default behind a title", "timeout 0\n" + NEW + "default 0\n" + OLD, "entry-waits", checked=None, why="GRUB 2 passes over it; GRUB 0.97 ends the entry (a timeout in one, HVM below)"),
     _pv("a timeout that is no number", MENU.replace("timeout 0", "timeout soon"), "number-bad"),
     _pv("64-bit kernel, 32-bit AKI", rule="kernel-bits", checked=None, booted=None, aki=AKI.replace("x86_64", "i386"), sign="grub-no-entry-boots"),
 )  # fmt: skip
