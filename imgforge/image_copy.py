@@ -264,25 +264,17 @@ def _start(plan: CopyPlan, made: Made) -> Copied:
     if plan.found is not None:
         report(f"{plan.found.image_id} is there already, {plan.found.state}")
         if UNFINISHED in plan.found.tags:
-            _remember(plan, plan.found, made)
+            made.add(f"Image {plan.found.image_id}", lambda: discard_work(plan))
         return Copied(plan.cloud.region, plan.found, is_new=False)
     for one in plan.failed:
         report(f"{one.image_id} has failed: it is removed and made anew")
         discard_image(plan.cloud, one, work=plan.work)
-    image = _ask_for_copy(plan)
-    _remember(plan, image, made)
+    image = _ask_for_copy(plan, made)
     report(f"{image.image_id} is being made of {plan.source_id}")
     return Copied(plan.cloud.region, image, is_new=True)
 
 
-def _remember(plan: CopyPlan, image: Image, made: Made) -> None:
-    made.add(
-        f"Image {image.image_id} ({plan.cloud.region})",
-        lambda: discard_image(plan.cloud, image, work=plan.work),
-    )
-
-
-def _ask_for_copy(plan: CopyPlan) -> Image:
+def _ask_for_copy(plan: CopyPlan, made: Made) -> Image:
     """Ask until the answer is an image that lives.
 
     EC2 answers the same token with the same image, even where that is long deregistered. So a
@@ -294,7 +286,9 @@ def _ask_for_copy(plan: CopyPlan) -> Image:
     token = work_digest(plan.work, *(one.image_id for one in plan.failed))
     seen: set[str] = set()
     while True:
-        image_id = compute.copy_image(plan.source_id, {**plan.request, "ClientToken": token})
+        with made.making(f"The copy in {compute.region}", lambda: discard_work(plan, *seen)):
+            asked = {**plan.request, "ClientToken": token}
+            image_id = compute.copy_image(plan.source_id, asked)
         if image_id in seen:
             raise CloudError(
                 f"Copy of {plan.source_id}: is answered with {image_id}, which there is not.",
@@ -310,6 +304,16 @@ def _ask_for_copy(plan: CopyPlan) -> Image:
             if error.code != _NO_IMAGE:
                 raise
             token = work_digest(plan.work, image_id)
+
+
+def discard_work(plan: CopyPlan, *known: str) -> None:
+    """Remove all that a plan's work has made, and what it is known to have made."""
+    compute = plan.cloud.compute
+    tagged = compute.images(owners=[SELF], filters={f"tag:{WORK}": [plan.work]}, with_hidden=True)
+    for image in tagged:
+        discard_image(plan.cloud, image, work=plan.work)
+    for image_id in set(known) - {one.image_id for one in tagged}:  # AWS may not list it yet
+        forget_image(plan.cloud, image_id)
 
 
 def discard_image(cloud: Cloud, image: Image, *, work: str) -> None:

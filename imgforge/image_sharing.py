@@ -245,11 +245,11 @@ def _apply(
 ) -> None:
     differing = _differing(before, audience, change)
     request = [{kind: value} for kind, value in differing]
-    send({change.member: request})
     words = "shared with" if change is Change.ADD else "no longer shared with"
     whom = ", ".join(value for _, value in differing)
+    with made.making(f"{what}, {words} {whom}", lambda: send({change.reverse.member: request})):
+        send({change.member: request})
     report(f"{what}: {words} {whom}")
-    made.add(f"{what}, {words} {whom}", lambda: send({change.reverse.member: request}))
 
 
 def _differing(

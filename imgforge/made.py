@@ -1,11 +1,12 @@
 """What a command has made so far: where it fails it takes that back, and says so."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from imgforge.errors import HostError, ImgforgeError
+from imgforge.errors import CloudError, HostError, ImgforgeError
 from imgforge.progress import report, warn
 
 
@@ -29,6 +30,21 @@ class Made:
     def add(self, what: str, take_back: Callable[[], None]) -> None:
         """Remember a thing that was just made, such as "Image ami-… (eu-west-1)"."""
         self._things.append(_Thing(what, take_back))
+
+    @contextmanager
+    def making(self, what: str, take_back: Callable[[], None]) -> Iterator[None]:
+        """Make a thing by the block's one request; what is refused was not made.
+
+        It is remembered before, since an interruption may come when EC2 has done it and this
+        process does not know yet.
+        """
+        thing = _Thing(what, take_back)
+        self._things.append(thing)
+        try:
+            yield
+        except CloudError:
+            self._things.remove(thing)
+            raise
 
     def keep(self) -> None:
         """Let what was made so far stay, whatever comes."""

@@ -171,10 +171,12 @@ def _finish(
     view = look_at_image(there, image_id)
     new = {key: value for key, value in tags.items() if view.image.tags.get(key) != value}
     if new:
-        there.compute.tag([image_id], new)
         added = [key for key in new if key not in view.image.tags]
-        if UNFINISHED not in view.image.tags and added:
-            made.add(f"Tags of {image_id}", lambda: there.compute.untag([image_id], added))
+        if added and UNFINISHED not in view.image.tags:
+            with made.making(f"Tags of {image_id}", lambda: there.compute.untag([image_id], added)):
+                there.compute.tag([image_id], new)
+        else:
+            there.compute.tag([image_id], new)
         report(f"Image {image_id}: tagged")
     of_snapshots = disk_tags(tags)
     differing = [

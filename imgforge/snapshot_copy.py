@@ -68,7 +68,8 @@ def copy_snapshot(cloud: Cloud, wish: SnapshotCopyWish) -> list[CopiedSnapshot]:
 def _copy(
     cloud: Cloud, source: Snapshot, wish: SnapshotCopyWish, to: Destination, made: Made
 ) -> CopiedSnapshot:
-    compute = cloud.in_region(to.region).compute
+    there = cloud.in_region(to.region)
+    compute = there.compute
     request: dict[str, Any] = {"SourceRegion": cloud.region}
     description = source.text("Description") if wish.description is None else wish.description
     if description:
@@ -79,27 +80,25 @@ def _copy(
         request["KmsKeyId"] = to.key
     parts = (f"{name}={request[name]}" for name in sorted(request))
     work = work_digest(_PURPOSE, source.snapshot_id, to.region, *parts)
-    if found := _made(cloud.in_region(to.region), work):
+    if found := _made(there, work):
         report(f"{found[0].snapshot_id} is there already, {found[0].state}")
         return CopiedSnapshot(to.region, found[0], is_new=False)
     marks = {**disk_tags(source.tags), MADE: _PURPOSE, WORK: work}
     request["TagSpecifications"] = tag_specifications(snapshot=marks)
-    snapshot_id = compute.copy_snapshot(source.snapshot_id, request)
-    made.add(
-        f"Snapshot {snapshot_id} ({to.region})",
-        lambda: _take_back(cloud.in_region(to.region), snapshot_id),
-    )
+    with made.making(f"The copy in {to.region}", lambda: _take_back(there, work)):
+        snapshot_id = compute.copy_snapshot(source.snapshot_id, request)
     # CopySnapshot knows no token: where an answer was lost, it was asked and done twice.
-    for double in _made(cloud.in_region(to.region), work):
+    for double in _made(there, work):
         if double.snapshot_id != snapshot_id:
-            discard_snapshot(cloud.in_region(to.region), double.snapshot_id)
+            discard_snapshot(there, double.snapshot_id)
     report(f"{snapshot_id} is being made of {source.snapshot_id}")
     return CopiedSnapshot(to.region, compute.wait_until_snapshot_known(snapshot_id), is_new=True)
 
 
-def _take_back(there: Cloud, snapshot_id: str) -> None:
-    """Delete a snapshot that was just made."""
-    discard_snapshot(there, snapshot_id)
+def _take_back(there: Cloud, work: str) -> None:
+    """Delete what was just made."""
+    for snapshot in _made(there, work):
+        discard_snapshot(there, snapshot.snapshot_id)
 
 
 def _made(there: Cloud, work: str) -> list[Snapshot]:
