@@ -21,6 +21,7 @@ from imgforge.catalog.life_facts import FindKey
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.schema import open_database, told, transaction
 from imgforge.catalog.session import AMAZON_ID, Parameters, Session, request_sha256
+from imgforge.catalog.sweep import Swept, sweep
 from imgforge.errors import HostError
 from imgforge.files import locked_folder
 
@@ -127,6 +128,11 @@ class Account:
                 result = _once(session, name, parameters)
                 _end_dry_run(parameters)  # what was changed is taken back
                 return result
+
+    def sweep(self, *, limit_s: float) -> Swept | None:
+        """Take away the data that nothing refers to; None where others wrote all the while."""
+        with told(self._database):
+            return sweep(self.folder, self._contents, self._connection(), limit_s=limit_s)
 
     def _connection(self) -> sqlite3.Connection:
         found: sqlite3.Connection | None = getattr(self._mine, "connection", None)

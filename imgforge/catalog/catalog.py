@@ -23,6 +23,7 @@ from imgforge.catalog.image import (
 from imgforge.catalog.registration import Gate, ImageRegistration, NameConflict
 from imgforge.catalog.rules import check_gate, check_registration, refuse, size_gib
 from imgforge.catalog.schema import open_database, told, transaction
+from imgforge.catalog.sweep_lock import referring
 from imgforge.disk import Disk
 from imgforge.errors import BadInputError, HostError
 from imgforge.files import appearing, locked_folder
@@ -84,7 +85,7 @@ class Catalog:
         where the folder or the database fails.
         """
         verified = check_gate(disk, verdict=verdict, gate=gate)
-        with told(self._database):
+        with told(self._database), referring(self.folder):
             known = self._sizes_of(registration.block_devices)
             refuse(registration.name, check_registration(registration, disk=disk, snapshots=known))
             if snapshot_id is not None:
@@ -111,7 +112,7 @@ class Catalog:
 
         Raises BadInputError where the disk is not what its digest says, HostError.
         """
-        with told(self._database):
+        with told(self._database), referring(self.folder):
             blobs.store_blob(self.folder, disk)
             with transaction(self._connection):
                 found = records.find_snapshot_of(

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from imgforge.catalog.blobs import blob_path, data_extents
+from imgforge.catalog.sweep_lock import referring
 from imgforge.errors import HostError
 from imgforge.files import scratch_folder, sync, sync_folder
 
@@ -86,12 +87,13 @@ class Contents:
 
     @contextmanager
     def _locked(self, content_id: str, kind: int) -> Iterator[None]:
-        descriptor = os.open(self._written_path(content_id), os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, kind)
-            yield
-        finally:
-            os.close(descriptor)
+        with referring(self._folder):
+            descriptor = os.open(self._written_path(content_id), os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(descriptor, kind)
+                yield
+            finally:
+                os.close(descriptor)
 
     def put(self, content_id: str, number: int, data: bytes, *, digest: bytes) -> None:
         """Keep a block, whose SHA-256 the caller has compared, as the content's `number`th."""

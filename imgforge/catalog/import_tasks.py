@@ -10,6 +10,7 @@ from imgforge.catalog.import_source import ImportSource, ImportTask
 from imgforge.catalog.rules import size_gib
 from imgforge.catalog.schema import open_database, told, transaction
 from imgforge.catalog.session import iso, iso_of_s, new_id
+from imgforge.catalog.sweep_lock import referring
 from imgforge.disk import Disk
 
 
@@ -56,12 +57,18 @@ class ImportTasks:
     def complete(self, task: ImportTask, path: Path) -> None:
         """Make the snapshot of the raw disk `path`; none where the import was given up."""
         disk = Disk(path, blobs.file_sha256(path), path.stat().st_size)
-        blobs.store_blob(self.folder, disk)
         with (
+            referring(self.folder),
             told(self._database),
             closing(open_database(self._database)) as connection,
-            transaction(connection),
         ):
+            blobs.store_blob(self.folder, disk)
+            self._insert_completed(connection, task, disk)
+
+    def _insert_completed(
+        self, connection: sqlite3.Connection, task: ImportTask, disk: Disk
+    ) -> None:
+        with transaction(connection):
             row = connection.execute(
                 "SELECT * FROM import_tasks WHERE import_task_id = ? AND status = 'active'",
                 (task.import_task_id,),

@@ -19,6 +19,7 @@ from imgforge.ec2.local.fault_words import refusal
 from imgforge.ec2.local.imports import Imports
 from imgforge.ec2.local.operations import find_operation
 from imgforge.ec2.local.signature import Caller, read_caller
+from imgforge.ec2.local.sweeper import FREEING, Sweeper
 from imgforge.ec2.local.wire import RefusalError, Request, Response, chunks_of
 from imgforge.errors import ImgforgeError
 from imgforge.progress import warn
@@ -40,6 +41,7 @@ class Desk:
     faults: Faults
     bundles: Bundles
     imports: Imports
+    sweeper: Sweeper
     is_ending: threading.Event
 
     def perform(
@@ -57,6 +59,8 @@ class Desk:
             )
             if name == "ImportSnapshot":
                 self.imports.wake()
+            if name in FREEING:
+                self.sweeper.wake()
             return result
 
     @contextmanager

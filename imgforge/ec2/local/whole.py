@@ -15,6 +15,7 @@ from imgforge.ec2.local.moto_service import Moto, MotoService, refuse_in_iam, re
 from imgforge.ec2.local.operations import regions
 from imgforge.ec2.local.s3 import S3
 from imgforge.ec2.local.server import serving
+from imgforge.ec2.local.sweeper import Sweeper
 from imgforge.ec2.serving import WholeWish
 
 
@@ -30,7 +31,8 @@ def serve_whole(wish: WholeWish) -> Iterator[str]:
         bundles = Bundles(buckets, wish.read_bundle, moto.certificates)
         imports = Imports(ImportTasks(wish.catalog, pending_s=wish.pending_s), buckets, is_ending)
         imports.resume()
-        desk = Desk(account, Faults(wish.faults), bundles, imports, is_ending)
+        sweeper = Sweeper(account, is_ending)
+        desk = Desk(account, Faults(wish.faults), bundles, imports, sweeper, is_ending)
         lent = {name: MotoService(desk, moto, name) for name in ("kms", "iam", "sts")}
         app = App(
             {
@@ -55,3 +57,4 @@ def serve_whole(wish: WholeWish) -> Iterator[str]:
                 yield url
             finally:
                 is_ending.set()  # who waits for a fault's end waits no longer
+                sweeper.end()
