@@ -63,7 +63,7 @@ def deregister(cloud: Cloud, wish: DeregistrationWish) -> Deregistered:
     try:
         view = look_at_own_image(cloud, wish.image_id)
     except CloudError as error:
-        remains = _read_remains(path) if error.code == _NO_IMAGE else None
+        remains = read_remains(path) if error.code == _NO_IMAGE else None
         if remains is None:
             raise
         report(f"Image {wish.image_id}: is deregistered already; what it left goes now")
@@ -185,11 +185,13 @@ def _remains_path(region: str, image_id: str) -> Path:
     return host.data_dir() / "deregistering" / f"{safe}.json"
 
 
-def _read_remains(path: Path) -> Remains | None:
+def read_remains(path: Path) -> Remains | None:
     """Return what an earlier run wrote down; None where there is nothing, or no sense in it."""
     try:
         value = json.loads(path.read_bytes())
-        snapshots: Sequence[str] = value["snapshots"]
+        snapshots = value["snapshots"]
+        if not isinstance(snapshots, list):
+            raise TypeError(snapshots)
         return Remains(
             str(value["image_id"]),
             str(value["region"]),
@@ -200,6 +202,6 @@ def _read_remains(path: Path) -> Remains | None:
         return None
     except OSError as error:
         raise HostError(f"File {path}: cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         warn(f"File {path}: is damaged, and left out of account")
         return None
