@@ -73,6 +73,10 @@ class Contents:
     ) -> None:
         self._stack.close()
 
+    def is_begun(self, content_id: str) -> bool:
+        """Tell whether something was written to a content."""
+        return os.path.exists(self._written_path(content_id))  # noqa: PTH110 (for each block)
+
     @contextmanager
     def writing(self, content_id: str) -> Iterator[None]:
         """Hold a content open for blocks: it is not completed meanwhile."""
@@ -179,8 +183,8 @@ class Contents:
         name = digest.hex()
         return self._blocks / "sha256" / name[:2] / name
 
-    def _written_path(self, content_id: str) -> Path:
-        return self._indexes / f"{content_id}.written"
+    def _written_path(self, content_id: str) -> str:
+        return f"{self._indexes}/{content_id}.written"
 
     def _index_path(self, content_id: str) -> Path:
         return self._indexes / f"{content_id}.index"
@@ -215,7 +219,7 @@ def linear_checksum(blocks: Iterator[tuple[int, bytes]]) -> tuple[int, str]:
     return count, base64.b64encode(aggregate.digest()).decode("ascii")
 
 
-def _read_digests(path: Path, first: int) -> Iterator[tuple[int, bytes]]:
+def _read_digests(path: Path | str, first: int) -> Iterator[tuple[int, bytes]]:
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:

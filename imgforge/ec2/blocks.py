@@ -13,7 +13,8 @@ from typing import Any
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-from imgforge.ec2.block_wire import BlockAnswer, BlockWire
+from imgforge.ec2.block_wire import BlockWire
+from imgforge.ec2.plain_http import BlockAnswer
 from imgforge.ec2.problem import error_code, explain, explained, no_answer
 from imgforge.errors import CloudError, HostError, ImgforgeError
 

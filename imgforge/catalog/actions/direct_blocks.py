@@ -6,6 +6,7 @@ import sqlite3
 from imgforge.catalog.actions.action import Access, action
 from imgforge.catalog.actions.direct_row import (
     block_token,
+    check_id,
     content_of,
     invalid,
     pending_snapshot,
@@ -22,12 +23,15 @@ _BLOCKS_IN_GIB = 2**30 // BLOCK_BYTES
 def put_snapshot_block(session: Session, parameters: Parameters) -> Result:
     """Write a block; the same block again is written again."""
     snapshot_id = parameters["SnapshotId"]
-    content_id = pending_snapshot(session, snapshot_id)["content_id"]
-    with session.contents.writing(content_id):
-        row = pending_snapshot(session, snapshot_id)  # it may have been completed meanwhile
+    check_id(snapshot_id)
+    # What is being written is a content of its own, by the snapshot's id.
+    if not session.contents.is_begun(snapshot_id):
+        pending_snapshot(session, snapshot_id)  # or a file is made for a snapshot of nobody
+    with session.contents.writing(snapshot_id):
+        row = pending_snapshot(session, snapshot_id)  # nobody completes it meanwhile
         digest = _checked_block(row, parameters)
         session.contents.put(
-            content_id, parameters["BlockIndex"], parameters["BlockData"], digest=digest
+            row["content_id"], parameters["BlockIndex"], parameters["BlockData"], digest=digest
         )
     if row["timeout_at_s"] - session.now_s < row["timeout_s"] / 2:
         # The time runs from the last block on; it need not be written down with each.

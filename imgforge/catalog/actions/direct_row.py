@@ -43,10 +43,15 @@ def pending_snapshot(session: Session, snapshot_id: str) -> sqlite3.Row:
     return row
 
 
-def find_snapshot(session: Session, snapshot_id: str) -> sqlite3.Row:
-    """Return the row of a snapshot that the caller sees. Raises RefusedError."""
+def check_id(snapshot_id: str) -> None:
+    """Refuse what cannot be a snapshot's id."""
     if not _ID.fullmatch(snapshot_id):
         raise invalid(f"'{snapshot_id}' is no snapshot's id.", "INVALID_SNAPSHOT_ID")
+
+
+def find_snapshot(session: Session, snapshot_id: str) -> sqlite3.Row:
+    """Return the row of a snapshot that the caller sees. Raises RefusedError."""
+    check_id(snapshot_id)
     condition, values = visible(session)
     row = session.row(
         f"SELECT s.* FROM snapshots s WHERE {condition} AND s.snapshot_id = ?",  # noqa: S608 (this room's text)

@@ -4,6 +4,7 @@ Source: botocore's ebs model (rest-json), and botocore.serialize.RestJSONSeriali
 what is read here.
 """
 
+import functools
 import http
 import json
 import re
@@ -46,16 +47,23 @@ def find_route(
     method: str, path: str, *, service: str = "ebs"
 ) -> tuple[Any, dict[str, str]] | None:
     """Return the operation that a method and a path ask for, and what the path says."""
-    for name in service_model(service).operation_names:
-        operation = find_operation(service, name)
-        if operation is None or operation.http["method"] != method:
-            continue
-        pattern = re.sub(
-            r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(operation.http["requestUri"])
-        )
-        if match := re.fullmatch(pattern, path):
+    for operation, its_method, pattern in _routes(service):
+        if its_method == method and (match := pattern.fullmatch(path)):
             return operation, {key: unquote(value) for key, value in match.groupdict().items()}
     return None
+
+
+@functools.cache
+def _routes(service: str) -> tuple[tuple[Any, str, re.Pattern[str]], ...]:
+    """Return all operations, each with its method and what its path looks like."""
+    found = []
+    for name in service_model(service).operation_names:
+        operation = find_operation(service, name)
+        assert operation is not None
+        uri = re.escape(operation.http["requestUri"])
+        pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", uri)
+        found.append((operation, operation.http["method"], re.compile(pattern)))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Any credentials are good here, so the signature itself is not computed again; th
 well formed is what EC2 asks first (AWS Signature Version 4, "Troubleshooting").
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def _check(fields: Mapping[str, str], date: str, *, now: datetime) -> Caller:
     ):
         raise _incomplete("Signature or SignedHeaders are not well formed")
     try:
-        at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        at = _moment(date)
     except ValueError:
         raise _incomplete("Authorization header requires existence of 'X-Amz-Date'") from None
     if not date.startswith(scope[2]):
@@ -86,6 +87,11 @@ def _check(fields: Mapping[str, str], date: str, *, now: datetime) -> Caller:
     if abs((now - at).total_seconds()) > _MOST_SKEW_S:
         raise RefusedError("RequestExpired", "Request has expired.")
     return Caller(scope[1], scope[3], scope[4])
+
+
+@functools.lru_cache(16)
+def _moment(date: str) -> datetime:
+    return datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def _incomplete(message: str) -> RefusedError:
