@@ -33,6 +33,9 @@ def values_of(
             inner = values_of(shape.member, depth=depth + 1, words=words, name=name)
             least, most = shape.metadata.get("min", 1), shape.metadata.get("max", 3)
             return st.lists(inner, min_size=max(1, least), max_size=max(1, least, min(3, most)))
+        case "map":
+            values = values_of(shape.value, depth=depth + 1, words=words, name=name)
+            return st.dictionaries(values_of(shape.key, depth=depth + 1), values, max_size=2)
         case "integer" | "long":
             bits = 31 if shape.type_name == "integer" else 63
             least = shape.metadata.get("min", -(2**bits))
