@@ -45,7 +45,7 @@ def serve(
     latency: LatencyOption = "1s",  # type: ignore[assignment]  # parsed by parse_duration
     fault: FaultOption = None,
 ) -> int:
-    """Answer EC2's, EBS direct's and S3's requests from the catalog, until a signal ends it.
+    """Answer requests of EC2, EBS direct, S3, KMS, IAM and others, until a signal ends it.
 
     Prints one line of JSON with the url: AWS_ENDPOINT_URL for the AWS CLI and any SDK. Any
     credentials are good; an access key id of 12 digits is an account of its own. It listens on
