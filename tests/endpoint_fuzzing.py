@@ -150,12 +150,17 @@ def _written(service: str, operation: OperationModel, values: dict[str, Any]) ->
         request.method,
         request.url.removeprefix("http://x") or "/",
         {
-            name: value.decode() if isinstance(value, bytes) else str(value)
+            # What a header cannot have, no client sends.
+            name: _text(value).encode().decode("latin-1").strip()
             for name, value in request.headers.items()
             if name.lower() not in {"content-length", "host"}
         },
         body.encode() if isinstance(body, str) else bytes(body),
     )
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _bent(sent: Sent) -> st.SearchStrategy[Sent]:

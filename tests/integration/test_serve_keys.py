@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import HTTPClientError
 
 from tests.serving import ACCOUNT, OTHER_ACCOUNT, Serving, code_of, make_snapshot, register
 
@@ -174,18 +175,53 @@ def test_a_state_that_is_no_record_of_motos_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "code"),
+    ("fault", "codes"),
     [
-        ("throttle", "ThrottlingException"),
-        ("denied", "AccessDeniedException"),
-        ("error", "InternalServerException"),
+        ("throttle", ["ThrottlingException", "Throttling", "ThrottlingException", "SlowDown"]),
+        ("denied", ["AccessDeniedException", "AccessDenied"] * 2),
+        (
+            "error",
+            [
+                "InternalServerException",
+                "InternalFailure",
+                "InternalServerException",
+                "InternalError",
+            ],
+        ),
     ],
 )
-def test_kms_gets_wrong_what_it_is_told_to(tmp_path: Path, fault: str, code: str) -> None:
-    with Serving(tmp_path / "catalog", "--fault", f"{fault}:CreateKey@1") as serving:
-        kms = serving.client("kms")
-        assert code_of(kms.create_key) == code
-        assert code_of(kms.create_key) == ""
+def test_each_service_gets_wrong_what_it_is_told_to(
+    tmp_path: Path, fault: str, codes: list[str]
+) -> None:
+    calls = [
+        ("kms", "list_keys"),
+        ("iam", "list_users"),
+        ("rbin", "list_rules"),
+        ("s3", "list_buckets"),
+    ]
+    names = ("ListKeys", "ListUsers", "ListRules", "ListBuckets")
+    options = [word for name in names for word in ("--fault", f"{fault}:{name}@1")]
+    with Serving(tmp_path / "catalog", *options) as serving:
+        found, again = [], []
+        for service, name in calls:
+            call = getattr(serving.client(service), name)
+            more = {"ResourceType": "EC2_IMAGE"} if service == "rbin" else {}
+            found.append(code_of(call, **more))
+            again.append(code_of(call, **more))
+        assert found == codes
+        assert again == ["", "", "", ""]
+
+
+def test_a_connection_is_cut_and_what_was_asked_is_done(tmp_path: Path) -> None:
+    options = ("--fault", "cut-after:CreateBucket@1", "--fault", "cut-after:CreateKey@1")
+    with Serving(tmp_path / "catalog", *options) as serving:
+        s3, kms = serving.client("s3"), serving.client("kms")
+        with pytest.raises(HTTPClientError):
+            s3.create_bucket(Bucket="bucket")
+        with pytest.raises(HTTPClientError):
+            kms.create_key()
+        assert [one["Name"] for one in s3.list_buckets()["Buckets"]] == ["bucket"]
+        assert len(kms.list_keys()["Keys"]) == 2  # with the one of EBS
 
 
 def test_the_real_cli_makes_a_key_and_names_the_caller(serving: Serving, tmp_path: Path) -> None:

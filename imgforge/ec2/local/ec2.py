@@ -14,7 +14,7 @@ from imgforge.ec2.local.bundles import Bundles
 from imgforge.ec2.local.ebs_rest import RestRequest
 from imgforge.ec2.local.ec2_answer import write_xml, write_xml_error
 from imgforge.ec2.local.ec2_query import check_version, parse_query, read_fields
-from imgforge.ec2.local.fault import Fault, FaultKind, Faults
+from imgforge.ec2.local.fault import CutError, Fault, FaultKind, Faults
 from imgforge.ec2.local.fault_words import refusal
 from imgforge.ec2.local.imports import Imports
 from imgforge.ec2.local.operations import find_operation
@@ -27,10 +27,6 @@ from imgforge.progress import warn
 _MOST_BODY_BYTES = 2 * 2**20
 _TIMEOUT_S = 3600.0
 _XML = "text/xml;charset=UTF-8"
-
-
-class CutError(Exception):
-    """The connection ends without an answer: a fault that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,10 @@ def parse_fault(text: str) -> Fault:
     return Fault(kind, match[3] or "*", int(first or 1), step, int(match[2] or 0))
 
 
+class CutError(Exception):
+    """The connection ends without an answer: a fault that was asked for."""
+
+
 class Faults:
     """Those that are asked for, and how often each action was; safe between threads."""
 

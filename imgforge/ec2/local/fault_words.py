@@ -6,9 +6,14 @@ from imgforge.ec2.local.fault import FaultKind
 
 def refusal(kind: FaultKind, service: str) -> RefusedError | None:
     """Return what a service says where a fault is told in words; None where it is not."""
-    is_ebs = service == "ebs"
-    if service not in {"ebs", "ec2"}:
-        return _common(kind, is_query=service in {"iam", "sts"})
+    if service == "s3":
+        return _of_s3(kind)
+    if service in {"ebs", "ec2"}:
+        return _of_ec2(kind, is_ebs=service == "ebs")
+    return _common(kind, is_query=service in {"iam", "sts"})
+
+
+def _of_ec2(kind: FaultKind, *, is_ebs: bool) -> RefusedError | None:
     match kind:
         case FaultKind.THROTTLE if is_ebs:
             return RefusedError(
@@ -38,6 +43,23 @@ def refusal(kind: FaultKind, service: str) -> RefusedError | None:
             )
         case FaultKind.EXPIRED:
             return RefusedError("RequestExpired", "Request has expired.")
+        case _:
+            return None
+
+
+def _of_s3(kind: FaultKind) -> RefusedError | None:
+    """Return what S3 says (S3 API, Error responses)."""
+    match kind:
+        case FaultKind.THROTTLE:
+            return RefusedError("SlowDown", "Please reduce your request rate.", status=503)
+        case FaultKind.ERROR:
+            return RefusedError("InternalError", "We encountered an internal error.", status=500)
+        case FaultKind.UNAVAILABLE:
+            return RefusedError("ServiceUnavailable", "Please try again.", status=503)
+        case FaultKind.DENIED:
+            return RefusedError("AccessDenied", "Access Denied", status=403)
+        case FaultKind.EXPIRED:
+            return RefusedError("ExpiredToken", "The provided token has expired.")
         case _:
             return None
 

@@ -1,5 +1,6 @@
 """All services behind one port: EC2, EBS direct, S3, KMS, IAM and STS, for whoever reaches it."""
 
+import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ def serve_whole(wish: WholeWish) -> Iterator[str]:
             {
                 "ec2": Ec2(desk),
                 "ebs": Ebs(desk),
-                "s3": S3(wish.storage),
+                "s3": S3(wish.storage, around=functools.partial(desk.faults_of, "s3")),
                 "rbin": Ebs(desk, "rbin"),
                 **lent,
             },
