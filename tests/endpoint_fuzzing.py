@@ -1,5 +1,6 @@
 """Requests of botocore's models for each service of `imgforge serve`, and bent ones."""
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -55,7 +56,7 @@ class Fuzzed:
         )
         serving.client("iam").create_user(UserName="somebody")
         ids = (image_id, snapshot_id, pending, volume_id, "aki-5c21674b")
-        self.words: Words = {
+        words: Words = {
             "ImageId": (image_id,),
             "ImageIds": (image_id,),
             "SnapshotId": (snapshot_id, pending),
@@ -78,6 +79,7 @@ class Fuzzed:
             "Values": (*ids, "*", "?", "available", r"\*"),
             "": ("a", "1", "self", "t", image_id),
         }
+        self.requests = _requests_of(words)
 
     def send(self, sent: Sent) -> requests.Response:
         """Send a request, signed by nobody's secret; raise AssertionError for a server's error."""
@@ -95,7 +97,8 @@ class Fuzzed:
         ready.url = self._url + sent.path
         answer = self._session.send(ready, timeout=_LIMIT_S)
         assert answer.status_code < 500 or answer.status_code == 501, (sent, answer.text[:500])
-        assert "Traceback" not in answer.text
+        # Hypothesis reads this file, and sends the words that stand in it: this one is not whole.
+        assert "Trace" + "back (most" not in answer.text
         return answer
 
 
@@ -114,14 +117,18 @@ def models() -> dict[str, list[OperationModel]]:
     return found
 
 
-def requests_of(words: Words) -> st.SearchStrategy[Sent]:
+def _requests_of(words: Words) -> st.SearchStrategy[Sent]:
     """Return a strategy for requests: by the models, some of them bent."""
     operations = models()
+
+    @functools.cache  # a strategy takes longer to make than to draw from
+    def of_operation(service: str, number: int) -> st.SearchStrategy[Sent]:
+        operation = operations[service][number]
+        return _values(operation, words).map(functools.partial(_written, service, operation))
+
     whole = st.sampled_from(sorted(operations)).flatmap(
-        lambda service: st.sampled_from(operations[service]).flatmap(
-            lambda operation: _values(operation, words).map(
-                lambda values: _written(service, operation, values)
-            )
+        lambda service: st.integers(0, len(operations[service]) - 1).flatmap(
+            lambda number: of_operation(service, number)
         )
     )
     return st.one_of(whole, whole, whole, whole.flatmap(_bent))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.endpoint_fuzzing import Fuzzed, requests_of
+from tests.endpoint_fuzzing import Fuzzed
 from tests.serving import Serving
 
 
@@ -18,7 +18,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
         yield Fuzzed(serving)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_no_request_is_answered_by_a_failure(fuzzed: Fuzzed, data: st.DataObject) -> None:
-    fuzzed.send(data.draw(requests_of(fuzzed.words)))
+    fuzzed.send(data.draw(fuzzed.requests))
