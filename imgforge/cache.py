@@ -142,7 +142,7 @@ def _remove_all(cache: Path, going: Sequence[CacheItem], held: Sequence[CacheIte
             for item in going:
                 if item.kind is CacheKind.LEFTOVER:
                     continue
-                may_go = nobody_builds or item.kind is CacheKind.FROZEN
+                may_go = nobody_builds or item.kind in {CacheKind.FROZEN, CacheKind.SNAPSHOTS}
                 ends[_set_aside(item, asides) if may_go else _End.IN_USE].append(item)
         for path in asides.taken:
             _delete(path)

@@ -35,6 +35,7 @@ class CacheKind(StrEnum):
     ACCELERATOR = "accelerator"
     FROZEN = "frozen"
     XEN = "xen"
+    SNAPSHOTS = "snapshots"
     LEFTOVER = "leftover"
     OTHER = "other"
 
@@ -47,6 +48,7 @@ _NAMES = {
     CacheKind.LOCKS: re.compile(r"[0-9a-f]{64}\.lock"),
     CacheKind.ACCELERATOR: re.compile(r"[0-9a-f]{16}\.json"),
     CacheKind.XEN: re.compile(r"[0-9a-f]{64}"),
+    CacheKind.SNAPSHOTS: re.compile(r"[0-9a-f]{64}"),
     CacheKind.FROZEN: re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*"),
 }
 
@@ -128,7 +130,7 @@ def _is_in_use(kind: CacheKind, path: Path, look: _Look) -> bool:
         return False
     if kind is CacheKind.LEFTOVER:
         return is_alive(path)
-    if look.building and kind is not CacheKind.FROZEN:
+    if look.building and kind not in {CacheKind.FROZEN, CacheKind.SNAPSHOTS}:
         return True
     if not _is_folder(path):
         return False
@@ -194,6 +196,8 @@ def _describe_other(kind: CacheKind, path: Path) -> str:
     match kind:
         case CacheKind.XEN:
             return _describe_appliance(path)
+        case CacheKind.SNAPSHOTS:
+            return _describe_snapshot(path)
         case CacheKind.LOCKS:
             return _describe_lock(path) or "no lock: it cannot be read"
         case CacheKind.APT:
@@ -228,6 +232,14 @@ def _describe_appliance(path: Path) -> str:
             return "appliance: " + ", ".join(str(name) for name in packages)
         case _:
             return "no appliance: its appliance.json cannot be read"
+
+
+def _describe_snapshot(path: Path) -> str:
+    facts = _read_json(path / "snapshot.json")
+    if facts is None:
+        return "no disk of an image: its snapshot.json cannot be read"
+    image, snapshot, region = (_words(facts, name) for name in ("image", "snapshot", "region"))
+    return f"{image}, {snapshot} in {region}"
 
 
 def _describe_lock(path: Path) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from imgforge import host
 from imgforge.acceptance import BootRecord, host_failure, new_login, observe, ssh_line
-from imgforge.catalog import Image
 from imgforge.disk import Disk
 from imgforge.errors import HostError, ImageRejectedError
 from imgforge.files import scratch_folder
@@ -42,7 +41,7 @@ class LaunchWish:
     With `is_seeded` a NoCloud seed tells the instance who it is, and its metadata service is off.
     """
 
-    image: Image
+    image_id: str
     disk: Disk
     surroundings: Surroundings
     accelerator: Accelerator
@@ -63,10 +62,10 @@ def launch(wish: LaunchWish, *, announce: Callable[[Launched], None]) -> None:
 async def _launch(wish: LaunchWish, *, folder: Path, announce: Callable[[Launched], None]) -> None:
     start = await asyncio.to_thread(find_start, wish.disk, folder, pv=wish.surroundings.pv)
     if start.failure is not None:
-        raise ImageRejectedError(f"Image {wish.image.image_id}: {start.failure.reason}")
+        raise ImageRejectedError(f"Image {wish.image_id}: {start.failure.reason}")
     expect = wish.disk.recipe.expect if wish.disk.recipe else ExpectPart()
     login = new_login(folder / "login", user=expect.login_user)
-    instance = replace(new_instance(login, image_id=wish.image.image_id), user_data=wish.user_data)
+    instance = replace(new_instance(login, image_id=wish.image_id), user_data=wish.user_data)
     seed = None
     if wish.is_seeded:
         seed = folder / "seed.iso"
@@ -90,11 +89,11 @@ async def _launch(wish: LaunchWish, *, folder: Path, announce: Callable[[Launche
             boot_method=start.method,
             service_off=why_service_off(instance, is_seeded=wish.is_seeded),
         )
-        _require_login(wish.image, record)
+        _require_login(wish.image_id, record)
         announce(
             Launched(
                 instance_id=instance.instance_id,
-                image_id=wish.image.image_id,
+                image_id=wish.image_id,
                 ssh=ssh_line(login, port=machine.ssh_port),
                 ssh_port=machine.ssh_port,
                 console=folder / "console.log",
@@ -105,13 +104,13 @@ async def _launch(wish: LaunchWish, *, folder: Path, announce: Callable[[Launche
                 report(f"{instance.instance_id} ended: {event.reason}")
 
 
-def _require_login(image: Image, record: BootRecord) -> None:
+def _require_login(image_id: str, record: BootRecord) -> None:
     if failure := host_failure(record):
-        raise HostError(f"Image {image.image_id}: the host ended its machine: {failure}")
+        raise HostError(f"Image {image_id}: the host ended its machine: {failure}")
     if not any(attempt.let_in for attempt in record.logins):
         said = record.sign.meaning if record.sign else "nobody was let in"
         shown = "\n".join(f"  | {line}" for line in record.console_lines[-12:])
         raise ImageRejectedError(
-            f"Image {image.image_id}: {said}. The end of its console:\n{shown}",
+            f"Image {image_id}: {said}. The end of its console:\n{shown}",
             hint="imgforge test tells more of its disk.",
         )

@@ -3,28 +3,34 @@
 import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from imgforge import host
 from imgforge.acceptance import Verdict
 from imgforge.aki import listed_pv_grub
 from imgforge.build import build
-from imgforge.catalog import Catalog, Gate, Image, ImageRegistration, NameConflict, Snapshot
+from imgforge.catalog import ImageRegistration, NameConflict
+from imgforge.cloud_access import reached_ec2
 from imgforge.convert import Artifact, ArtifactFormat, Existing, convert_disk
-from imgforge.disk import Disk, open_disk
+from imgforge.disk import Disk
+from imgforge.ec2 import Cloud, CloudWish, Image
 from imgforge.errors import BadInputError
+from imgforge.image_disk import disk_of
 from imgforge.interruption import run_async
 from imgforge.launch import Launched, LaunchWish, launch
 from imgforge.machine import Accelerator, choose_way
 from imgforge.places import machines_at_a_time
 from imgforge.progress import about, report
 from imgforge.recipe import ExpectPart, ImagePart, Layout, RecipeFile
+from imgforge.registering import DiskWish, register_disk
 from imgforge.start import Surroundings, pick_accelerator
 from imgforge.suite import NO_TESTS, SuiteWish
 from imgforge.trial import MACHINE_BYTES, Tested, Trial, try_disk
 from imgforge.trial_report import summarize
 from imgforge.user_data_limit import excess
+
+_HERE = CloudWish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class RunWish:
     locked: bool = False
     tests: SuiteWish = NO_TESTS
     user_data: bytes | None = None
+    cloud: CloudWish = field(default_factory=CloudWish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,7 @@ def run(recipe_file: RecipeFile, *, wish: RunWish) -> list[RunResult]:
         plan_trial(disk, surroundings=wish.surroundings, tests=wish.tests, user_data=wish.user_data)
         for disk in disks
     ]
-    return [_finish(tested, formats=wish.formats) for tested in test(trials)]
+    return [_finish(tested, wish=wish) for tested in test(trials)]
 
 
 def plan_trial(
@@ -131,40 +138,27 @@ def seal(disk: Disk, *, to: ArtifactFormat, destination: Path | None = None) -> 
 
 
 def register(
+    cloud: Cloud,
     disk: Disk,
     *,
     verdict: Verdict | None,
     name: str | None = None,
-    registration: ImageRegistration | None = None,
-    snapshot_id: str | None = None,
     conflict: NameConflict = NameConflict.REFUSE,
 ) -> Image:
-    """Register a disk in the local catalog; without a verdict it is recorded as unverified.
+    """Register a disk as its recipe declares, under `name` if one is given.
 
-    Without a `registration` it is what the disk's recipe declares, under `name` if one is given.
-    Its snapshot is a new one, or that of `snapshot_id`, which was made of the same disk.
+    Without a verdict it is recorded as unverified.
     """
-    with Catalog(host.catalog_dir()) as catalog:
-        return catalog.register_image(
-            registration or registration_of(disk, name=name),
-            disk=disk,
-            verdict=verdict,
-            gate=Gate.UNVERIFIED if verdict is None else Gate.VERDICT,
-            conflict=conflict,
-            snapshot_id=snapshot_id,
-        )
+    registration = registration_of(disk, name=name)
+    return register_disk(cloud, DiskWish(disk, registration, verdict, conflict))
 
 
-def take_snapshot(disk: Disk, *, description: str) -> Snapshot:
-    """Keep a disk as a snapshot in the local catalog; the same disk and words give the same one."""
-    with Catalog(host.catalog_dir()) as catalog:
-        return catalog.create_snapshot(disk, description=description)
-
-
-def images(image_id: str | None = None) -> list[Image]:
-    """Return the catalog's images, or the one named."""
-    with Catalog(host.catalog_dir()) as catalog:
-        return catalog.images() if image_id is None else [catalog.image(image_id)]
+def images(image_id: str | None = None, *, cloud_wish: CloudWish = _HERE) -> list[Image]:
+    """Return the caller's own images, or the one named, whoever has it."""
+    with reached_ec2(cloud_wish) as cloud:
+        if image_id is not None:
+            return [cloud.compute.image(image_id)]
+        return cloud.compute.images(owners=["self"])
 
 
 def launch_image(
@@ -172,41 +166,45 @@ def launch_image(
     *,
     surroundings: Surroundings,
     announce: Callable[[Launched], None],
+    cloud_wish: CloudWish = _HERE,
     user_data: bytes | None = None,
     is_seeded: bool = False,
 ) -> None:
-    """Launch an image of the catalog; `announce` gets the way in, then it runs to its end.
+    """Launch a registered image here; `announce` gets the way in, then it runs to its end.
 
-    Raises BadInputError for more user data than EC2 takes.
+    Its disk is its root's snapshot. Raises BadInputError for more user data than EC2 takes.
     """
     if wrong := excess(user_data or b""):
         raise BadInputError(f"Launch {image_id}: {wrong}.")
-    with Catalog(host.catalog_dir()) as catalog:
-        image = catalog.image(image_id)
-        disk = catalog.disk_of(image)
-    if disk.layout is None:  # registered through the endpoint: its own bytes tell
-        disk = open_disk(disk.path)
-    pv = surroundings.pv
-    # As on EC2, by the AKI that it is registered with.
-    pv = replace(pv, pv_grub=pv.pv_grub or listed_pv_grub(image.kernel_id))
-    wish = LaunchWish(
-        image,
-        disk,
-        replace(surroundings, pv=pv),
-        pick_accelerator(surroundings.accelerator),
-        user_data=user_data,
-        is_seeded=is_seeded,
-    )
-    launch(wish, announce=announce)
+    with ExitStack() as using:
+        with reached_ec2(cloud_wish) as cloud:
+            image = cloud.compute.image(image_id)
+            disk = using.enter_context(disk_of(cloud, image))
+        pv = surroundings.pv
+        # As on EC2, by the AKI that it is registered with.
+        kernel_id = image.text("KernelId") or None
+        pv = replace(pv, pv_grub=pv.pv_grub or listed_pv_grub(kernel_id))
+        wish = LaunchWish(
+            image_id,
+            disk,
+            replace(surroundings, pv=pv),
+            pick_accelerator(surroundings.accelerator),
+            user_data=user_data,
+            is_seeded=is_seeded,
+        )
+        launch(wish, announce=announce)
 
 
-def _finish(tested: Tested, *, formats: Sequence[ArtifactFormat]) -> RunResult:
+def _finish(tested: Tested, *, wish: RunWish) -> RunResult:
     """Convert and register what was accepted."""
     if not tested.verdict.accepted:
         return RunResult(tested, (), None)
     with about(_name(tested.disk)):
-        artifacts = tuple(seal(tested.disk, to=wanted) for wanted in formats)
-        image = register(tested.disk, verdict=tested.verdict, conflict=NameConflict.SUPERSEDE)
+        artifacts = tuple(seal(tested.disk, to=wanted) for wanted in wish.formats)
+        with reached_ec2(wish.cloud) as cloud:
+            image = register(
+                cloud, tested.disk, verdict=tested.verdict, conflict=NameConflict.SUPERSEDE
+            )
     return RunResult(tested, artifacts, image)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from imgforge.bundle import (
     BundledImage,
     BundleError,
+    Manifest,
     ManifestFile,
     certificate_from_pem,
     read_manifest,
@@ -41,7 +42,26 @@ def read_stored_bundle(
     if not 0 < image.size_bytes <= _MOST_BYTES:
         raise _invalid(f"its image has {image.size_bytes} bytes; 1 to {_MOST_BYTES} are allowed")
     _check_parts(image, open_part)
-    machine = manifest.machine
+    return _facts(manifest)
+
+
+def read_bundle_facts(content: bytes) -> BundleFacts:
+    """Return what the manifest `content` says of its image; no part is looked at.
+
+    Raises RefusedError (InvalidManifest) for a manifest that is none.
+    """
+    return _facts(_read(content))
+
+
+def _read(content: bytes) -> Manifest:
+    try:
+        return read_manifest(content).manifest
+    except BundleError as error:
+        raise _invalid(str(error)) from None
+
+
+def _facts(manifest: Manifest) -> BundleFacts:
+    image, machine = manifest.image, manifest.machine
     if machine is None:
         raise _invalid("it says nothing of a machine")
     return BundleFacts(

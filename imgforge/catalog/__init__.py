@@ -47,6 +47,7 @@ from imgforge.catalog.rule_table import Severity
 from imgforge.catalog.rules import (
     Finding,
     advise_registration,
+    check_gate,
     check_registration,
     refuse_before,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "check_copy",
     "check_delete_snapshot",
     "check_deregister",
+    "check_gate",
     "check_key",
     "check_name_is_free",
     "check_product_codes",

@@ -127,7 +127,8 @@ class ImageRegistration:
     def of_bundle(self, bundle: BundleFacts, parameters: Mapping[str, Any]) -> "ImageRegistration":
         """Return it for an image whose root is a bundle: its manifest says the rest.
 
-        Raises RefusedError where manifest and request contradict each other.
+        `parameters` are RegisterImage's. Raises RefusedError for an architecture that is another
+        than the manifest's, or none of EC2's.
         """
         if parameters.get("Architecture", bundle.architecture) != bundle.architecture:
             raise combination(
@@ -154,6 +155,36 @@ class ImageRegistration:
             kernel_id=None if is_hvm else bundle.kernel_id or None,
             ramdisk_id=None if is_hvm else bundle.ramdisk_id or None,
         ).asked(parameters)
+
+    def request(self, *, root_snapshot_id: str = "") -> dict[str, Any]:
+        """Return it as a request of RegisterImage, by the names of EC2's model, without the name.
+
+        Architecture and virtualization type are always said: EC2's defaults are i386 and
+        paravirtual. The root is made from `root_snapshot_id`, or is a bundle where that is "".
+        """
+        asked: dict[str, Any] = {
+            "Description": self.description,
+            "Architecture": str(self.architecture),
+            "VirtualizationType": str(self.virtualization_type),
+            "RootDeviceName": self.root_device_name if root_snapshot_id else "",
+            "BlockDeviceMappings": [
+                _requested_device(
+                    device,
+                    snapshot_id=root_snapshot_id
+                    if device.device_name == self.root_device_name
+                    else "",
+                )
+                for device in self.block_devices
+            ],
+            "BootMode": str(self.boot_mode or ""),
+            "EnaSupport": self.ena_support,
+            "KernelId": self.kernel_id,
+            "RamdiskId": self.ramdisk_id,
+            "SriovNetSupport": self.sriov_net_support,
+            "TpmSupport": self.tpm_support,
+            "ImdsSupport": self.imds_support,
+        }
+        return {name: value for name, value in asked.items() if value}
 
     def digest(self, disk_sha256: str) -> str:
         """Return the SHA-256 of all that is asked, with the disk's: equal requests have one."""
@@ -184,6 +215,27 @@ def _mapping(device: BlockDevice) -> BlockDeviceMapping:
         virtual_name=device.virtual_name,
         no_device=device.no_device,
     )
+
+
+def _requested_device(device: BlockDeviceMapping, *, snapshot_id: str) -> dict[str, Any]:
+    """Return a device as EC2 takes it: a volume of a snapshot is encrypted as that is."""
+    named: dict[str, Any] = {"DeviceName": device.device_name}
+    if device.no_device:
+        return {**named, "NoDevice": ""}
+    if device.ebs is None:
+        return {**named, "VirtualName": device.virtual_name or ""}
+    ebs = device.ebs
+    asked = {
+        "SnapshotId": snapshot_id or ebs.snapshot_id,
+        "VolumeSize": ebs.volume_size_gib,
+        "VolumeType": str(ebs.volume_type),
+        "Iops": ebs.iops,
+        "Throughput": ebs.throughput,
+        "KmsKeyId": ebs.kms_key_id,
+        "DeleteOnTermination": ebs.delete_on_termination,
+        "Encrypted": ebs.encrypted,
+    }
+    return {**named, "Ebs": {name: value for name, value in asked.items() if value is not None}}
 
 
 class _Sriov(StrEnum):

@@ -322,6 +322,46 @@ CREATE TABLE import_tasks (
   snapshot_id TEXT
 ) STRICT
 """
+_ROOT_OF_IMAGE = (
+    "JOIN block_devices b ON b.image_id = i.image_id AND b.device_name = i.root_device_name"
+    " JOIN snapshots s ON s.snapshot_id = b.snapshot_id"
+)
+_REGISTERED = "i.disk_sha256 <> '' AND i.state <> 'deregistered'"
+
+
+def _tag_images(key: str, value: str, *, joined: str = "", where: str = "1") -> str:
+    return (
+        f"INSERT OR IGNORE INTO tags SELECT i.image_id, '{key}', {value} FROM images i {joined}"  # noqa: S608 (this module's text)
+        f" WHERE {_REGISTERED} AND {where}"
+    )
+
+
+def _tag_snapshots(key: str, value: str) -> str:
+    return (
+        f"INSERT OR IGNORE INTO tags SELECT s.snapshot_id, '{key}', {value} FROM images i"  # noqa: S608 (this module's text)
+        f" {_ROOT_OF_IMAGE} WHERE {_REGISTERED}"
+    )
+
+
+# What imgforge knows of an image beside EC2 is told by tags, wherever that image is.
+_TOLD_BY_TAGS = (
+    _tag_images("imgforge:made", "'register'"),
+    _tag_images("imgforge:work", "substr(i.registration_sha256, 1, 32)"),
+    _tag_images("imgforge:sha256", "i.disk_sha256"),
+    _tag_images("imgforge:verdict", "CASE i.verified WHEN 1 THEN 'accepted' ELSE 'unverified' END"),
+    _tag_images("imgforge:layout", "i.layout", where="i.layout IS NOT NULL"),
+    _tag_images("imgforge:recipe-sha256", "i.recipe_sha256", where="i.recipe_sha256 <> ''"),
+    _tag_images("imgforge:lock-sha256", "i.lock_sha256", where="i.lock_sha256 <> ''"),
+    _tag_images(
+        "imgforge:size-bytes",
+        "CAST(s.blob_size_bytes AS TEXT)",
+        joined=_ROOT_OF_IMAGE,
+        where="s.blob_size_bytes > 0",
+    ),
+    _tag_snapshots("imgforge:made", "'register'"),
+    _tag_snapshots("imgforge:work", "substr(i.registration_sha256, 1, 32)"),
+    _tag_snapshots("imgforge:sha256", "i.disk_sha256"),
+)
 
 _STEPS: Sequence[Sequence[str]] = (
     (_SNAPSHOTS, _IMAGES, _IMAGE_NAMES, _BLOCK_DEVICES, _TAGS),
@@ -344,6 +384,7 @@ _STEPS: Sequence[Sequence[str]] = (
         "ALTER TABLE snapshots ADD COLUMN recycled_until_s REAL",
     ),
     (_IMPORT_TASKS,),
+    _TOLD_BY_TAGS,
 )
 SCHEMA_VERSION = len(_STEPS)
 

@@ -159,12 +159,13 @@ def _kernel_of_image(image_id: str) -> str:
     from imgforge import pipeline
 
     image = pipeline.images(image_id)[0]
-    if image.kernel_id is None:
+    kernel_id = image.text("KernelId")
+    if not kernel_id:
         raise BadInputError(
-            f"Image {image_id}: it has no kernel id ({image.virtualization_type}).",
+            f"Image {image_id}: it has no kernel id ({image.text('VirtualizationType')}).",
             hint="A paravirtual image is registered with one; an hvm image has none.",
         )
-    return image.kernel_id
+    return kernel_id
 
 
 def _sentence(shown: str, advice: AkiAdvice, region: str | None) -> str:

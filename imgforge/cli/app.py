@@ -20,8 +20,9 @@ from imgforge.cli.bundle_edit import edit
 from imgforge.cli.bundle_volume import volume
 from imgforge.cli.cache import cache_app
 from imgforge.cli.certificate import certificate_app
+from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, cloud_wish
 from imgforge.cli.convert import convert
-from imgforge.cli.images import launch, register
+from imgforge.cli.images import launch
 from imgforge.cli.leftovers import images_app
 from imgforge.cli.menu_lst import menu_lst_app
 from imgforge.cli.metadata import metadata_app
@@ -44,6 +45,7 @@ from imgforge.cli.options import (
 from imgforge.cli.preflight import preflight
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.publish import publish
+from imgforge.cli.register import register
 from imgforge.cli.replay import replay
 from imgforge.cli.seed import seed
 from imgforge.cli.serve import serve
@@ -241,11 +243,15 @@ def run(
     locked: LockedOption = False,
     suite: SuiteOption = "none",
     user_data: UserDataOption = None,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
     as_json: JsonOption = False,
 ) -> int:
     """Build, boot, judge, convert and register each layout.
 
-    An image that has the name already is deregistered in favour of the new one.
+    An image that has the name already is deregistered in favour of the new one. Registered is on
+    AWS where boto3 is configured for it, else in the local catalog; `--url local` names that.
     """
     from imgforge import pipeline
     from imgforge.recipe_file import load_recipe
@@ -268,6 +274,7 @@ def run(
                 locked=locked,
                 tests=tests,
                 user_data=told,
+                cloud=cloud_wish(region=region, profile=profile, url=url),
             ),
         )
     if as_json:

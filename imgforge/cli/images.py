@@ -1,4 +1,4 @@
-"""`imgforge register`, `images` and `launch`: what the local catalog holds."""
+"""`imgforge images` and `launch`: what is registered, on AWS or in the local catalog."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,10 +7,10 @@ import typer
 
 from imgforge.accelerator import AcceleratorWish
 from imgforge.cli import show
+from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, cloud_wish
 from imgforge.cli.options import (
     AccelOption,
     AkiOption,
-    DiskArgument,
     JsonOption,
     NetworkOption,
     PvBootOption,
@@ -19,47 +19,7 @@ from imgforge.cli.options import (
 )
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
-from imgforge.errors import BadInputError
 from imgforge.pv_way import PvWay
-
-
-def register(
-    disk: DiskArgument,
-    *,
-    verdict: Annotated[
-        Path | None, typer.Option("--verdict", help="verdict.json that accepted this disk.")
-    ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Else the recipe's.")] = None,
-    unverified: Annotated[
-        bool, typer.Option("--unverified", help="Register without a verdict; it is recorded.")
-    ] = False,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Deregister an image that has this name.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Register an accepted disk as an AMI (local catalog)."""
-    from imgforge import pipeline
-    from imgforge.acceptance import read_verdict
-    from imgforge.catalog import NameConflict
-    from imgforge.disk import open_disk
-
-    if (verdict is None) is not unverified:
-        raise BadInputError(
-            f"Registering {disk}: give --verdict with the verdict.json that accepted it, "
-            "or --unverified; not both."
-        )
-    with shown_progress(stderr_console()):
-        image = pipeline.register(
-            open_disk(disk),
-            verdict=read_verdict(verdict) if verdict else None,
-            name=name,
-            conflict=NameConflict.SUPERSEDE if replace else NameConflict.REFUSE,
-        )
-    if as_json:
-        print_json(image.to_ec2())
-    else:
-        stdout_console().print(image.image_id)
 
 
 def launch(
@@ -75,11 +35,15 @@ def launch(
     nocloud: Annotated[
         bool, typer.Option("--nocloud", help="A NoCloud seed in place of the metadata service.")
     ] = False,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Boot an image and print the ssh line that gets in.
+    """Boot a registered image here and print the ssh line that gets in.
 
-    It runs until it powers itself off or is interrupted; what it wrote is thrown away.
+    Its disk is downloaded into the cache once, from AWS or the local catalog. It runs until it
+    powers itself off or is interrupted; what it wrote is thrown away.
     """
     from imgforge import pipeline
     from imgforge.launch import Launched
@@ -97,6 +61,7 @@ def launch(
             image_id,
             surroundings=Surroundings(accelerator=accel, network=network, pv=pv_wish(pv_boot, aki)),
             announce=announce,
+            cloud_wish=cloud_wish(region=region, profile=profile, url=url),
             user_data=told,
             is_seeded=nocloud,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from imgforge.cli.tables import human_size, print_rows
 # For their names alone: `imgforge build` need not load what boots and judges.
 if TYPE_CHECKING:
     from imgforge.acceptance import Verdict
-    from imgforge.catalog import Image
     from imgforge.convert import Artifact
     from imgforge.disk import Disk
     from imgforge.doctor import HostReport
@@ -132,37 +130,6 @@ def artifact(console: Console, made: Artifact) -> None:
         ("format", "size", "sha256", "path"),
         [(made.format, size, made.sha256, str(made.path))],
     )
-
-
-def images(console: Console, found: Sequence[Image]) -> None:
-    """Show the images of the catalog, a line each."""
-    if not found:
-        console.print("no images yet: imgforge run RECIPE makes some")
-        return
-    rows = [
-        (
-            image.image_id,
-            image.name,
-            str(image.virtualization_type),
-            image.creation_date,
-            "yes" if image.verified else "NO",
-        )
-        for image in found
-    ]
-    print_rows(console, ("image", "name", "type", "created", "verified"), rows)
-
-
-def image(console: Console, found: Image) -> None:
-    """Show one image whole, as EC2 would, and what of it EC2 does not know."""
-    console.print_json(json.dumps(found.to_ec2()))
-    rows = [
-        ("disk sha256", found.disk_sha256),
-        ("verified", "yes" if found.verified else "no: registered without an accepted verdict"),
-    ]
-    for name, value in rows:
-        console.print(f"{name}: {value}", markup=False, soft_wrap=True)
-    for warning in found.warnings:
-        console.print(f"note: {warning}", markup=False, soft_wrap=True)
 
 
 def launched_values(launched: Launched) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from imgforge import pipeline
 from imgforge.acceptance import read_verdict
 from imgforge.aki import listed_pv_grub
+from imgforge.cloud_access import reached_ec2
 from imgforge.disk import Disk
 from imgforge.ebs_conversion.chain import origin_of
 from imgforge.ebs_conversion.job import TEST_FOLDER, VERDICT, Job
@@ -21,7 +22,9 @@ from imgforge.ebs_conversion.values import (
     VolumeJudged,
 )
 from imgforge.errors import BadInputError, ImageRejectedError
+from imgforge.made_tags import work_digest
 from imgforge.progress import about, report, warn
+from imgforge.registering import DiskWish, SnapshotOf, ensure_snapshot, register_disk
 
 _SOURCE_TEST_FOLDER = "source.test"
 
@@ -93,20 +96,25 @@ def _judged(path: Path, *, name: str) -> Judged:
 
 
 def take_snapshot(job: Job) -> SnapshotTaken:
-    """Keep the volume as a snapshot in the catalog; of the same volume there is one."""
+    """Keep the volume as a snapshot; of the same volume there is one."""
     volume = job.volume()
-    snapshot = pipeline.take_snapshot(volume, description=f"imgforge: {bundle_name(job)}")
+    words = f"imgforge: {bundle_name(job)}"
+    work = work_digest("convert", volume.sha256, words)
+    with reached_ec2(job.wish.cloud) as cloud:
+        of = SnapshotOf(volume, "convert", work, words, skips_holes=job.wish.ebs.skips_holes)
+        snapshot = ensure_snapshot(cloud, of)
     report(f"snapshot: {snapshot.snapshot_id}")
     return SnapshotTaken(snapshot_id=snapshot.snapshot_id)
 
 
 def register(job: Job) -> Registered:
     """Register the snapshot as an image, through the gate of the volume's verdict."""
-    image = pipeline.register(
+    wish = DiskWish(
         job.volume(),
-        verdict=read_verdict(job.folder / VERDICT),
-        registration=registration(job, size_gib=job.value(Blank).size_gib),
+        registration(job, size_gib=job.value(Blank).size_gib),
+        read_verdict(job.folder / VERDICT),
+        job.wish.ebs.conflict,
         snapshot_id=job.value(SnapshotTaken).snapshot_id,
-        conflict=job.wish.ebs.conflict,
     )
-    return Registered(image_id=image.image_id)
+    with reached_ec2(job.wish.cloud) as cloud:
+        return Registered(image_id=register_disk(cloud, wish).image_id)

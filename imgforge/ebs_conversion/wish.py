@@ -37,6 +37,7 @@ class EbsOptions:
     size_gib: int | None = None
     name: str = ""
     conflict: NameConflict = NameConflict.REFUSE
+    skips_holes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

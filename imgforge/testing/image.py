@@ -3,15 +3,16 @@
 import json
 import re
 from collections.abc import Collection
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imgforge import host
 from imgforge.build import build
-from imgforge.catalog import Catalog
+from imgforge.cloud_access import reached_ec2
 from imgforge.command import Completed, run
 from imgforge.disk import Disk, disk_sha256, open_disk
 from imgforge.errors import BadInputError, HostError
+from imgforge.image_disk import disk_of
 from imgforge.recipe import ExpectPart, Layout
 from imgforge.recipe_file import load_recipe
 from imgforge.testing.plan import Image
@@ -37,13 +38,14 @@ class ImageWish:
     expect: ExpectPart | None = None
 
 
-def find_image(wish: ImageWish) -> Image:
+def find_image(wish: ImageWish, *, until: ExitStack) -> Image:
     """Return the image that a wish names; a recipe is built first.
 
-    Raises BadInputError for what is none.
+    A registered image's disk stays in the cache at least until the stack `until` ends. Raises
+    BadInputError for what is none, CloudError.
     """
     if _AMI_ID.fullmatch(wish.name):
-        image = _registered(wish.name)
+        image = _registered(wish.name, until)
     elif wish.name.endswith(".toml"):
         image = _built(wish)
     else:
@@ -54,9 +56,9 @@ def find_image(wish: ImageWish) -> Image:
     return replace(image, expect=expect)
 
 
-def _registered(ami_id: str) -> Image:
-    with Catalog(host.catalog_dir()) as catalog:
-        disk = catalog.disk_of(catalog.image(ami_id))
+def _registered(ami_id: str, until: ExitStack) -> Image:
+    with reached_ec2() as cloud:
+        disk = until.enter_context(disk_of(cloud, cloud.compute.image(ami_id)))
     return Image(disk, _expected(disk), ami_id=ami_id)
 
 

@@ -112,7 +112,7 @@ def _prepare_run(config: pytest.Config) -> None:
         hooks = RunHooks(config, evidence)
         if is_main:
             config.stash[_RUN_END].enter_context(evidence_folder(evidence))
-            hooks.image = find_image(_wish(config).image)
+            hooks.image = find_image(_wish(config).image, until=config.stash[_RUN_END])
     except BadInputError as error:
         raise pytest.UsageError(f"{error}\n{error.hint}".strip()) from None
     except ImgforgeError as error:

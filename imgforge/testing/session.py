@@ -72,7 +72,7 @@ class TestSession:
         if self._base is None:
             try:
                 self._base = Plan(
-                    image=find_image(self.wish.image),
+                    image=find_image(self.wish.image, until=self._end),
                     accelerator=pick_accelerator(self.wish.accelerator),
                     network=self.wish.network,
                     pv=self.wish.pv,

@@ -65,7 +65,7 @@ def download_bundle(
     name = name or find_manifest(cloud, place)
     if not name.endswith(MANIFEST_SUFFIX) or "/" in name or len(name) > 255:
         raise BadInputError(f"Manifest {name!r}: its name must end in {MANIFEST_SUFFIX}.")
-    content = _fetch_manifest(cloud, place, name)
+    content = fetch_manifest(cloud, place, name)
     try:
         file = read_manifest(content)
     except BundleError as error:
@@ -107,7 +107,8 @@ def find_manifest(cloud: Cloud, place: BundlePlace) -> str:
     )
 
 
-def _fetch_manifest(cloud: Cloud, place: BundlePlace, name: str) -> bytes:
+def fetch_manifest(cloud: Cloud, place: BundlePlace, name: str) -> bytes:
+    """Return a manifest that stands there. Raises CloudError (NoSuchKey …), HostError."""
     report(f"download: {place}/{name}")
     pieces: list[bytes] = []
     cloud.storage.fetch(

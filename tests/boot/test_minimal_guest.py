@@ -1,6 +1,7 @@
 """The minimal guest as an owner finds it: on a larger volume, after a reboot, after a stop."""
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,9 @@ async def check(live: LiveInstance) -> str:
 
 async def live_through(layout: str, folder: Path, instance_type: str) -> None:
     image = await asyncio.to_thread(
-        find_image, ImageWish(str(_RECIPE), out=folder / "out", layout=layout)
+        find_image,
+        ImageWish(str(_RECIPE), out=folder / "out", layout=layout),
+        until=ExitStack(),
     )
     plan = Plan(
         image,

@@ -1,6 +1,7 @@
 """What --image names: a disk that is damaged is bad input, not a failure of the host."""
 
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,12 @@ def qcow2(tmp_path: Path) -> Path:
 
 def refused(path: Path) -> str:
     with pytest.raises(BadInputError) as caught:
-        find_image(ImageWish(str(path), out=path.parent))
+        find_image(ImageWish(str(path), out=path.parent), until=ExitStack())
     return str(caught.value)
 
 
 def test_a_whole_qcow2_is_taken(qcow2: Path, tmp_path: Path) -> None:
-    found = find_image(ImageWish(str(qcow2), out=tmp_path))
+    found = find_image(ImageWish(str(qcow2), out=tmp_path), until=ExitStack())
     assert (found.format, found.disk.size_bytes) == ("qcow2", 2**20)
 
 

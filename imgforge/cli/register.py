@@ -1,0 +1,176 @@
+"""`imgforge register`: a disk, a snapshot or a bundle becomes an AMI."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, cloud_wish
+from imgforge.cli.options import JsonOption
+from imgforge.cli.progress import shown_progress
+from imgforge.cli.registration_options import (
+    ArchitectureOption,
+    BootModeOption,
+    DescriptionOption,
+    EnaOption,
+    KernelOption,
+    MappingsOption,
+    NameOption,
+    RamdiskOption,
+    RootDeviceOption,
+    SriovOption,
+    VirtualizationOption,
+    given_parameters,
+    parse_mappings,
+)
+from imgforge.cli.terminal import print_json, stderr_console, stdout_console
+from imgforge.errors import BadInputError
+
+if TYPE_CHECKING:
+    from imgforge.acceptance import Verdict
+    from imgforge.catalog import NameConflict
+    from imgforge.ec2 import Cloud, Image
+
+
+def register(
+    disk: Annotated[Path | None, typer.Argument(metavar="[DISK]", help="A raw disk.")] = None,
+    *,
+    snapshot: Annotated[
+        str, typer.Option("--snapshot", metavar="SNAP", help="A snapshot in place of a disk.")
+    ] = "",
+    manifest: Annotated[
+        str,
+        typer.Option(
+            "--manifest",
+            metavar="BUCKET/…/NAME.manifest.xml",
+            help="A bundle in S3 in place of a disk.",
+        ),
+    ] = "",
+    verdict: Annotated[
+        Path | None, typer.Option("--verdict", help="verdict.json that accepted this disk.")
+    ] = None,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Register without a verdict; it is recorded.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Deregister an image that has this name.")
+    ] = False,
+    skip_holes: Annotated[
+        bool, typer.Option("--skip-holes", help="Leave the disk's holes out of the snapshot.")
+    ] = False,
+    name: NameOption = None,
+    description: DescriptionOption = None,
+    virtualization_type: VirtualizationOption = None,
+    architecture: ArchitectureOption = None,
+    kernel_id: KernelOption = None,
+    ramdisk_id: RamdiskOption = None,
+    root_device_name: RootDeviceOption = None,
+    block_device_mappings: MappingsOption = None,
+    boot_mode: BootModeOption = None,
+    ena_support: EnaOption = None,
+    sriov_net_support: SriovOption = None,
+    region: RegionOption = "",
+    profile: ProfileOption = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Register an accepted disk as an AMI; or a snapshot, or a bundle that is in S3.
+
+    What EC2 would refuse is told before it is asked. Run it again after a failure or a kill: it
+    goes on, and makes nothing twice. With nothing configured as for boto3 it goes into the local
+    catalog.
+    """
+    from imgforge.acceptance import read_verdict
+    from imgforge.catalog import NameConflict
+    from imgforge.cloud_access import reached_ec2
+
+    given = given_parameters(
+        Description=description,
+        VirtualizationType=virtualization_type,
+        Architecture=architecture,
+        KernelId=kernel_id,
+        RamdiskId=ramdisk_id,
+        RootDeviceName=root_device_name,
+        BlockDeviceMappings=parse_mappings(block_device_mappings),
+        BootMode=boot_mode,
+        EnaSupport=ena_support,
+        SriovNetSupport=sriov_net_support,
+    )
+    what = str(disk) if disk else snapshot or manifest
+    _check(disk, snapshot, manifest, name=name)
+    if (verdict is None) is not unverified:
+        raise BadInputError(
+            f"Registering {what}: give --verdict with the verdict.json that accepted it, "
+            "or --unverified; not both."
+        )
+    asked = _Asked(
+        name,
+        given,
+        read_verdict(verdict) if verdict else None,
+        NameConflict.SUPERSEDE if replace else NameConflict.REFUSE,
+    )
+    wish = cloud_wish(region=region, profile=profile, url=url)
+    with shown_progress(stderr_console()), reached_ec2(wish) as cloud:
+        if disk is not None:
+            image = _register_disk(cloud, disk, asked, skips_holes=skip_holes)
+        elif snapshot:
+            image = _register_snapshot(cloud, snapshot, asked)
+        else:
+            image = _register_bundle(cloud, manifest, asked)
+    if as_json:
+        print_json(image.told)
+    else:
+        stdout_console().print(image.image_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line says of an image, whatever it is made from."""
+
+    name: str | None
+    given: dict[str, Any]
+    verdict: "Verdict | None"
+    conflict: "NameConflict"
+
+
+def _check(disk: Path | None, snapshot: str, manifest: str, *, name: str | None) -> None:
+    if [disk is not None, bool(snapshot), bool(manifest)].count(True) != 1:
+        raise BadInputError("Registering: give a disk, --snapshot or --manifest; one of them.")
+    if disk is None and not name:
+        raise BadInputError(
+            f"Registering {snapshot or manifest}: nothing names the image.",
+            hint="Give a name with --name.",
+        )
+
+
+def _register_disk(cloud: "Cloud", disk: Path, asked: _Asked, *, skips_holes: bool) -> "Image":
+    from imgforge.disk import open_disk
+    from imgforge.pipeline import registration_of
+    from imgforge.registering import DiskWish, register_disk
+
+    opened = open_disk(disk)
+    registration = registration_of(opened, name=asked.name).asked(asked.given)
+    wish = DiskWish(opened, registration, asked.verdict, asked.conflict, skips_holes=skips_holes)
+    return register_disk(cloud, wish)
+
+
+def _register_snapshot(cloud: "Cloud", snapshot: str, asked: _Asked) -> "Image":
+    from imgforge.registering import SnapshotImageWish, register_snapshot
+
+    wish = SnapshotImageWish(snapshot, asked.name or "", asked.verdict, asked.given, asked.conflict)
+    return register_snapshot(cloud, wish)
+
+
+def _register_bundle(cloud: "Cloud", manifest: str, asked: _Asked) -> "Image":
+    from imgforge.registering import BundleWish, register_bundle
+
+    if asked.verdict is not None:
+        raise BadInputError(
+            f"Bundle {manifest}: a verdict is of a disk, and no bundle tells its disk's SHA-256.",
+            hint="imgforge convert --to ebs tests what is in it; --unverified registers it as it "
+            "is, and the image keeps saying so.",
+        )
+    return register_bundle(
+        cloud, BundleWish(manifest, asked.name or "", asked.given, asked.conflict)
+    )

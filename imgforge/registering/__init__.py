@@ -1,0 +1,17 @@
+"""A disk, a snapshot or a bundle becomes a registered image (an AMI), through EC2's own calls."""
+
+from imgforge.registering.bundle_image import BundleWish, register_bundle
+from imgforge.registering.disk_image import DiskWish, register_disk
+from imgforge.registering.snapshot import SnapshotOf, ensure_snapshot
+from imgforge.registering.snapshot_image import SnapshotImageWish, register_snapshot
+
+__all__ = [
+    "BundleWish",
+    "DiskWish",
+    "SnapshotImageWish",
+    "SnapshotOf",
+    "ensure_snapshot",
+    "register_bundle",
+    "register_disk",
+    "register_snapshot",
+]

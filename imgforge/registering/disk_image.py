@@ -1,0 +1,99 @@
+"""A raw disk becomes an image: through the gate, into a snapshot, registered."""
+
+from dataclasses import dataclass
+
+from imgforge.acceptance import Verdict
+from imgforge.catalog import Gate, ImageRegistration, NameConflict, check_gate
+from imgforge.disk import Disk
+from imgforge.ec2 import Cloud, Image, Snapshot
+from imgforge.errors import BadInputError
+from imgforge.made_tags import LAYOUT, LOCK_SHA256, RECIPE_SHA256, SHA256, SIZE_BYTES
+from imgforge.preflight import preflight
+from imgforge.registering.asking import MADE_BY, Asked, find_same, gate_tags, register
+from imgforge.registering.check import refuse_or_warn
+from imgforge.registering.snapshot import (
+    SnapshotOf,
+    ensure_snapshot,
+    finished,
+    taken_back,
+)
+from imgforge.registering.turn import turn
+
+_WORK_DIGITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class DiskWish:
+    """A disk to register; without a verdict it is recorded as unverified.
+
+    `snapshot_id` is a snapshot that was made of the same disk, "" where one is to be made;
+    `skips_holes` leaves holes out of it.
+    """
+
+    disk: Disk
+    registration: ImageRegistration
+    verdict: Verdict | None
+    conflict: NameConflict = NameConflict.REFUSE
+    snapshot_id: str = ""
+    skips_holes: bool = False
+
+    @property
+    def gate(self) -> Gate:
+        """What lets the disk in."""
+        return Gate.UNVERIFIED if self.verdict is None else Gate.VERDICT
+
+    @property
+    def work(self) -> str:
+        """What tells this registration from another: 32 hexadecimal digits."""
+        return self.registration.digest(self.disk.sha256)[:_WORK_DIGITS]
+
+
+def register_disk(cloud: Cloud, wish: DiskWish) -> Image:
+    """Register a disk, with a snapshot of its content, and return the image when it is available.
+
+    The same registration of the same disk gives the image that is there; an accepted verdict is
+    put to it where it had none. Raises BadInputError for broken rules, a verdict that is not of
+    this disk or a name that is taken, ImageRejectedError for a rejection, CloudError, HostError.
+    What was made until then is deleted again where EC2 refuses, and stays where it does not answer.
+    """
+    name = wish.registration.name
+    check_gate(wish.disk, verdict=wish.verdict, gate=wish.gate)
+    if not wish.disk.path.is_file():
+        raise BadInputError(f"Disk {wish.disk.path}: is not there any more.")
+    found = preflight(wish.registration, disk=wish.disk, region=cloud.region)
+    refuse_or_warn(name, found, gate=wish.gate)
+    asked = Asked(name, wish.work, _tags(wish), wish.conflict)
+    with turn(wish.work, what=f"Image {name!r}"):
+        same = find_same(cloud, asked)
+        if same is not None:
+            return same
+        snapshot = _snapshot(cloud, wish)
+        with taken_back(cloud, None if wish.snapshot_id else snapshot):
+            request = wish.registration.request(root_snapshot_id=snapshot.snapshot_id)
+            image = register(cloud, asked, request)
+        finished(cloud, snapshot)
+        return image
+
+
+def _snapshot(cloud: Cloud, wish: DiskWish) -> Snapshot:
+    if not wish.snapshot_id:
+        words = f"imgforge: {wish.registration.name}"
+        of = SnapshotOf(wish.disk, MADE_BY, wish.work, words[:255], skips_holes=wish.skips_holes)
+        return ensure_snapshot(cloud, of)
+    snapshot = cloud.compute.wait_for_snapshot(wish.snapshot_id)
+    if snapshot.tags.get(SHA256) != wish.disk.sha256:
+        raise BadInputError(f"Snapshot {wish.snapshot_id}: is not of the disk {wish.disk.path}.")
+    return snapshot
+
+
+def _tags(wish: DiskWish) -> dict[str, str]:
+    disk = wish.disk
+    known = {
+        SHA256: disk.sha256,
+        SIZE_BYTES: str(disk.size_bytes),
+        LAYOUT: str(disk.layout or ""),
+        RECIPE_SHA256: disk.recipe_sha256,
+        LOCK_SHA256: disk.lock_sha256,
+    }
+    said = {key: value for key, value in known.items() if value}
+    return {**wish.registration.tags, **said, **gate_tags(wish.verdict)}
