@@ -153,14 +153,6 @@ def register(
     return register_disk(cloud, DiskWish(disk, registration, verdict, conflict))
 
 
-def images(image_id: str | None = None, *, cloud_wish: CloudWish = _HERE) -> list[Image]:
-    """Return the caller's own images, or the one named, whoever has it."""
-    with reached_ec2(cloud_wish) as cloud:
-        if image_id is not None:
-            return [cloud.compute.image(image_id)]
-        return cloud.compute.images(owners=["self"])
-
-
 def launch_image(
     image_id: str,
     *,

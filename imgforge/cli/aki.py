@@ -156,9 +156,10 @@ def _look_up(what: str, region: str | None) -> tuple[str | None, AkiAdvice, str 
 
 
 def _kernel_of_image(image_id: str) -> str:
-    from imgforge import pipeline
+    from imgforge.cloud_access import reached_ec2
 
-    image = pipeline.images(image_id)[0]
+    with reached_ec2() as cloud:
+        image = cloud.compute.image(image_id)
     kernel_id = image.text("KernelId")
     if not kernel_id:
         raise BadInputError(

@@ -1,4 +1,4 @@
-"""`imgforge images` and `launch`: what is registered, on AWS or in the local catalog."""
+"""`imgforge launch`: what is registered, on AWS or in the local catalog, boots here."""
 
 from pathlib import Path
 from typing import Annotated
