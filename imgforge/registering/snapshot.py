@@ -4,14 +4,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from imgforge import host
 from imgforge.disk import Disk, disk_sha256
 from imgforge.ec2 import Cloud, EndpointKind, Snapshot
-from imgforge.errors import BadInputError, CloudError
+from imgforge.errors import BadInputError, CloudError, HostError
 from imgforge.made_tags import MADE, SHA256, SIZE_BYTES, UNFINISHED, WORK
 from imgforge.progress import report, warn
 from imgforge.snapshot_transfer import Holes, SnapshotWish, upload_snapshot
 
 _SELF = "self"
+_STAT_BLOCK_BYTES = 512  # st_blocks, stat(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ def ensure_snapshot(cloud: Cloud, wish: SnapshotOf) -> Snapshot:
     if found is not None:
         return found
     check_unchanged(wish.disk)
+    if cloud.endpoint.kind is EndpointKind.EMBEDDED:
+        _check_room(wish.disk)
     # In our own catalog nothing encrypts: what is absent there reads as zeros.
     skips_holes = wish.skips_holes or cloud.endpoint.kind is EndpointKind.EMBEDDED
     uploading = SnapshotWish(
@@ -46,6 +50,19 @@ def ensure_snapshot(cloud: Cloud, wish: SnapshotOf) -> Snapshot:
     with taken_back(cloud, snapshot):
         check_unchanged(wish.disk)
     return snapshot
+
+
+def _check_room(disk: Disk) -> None:
+    """Raise HostError where the local catalog's file system has no room for a disk's data."""
+    folder = host.catalog_dir()
+    needed_bytes = min(disk.size_bytes, disk.path.stat().st_blocks * _STAT_BLOCK_BYTES)
+    free_bytes = host.free_disk_bytes(folder)
+    if free_bytes < needed_bytes:
+        raise HostError(
+            f"Catalog {folder}: no space is left on its file system for the disk: it has "
+            f"{needed_bytes // 2**20} MiB of data, {free_bytes // 2**20} are free.",
+            hint="Free some, or set XDG_DATA_HOME to a folder elsewhere.",
+        )
 
 
 def find_snapshot(cloud: Cloud, wish: SnapshotOf) -> Snapshot | None:

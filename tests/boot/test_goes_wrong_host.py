@@ -97,7 +97,7 @@ def test_a_disk_full_while_registering_leaves_no_image(workshop: Workshop, room:
     ended = room.run(*words, before=on_small_disk("12m", data))
     assert ended.exit_code == 3, ended.stderr
     assert "no space is left" in ended.stderr
-    assert not [path for path in left(ended) if "blobs" in path]
+    assert not [path for path in left(ended) if "blocks" in path]
 
 
 ABORTS_AT_ONCE = """#!/bin/sh
