@@ -12,7 +12,7 @@ from imgforge import host
 from imgforge.disk import Disk, disk_sha256, open_disk
 from imgforge.ec2 import Cloud, EndpointKind, Image
 from imgforge.errors import BadInputError, HostError
-from imgforge.files import appearing, lock_within, sync, sync_folder, told_writing
+from imgforge.files import lock_within, sync, sync_folder, told_writing
 from imgforge.layout import Layout
 from imgforge.made_tags import LAYOUT, LOCK_SHA256, RECIPE_SHA256, SHA256, SIZE_BYTES
 from imgforge.progress import report
@@ -21,6 +21,7 @@ from imgforge.usage import in_use, touch_used
 
 CACHE_FOLDER = "snapshots"
 _DISK = "disk.raw"
+_INCOMING = "incoming"
 _FETCHED = "volume.raw"
 _FACTS = "snapshot.json"
 _LOCK = ".lock"
@@ -83,14 +84,12 @@ def _alone(folder: Path, image_id: str) -> Iterator[None]:
 
 
 def _fetch(cloud: Cloud, image: Image, folder: Path) -> None:
-    fetched = folder / _FETCHED
-    with appearing(folder / _FACTS) as new:
-        facts = {
-            "image": image.image_id,
-            "snapshot": image.root_snapshot_id,
-            "region": cloud.region,
-        }
-        new.write_text(json.dumps(facts), encoding="utf-8")
+    # Not in the folder itself: that is held as in use, and what appears in one locks it alone.
+    fetched = folder / _INCOMING / _FETCHED
+    facts = {"image": image.image_id, "snapshot": image.root_snapshot_id, "region": cloud.region}
+    with told_writing(folder, "what an image's disk is of"):
+        fetched.parent.mkdir(exist_ok=True)
+        (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
     report(f"{image.image_id}: downloading {image.root_snapshot_id}")
     if not fetched.is_file():  # else a run was killed after its download
         download_snapshot(cloud, image.root_snapshot_id, fetched)
