@@ -3,8 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from imgforge import pipeline
+from imgforge.acceptance import Verdict
 from imgforge.bookmark import launch_bookmark
 from imgforge.catalog import Gate, ImageFacts, Permission, ShareWish, check_share, refuse_before
+from imgforge.deregistration import DeregistrationWish, deregister
+from imgforge.disk import Disk
 from imgforge.ec2 import Cloud
 from imgforge.errors import BadInputError
 from imgforge.image_copy import (
@@ -19,12 +23,10 @@ from imgforge.image_copy import (
 from imgforge.image_lookup import ImageView, look_at_image, look_at_own_image
 from imgforge.image_sharing import Change, Reach, apply_sharing, check_sharing
 from imgforge.made import Made
-from imgforge.made_tags import UNFINISHED, VERDICT, disk_tags, own_tags
+from imgforge.made_tags import ACCEPTED, UNFINISHED, UNVERIFIED, VERDICT, disk_tags, own_tags
 from imgforge.progress import about, report
 
 PUBLISH = "publish"
-ACCEPTED = "accepted"
-UNVERIFIED = "unverified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,29 @@ def publish(cloud: Cloud, wish: PublicationWish) -> list[Published]:
             for one in copied
         ),
     ]
+
+
+def publish_disk(
+    cloud: Cloud, disk: Disk, wish: PublicationWish, *, verdict: Verdict | None
+) -> list[Published]:
+    """Register a disk, as its recipe declares or under the wish's name, and publish the image.
+
+    Where publishing fails, an image that this run registered goes again, with its snapshot.
+    Raises as `publish` and `register_disk` do.
+    """
+    registration = pipeline.registration_of(disk, name=wish.name or None)
+    before = cloud.compute.own_image_named(registration.name)
+    with Made(left=LEFT) as made:
+        image = pipeline.register(cloud, disk, verdict=verdict, name=wish.name or None)
+        if before is None:
+            going = DeregistrationWish(image.image_id, with_snapshots=True)
+            made.add(f"Image {image.image_id}", lambda: _take_away(cloud, going))
+        return publish(cloud, replace(wish, image_id=image.image_id))
+
+
+def _take_away(cloud: Cloud, going: DeregistrationWish) -> None:
+    """Deregister an image that was just made."""
+    deregister(cloud, going)
 
 
 def publication_tags(source: ImageView, wish: PublicationWish) -> dict[str, str]:

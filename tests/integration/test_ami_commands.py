@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from imgforge.acceptance import write_verdict
 from imgforge.made_tags import MADE, SHA256, UNFINISHED, VERDICT
 from tests.ami_desk import DISK_SHA256, HOME, AmiDesk, credentials, new_account
+from tests.registering import accept, make_disk
 from tests.serving import OTHER_ACCOUNT, Serving, code_of, make_snapshot, register
 
 WEST, CENTRAL = "eu-west-1", "eu-central-1"
@@ -294,6 +296,32 @@ def test_an_image_is_published_once_whole(desk: AmiDesk) -> None:
         one["image_id"] for one in done["images"]
     ]
     assert desk.state((HOME, WEST, CENTRAL)) == (3, 3)
+
+
+def test_a_disk_is_registered_and_published_by_its_verdict(
+    catalog: Path, tmp_path: Path, desk: AmiDesk
+) -> None:
+    disk = make_disk(tmp_path / "web.raw")
+    verdict = write_verdict(tmp_path, accept(disk))
+    words = ("publish", str(disk.path), "--name", "of a disk", "--to", WEST, "--tag", "v=1")
+    assert desk.run(*words).code == 2
+    with_verdict = (*words, "--verdict", str(verdict))
+    with faulty(catalog, "denied:CopyImage") as serving:
+        refused = AmiDesk(serving, desk.account).run(*with_verdict)
+    assert refused.code == 4
+    assert desk.state((HOME, WEST)) == (0, 0)
+    done = desk.good(*with_verdict)
+    assert [one["region"] for one in done["images"]] == [HOME, WEST]
+    for region in (HOME, WEST):
+        [image] = desk.images(region)
+        tags = {tag["Key"]: tag["Value"] for tag in image["Tags"]}
+        assert (tags[SHA256], tags[VERDICT]) == (disk.sha256, "accepted")
+    again = desk.good(*with_verdict)["images"]
+    assert [one["image_id"] for one in again] == [one["image_id"] for one in done["images"]]
+    assert desk.state((HOME, WEST)) == (2, 2)
+    [home] = desk.images()
+    of_image = desk.run("publish", home["ImageId"], "--verdict", str(verdict))
+    assert (of_image.code, "of a disk" in of_image.err) == (2, True)
 
 
 def test_an_image_without_a_verdict_is_not_published_unless_so_wished(desk: AmiDesk) -> None:
