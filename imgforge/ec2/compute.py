@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from botocore import xform_name
+
 from imgforge.ec2.image import Image, Snapshot, Told, plain, tag_list
 from imgforge.ec2.problem import explained, no_answer
 from imgforge.ec2.waiting import Wait, wait_for
@@ -32,10 +34,8 @@ class Compute:
             return self._send(action, parameters)
 
     def _send(self, action: str, parameters: Mapping[str, Any]) -> Told:
-        # The model's name for a method: DescribeImages is describe_images.
-        method = self.client.meta.method_to_api_mapping
-        name = next(name for name, of in method.items() if of == action)
-        told: Told = getattr(self.client, name)(**parameters)
+        # botocore's own rule of naming methods: DescribeImages is describe_images.
+        told: Told = getattr(self.client, xform_name(action))(**parameters)
         return told
 
     def pages(
