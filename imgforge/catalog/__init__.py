@@ -2,16 +2,12 @@
 
 from imgforge.catalog.account import Account
 from imgforge.catalog.bundle_facts import BundleFacts
-from imgforge.catalog.catalog import Catalog
 from imgforge.catalog.image import (
     LOCAL_OWNER_ID,
     Architecture,
     BlockDeviceMapping,
     BootMode,
     EbsDevice,
-    Image,
-    ImageState,
-    Snapshot,
     VirtualizationType,
     VolumeType,
 )
@@ -60,16 +56,13 @@ __all__ = [
     "BootMode",
     "BucketFacts",
     "BundleFacts",
-    "Catalog",
     "CopyWish",
     "EbsDevice",
     "FindKey",
     "Finding",
     "Gate",
-    "Image",
     "ImageFacts",
     "ImageRegistration",
-    "ImageState",
     "ImportSource",
     "ImportTask",
     "ImportTasks",
@@ -79,7 +72,6 @@ __all__ = [
     "RefusedError",
     "Severity",
     "ShareWish",
-    "Snapshot",
     "SnapshotFacts",
     "VirtualizationType",
     "VolumeType",

@@ -167,18 +167,6 @@ class Contents:
             raise HostError(f"Catalog {self._folder}: block {digest.hex()} is gone or cut short.")
         return data, digest
 
-    def write_disk(self, content: Content, path: Path, *, size_bytes: int) -> None:
-        """Write a content as a raw disk; what is absent, or zeros, stays a hole.
-
-        Raises HostError where a block is gone.
-        """
-        with path.open("wb") as disk:
-            disk.truncate(size_bytes)
-            for number, _ in self.digests(content):
-                found = self.read(content, number)
-                if found is not None and any(found[0]):
-                    os.pwrite(disk.fileno(), found[0], number * BLOCK_BYTES)
-
     def _block_path(self, digest: bytes) -> Path:
         name = digest.hex()
         return self._blocks / "sha256" / name[:2] / name

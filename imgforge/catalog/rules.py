@@ -316,11 +316,6 @@ def check_limits(name: str, ebs: EbsDevice, chosen_gib: int) -> Iterator[Finding
         yield Finding("iops", f"{ebs.iops} for {name}", needed)
 
 
-def refuse(name: str, findings: Iterable[Finding]) -> None:
-    """Raise BadInputError with all findings, if there are any."""
-    refuse_before(f"Image {name!r} cannot be registered", findings)
-
-
 def refuse_before(what: str, findings: Iterable[Finding]) -> None:
     """Raise BadInputError before EC2 is asked, if there are findings that it refuses.
 

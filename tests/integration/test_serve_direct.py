@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.old_catalog import IMAGE_ID, make_old_catalog
 from tests.serving import OTHER_ACCOUNT, Serving, code_of, make_snapshot, register
 
 BLOCK_BYTES = 524_288
@@ -351,36 +352,20 @@ def test_blocks_that_were_acknowledged_survive_a_kill(tmp_path: Path) -> None:
     assert list(catalog.rglob(".imgforge-aside-*")) == []
 
 
-def test_the_disk_of_an_image_registered_here_is_read_block_by_block(tmp_path: Path) -> None:
-    from imgforge.catalog import (
-        Architecture,
-        BlockDeviceMapping,
-        Catalog,
-        EbsDevice,
-        Gate,
-        ImageRegistration,
-        VirtualizationType,
-    )
-    from imgforge.disk import Disk
-
+def test_the_blob_of_an_old_catalogs_image_is_read_block_by_block(tmp_path: Path) -> None:
     path = tmp_path / "d.raw"
     with path.open("wb") as file:
         file.truncate(3 * BLOCK_BYTES + 4096)
         file.write(b"a" * 100)
         file.seek(3 * BLOCK_BYTES)
         file.write(b"z" * 4096)
-    disk = Disk(path, hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
-    registration = ImageRegistration(
-        name="of a disk",
-        architecture=Architecture.X86_64,
-        virtualization_type=VirtualizationType.HVM,
-        root_device_name="/dev/xvda",
-        block_devices=(BlockDeviceMapping("/dev/xvda", ebs=EbsDevice()),),
-    )
-    with Catalog(tmp_path / "catalog") as catalog:
-        image = catalog.register_image(registration, disk=disk, verdict=None, gate=Gate.UNVERIFIED)
+    sha256, size_bytes = hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size
+    make_old_catalog(tmp_path / "catalog", sha256=sha256, size_bytes=size_bytes)
+    blob = tmp_path / "catalog" / "blobs" / "sha256" / sha256[:2] / sha256
+    blob.parent.mkdir(parents=True)
+    path.rename(blob)
     with Serving(tmp_path / "catalog") as serving:
-        [shown] = serving.client().describe_images(ImageIds=[image.image_id])["Images"]
+        [shown] = serving.client().describe_images(ImageIds=[IMAGE_ID])["Images"]
         root = shown["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
         assert download(serving.client("ebs"), root) == {
             0: (b"a" * 100).ljust(BLOCK_BYTES, b"\0"),

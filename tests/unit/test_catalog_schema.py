@@ -1,81 +1,148 @@
-"""An older catalog is opened: nothing of it is lost."""
+"""An older catalog is opened: nothing of it is lost. What is none is named and left alone."""
 
+import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
-from imgforge.catalog import Account, Catalog, ImageState, schema
+import pytest
 
-SHA = "ab" * 32
-FIRST = schema._STEPS[0]
+from imgforge.catalog import Account, schema
+from imgforge.errors import HostError
+from tests.old_catalog import IMAGE_ID, SHA, SNAPSHOT_ID, SUPERSEDED_ID, make_old_catalog
+
+REGION = "us-east-1"
 
 
-def make_first_catalog(folder: Path) -> None:
-    """Make a catalog as the first version did, with two images, one of them superseded."""
-    folder.mkdir()
+def opened(folder: Path) -> Account:
+    return Account(folder, regions=[REGION], pending_s=0)
+
+
+def own_images(account: Account) -> Any:
+    return account.perform("DescribeImages", {"Owners": ["self"]}, region=REGION)["Images"]
+
+
+def rows(folder: Path, statement: str) -> list[Any]:
     database = sqlite3.connect(folder / "catalog.sqlite3")
-    for statement in FIRST:
-        database.execute(statement)
-    database.execute(
-        "INSERT INTO snapshots VALUES ('snap-0123456789abcdef0', '123456789012', 8, 'completed',"
-        " '2026-01-01T00:00:00.000Z', 'd', 0, ?, 100)",
-        (SHA,),
-    )
-    for number, state, gone, after in (
-        (1, "deregistered", "2026-01-02T00:00:00.000Z", "ami-00000000000000002"),
-        (2, "available", None, None),
-    ):
-        image_id = f"ami-{number:017x}"
-        database.execute(
-            "INSERT INTO images VALUES (?, '123456789012', 'the name', 'd', 'x86_64', 'hvm',"
-            " 'legacy-bios', '/dev/xvda', NULL, 1, 0, ?, '2026-01-01T00:00:00.000Z', 'hvm-mbr',"
-            " ?, '', '', 0, NULL, ?, ?, ?)",
-            (image_id, state, SHA, gone, after, SHA),
-        )
-        database.execute(
-            "INSERT INTO block_devices VALUES (?, 0, '/dev/xvda', 1, 'snap-0123456789abcdef0', 8,"
-            " 'gp3', NULL, 1, NULL, NULL, 0)",
-            (image_id,),
-        )
-        database.execute("INSERT INTO tags VALUES (?, 'k', 'v')", (image_id,))
-    database.execute("PRAGMA user_version = 1")
-    database.execute(f"PRAGMA application_id = {0x696D6766}")
-    database.commit()
-    database.close()
+    try:
+        return database.execute(statement).fetchall()
+    finally:
+        database.close()
 
 
-def test_a_catalog_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", range(1, schema.SCHEMA_VERSION + 1))
+def test_a_catalog_of_each_version_is_brought_up(tmp_path: Path, version: int) -> None:
     folder = tmp_path / "catalog"
-    make_first_catalog(folder)
-    with Catalog(folder) as catalog:
-        [image] = catalog.images()
-        assert image.image_id == "ami-00000000000000002"
-        assert (image.tags["k"], image.tags["imgforge:sha256"]) == ("v", "ab" * 32)
-        [device] = image.block_devices
-        assert device.ebs is not None
-        assert device.ebs.snapshot_id == "snap-0123456789abcdef0"
-        old = catalog.image("ami-00000000000000001")
-        assert (old.state, old.superseded_by) == (ImageState.DEREGISTERED, image.image_id)
-        assert catalog.snapshot("snap-0123456789abcdef0").blob_sha256 == SHA
-    database = sqlite3.connect(folder / "catalog.sqlite3")
-    assert database.execute("PRAGMA foreign_key_check").fetchall() == []
-    assert database.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION,)
-    references = database.execute("PRAGMA foreign_key_list(block_devices)").fetchall()
+    make_old_catalog(folder, version=version)
+    with opened(folder) as account:
+        [image] = own_images(account)
+    assert (image["ImageId"], image["Name"]) == (IMAGE_ID, "the name")
+    assert image["ImageLocation"] == "123456789012/the name"
+    assert image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"] == SNAPSHOT_ID
+    tags = {one["Key"]: one["Value"] for one in image["Tags"]}
+    assert (tags["k"], tags["imgforge:sha256"]) == ("v", SHA)
+    assert tags["imgforge:verdict"] == "unverified"
+    assert rows(folder, "PRAGMA foreign_key_check") == []
+    assert rows(folder, "PRAGMA user_version") == [(schema.SCHEMA_VERSION,)]
+    references = rows(folder, "PRAGMA foreign_key_list(block_devices)")
     assert {row[2] for row in references} == {"images", "snapshots"}
 
 
-def test_what_an_older_version_registered_ec2_shows(tmp_path: Path) -> None:
-    make_first_catalog(tmp_path / "catalog")
-    with Account(tmp_path / "catalog", regions=["us-east-1"]) as account:
-        [image] = account.perform("DescribeImages", {"Owners": ["self"]}, region="us-east-1")[
-            "Images"
-        ]
-    assert image["ImageId"] == "ami-00000000000000002"
-    assert image["ImageLocation"] == "123456789012/the name"
-    assert {"Key": "k", "Value": "v"} in image["Tags"]
-    assert {"Key": "imgforge:verdict", "Value": "unverified"} in image["Tags"]
-    assert image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"] == "snap-0123456789abcdef0"
+def test_what_took_a_name_is_still_told_of_whom(tmp_path: Path) -> None:
+    make_old_catalog(tmp_path / "catalog")
+    with opened(tmp_path / "catalog") as account:
+        [image] = own_images(account)
+        [snapshot] = account.perform(
+            "DescribeSnapshots", {"SnapshotIds": [SNAPSHOT_ID]}, region=REGION
+        )["Snapshots"]
+    assert (snapshot["State"], snapshot["VolumeSize"]) == ("completed", 8)
+    found = rows(
+        tmp_path / "catalog",
+        f"SELECT state, superseded_by FROM images WHERE image_id = '{SUPERSEDED_ID}'",
+    )
+    assert found == [("deregistered", image["ImageId"])]
 
 
-def test_a_catalog_without_images_is_brought_up(tmp_path: Path) -> None:
-    with Catalog(tmp_path) as catalog:
-        assert catalog.images() == []
+def test_an_old_image_is_shared_tagged_and_deregistered(tmp_path: Path) -> None:
+    make_old_catalog(tmp_path / "catalog")
+    other = "111122223333"
+    with opened(tmp_path / "catalog") as account:
+
+        def ask(name: str, account_id: str | None = None, **parameters: Any) -> Any:
+            return account.perform(name, parameters, region=REGION, account_id=account_id)
+
+        ask(
+            "ModifyImageAttribute",
+            ImageId=IMAGE_ID,
+            LaunchPermission={"Add": [{"UserId": other}]},
+        )
+        [seen] = ask("DescribeImages", other, ExecutableUsers=["self"])["Images"]
+        assert seen["ImageId"] == IMAGE_ID
+        ask("CreateTags", Resources=[IMAGE_ID], Tags=[{"Key": "k", "Value": "w"}])
+        assert {"Key": "k", "Value": "w"} in own_images(account)[0]["Tags"]
+        ask("DeregisterImage", ImageId=IMAGE_ID)
+        assert own_images(account) == []
+        ask("DeleteSnapshot", SnapshotId=SNAPSHOT_ID)
+
+
+def test_an_empty_folder_becomes_a_catalog(tmp_path: Path) -> None:
+    with opened(tmp_path / "catalog") as account:
+        assert own_images(account) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"garbage" * 1000, b"SQLite format 3\0", bytes(range(256)) * 32]
+)
+def test_a_garbage_database_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "catalog.sqlite3").write_bytes(content)
+    with pytest.raises(HostError, match=r"catalog\.sqlite3: is damaged"), opened(tmp_path):
+        pass
+    assert (tmp_path / "catalog.sqlite3").read_bytes() == content
+
+
+def test_a_truncated_database_is_named(tmp_path: Path) -> None:
+    with opened(tmp_path):
+        pass
+    database = tmp_path / "catalog.sqlite3"
+    os.truncate(database, database.stat().st_size // 2)
+    with (
+        pytest.raises(HostError, match=r"catalog\.sqlite3: is damaged"),
+        opened(tmp_path) as account,
+    ):
+        own_images(account)
+
+
+def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
+    with opened(tmp_path):
+        pass
+    rows(tmp_path, "PRAGMA user_version = 99")
+    with pytest.raises(HostError, match="has schema 99") as caught, opened(tmp_path):
+        pass
+    assert caught.value.hint == "Update imgforge."
+    assert rows(tmp_path, "PRAGMA user_version") == [(99,)]
+
+
+def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    rows(tmp_path, "CREATE TABLE precious (x)")
+    with pytest.raises(HostError, match="of another program"), opened(tmp_path):
+        pass
+    assert rows(tmp_path, "SELECT name FROM sqlite_schema") == [("precious",)]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "catalog"
+    with pytest.raises(HostError, match="file/catalog: cannot be opened"), opened(folder):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_folder_without_write_permission_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "catalog"
+    folder.mkdir(mode=0o555)
+    with pytest.raises(HostError, match=r"catalog.*cannot be opened"), opened(folder):
+        pass
+    make_old_catalog(tmp_path / "old")
+    (tmp_path / "old" / "catalog.sqlite3").chmod(0o444)
+    with pytest.raises(HostError, match="cannot be opened for writing"), opened(tmp_path / "old"):
+        pass
