@@ -384,6 +384,6 @@ def test_images_lists_what_was_registered_and_shows_one(tmp_path: Path) -> None:
     told = ran(tmp_path, "register", disk.path, "--unverified", "--name", NAME)
     listed: list[Any] = ran(tmp_path, "images")
     assert listed == [told]
-    assert "NO" in run(tmp_path, "images")
+    assert "unverified" in run(tmp_path, "images")
     assert disk.sha256 in run(tmp_path, "images", told["ImageId"])
     assert "InvalidAMIID.NotFound" in run(tmp_path, "images", "ami-0123456789abcdef0", code=4)
