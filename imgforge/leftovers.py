@@ -6,7 +6,7 @@ says itself, in its manifest, by whom it was bundled.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from imgforge.bundle import MANIFEST_SUFFIX, BundleError, read_manifest
@@ -24,7 +24,6 @@ _MOST_MANIFEST_BYTES = 10 * 2**20
 _FAILED = {"failed", "error", "invalid"}
 _GONE = {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}
 _NO_BUCKET = {"NoSuchBucket", "AccessDenied", "403"}
-DEFAULT_AGE = timedelta(hours=1)
 
 
 class LeftoverKind(StrEnum):

@@ -44,11 +44,6 @@ def work_digest(*wish: str | int | None) -> str:
     return hashlib.sha256(json.dumps(wish).encode()).hexdigest()[:32]
 
 
-def made_tags(made: str, *, work: str) -> dict[str, str]:
-    """Return the tags of what a command makes, until it is done with it."""
-    return {MADE: made, WORK: work, UNFINISHED: work}
-
-
 def is_made(tags: Mapping[str, str]) -> bool:
     """Tell whether imgforge made what has these tags."""
     return MADE in tags
@@ -103,16 +98,6 @@ def check_key(key: str) -> None:
     if key.lower().startswith("aws:"):
         raise BadInputError(f"Tag {key!r}: keys that begin with aws: are AWS's own.")
     _check_characters(f"Tag {key!r}: its key", key)
-
-
-def ec2_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return tags as EC2's requests list them, in the order of their keys."""
-    return [{"Key": key, "Value": tags[key]} for key in sorted(tags)]
-
-
-def read_tags(listed: Iterable[Mapping[str, str]] | None) -> dict[str, str]:
-    """Return tags of the list that EC2's answers have."""
-    return {one.get("Key", ""): one.get("Value", "") for one in listed or ()}
 
 
 def _check_characters(what: str, text: str) -> None:

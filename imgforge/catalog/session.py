@@ -16,7 +16,7 @@ from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.contents import Contents
 from imgforge.catalog.import_source import ImportSource
 from imgforge.catalog.life_facts import FindKey, KeyFacts
-from imgforge.catalog.refusal import RefusedError, combination, invalid_value
+from imgforge.catalog.refusal import RefusedError, invalid_value
 
 Parameters = Mapping[str, Any]
 Result = dict[str, Any]
@@ -199,9 +199,3 @@ def request_sha256(parameters: Parameters) -> str:
     """Return a digest of a request, without its token: equal requests have one."""
     asked = {name: value for name, value in parameters.items() if name != "ClientToken"}
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def refuse_together(parameters: Parameters, first: str, second: str) -> None:
-    """Refuse two parameters that exclude each other."""
-    if parameters.get(first) and parameters.get(second) is not None:
-        raise combination(f"The parameter {first} cannot be used with the parameter {second}")

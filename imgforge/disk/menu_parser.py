@@ -5,7 +5,7 @@ stage2.c, cmdline.c and builtins.c of GRUB 0.97, which PV-GRUB is a patched vers
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from imgforge.disk.menu_commands import COMMANDS, CommandPlace
@@ -315,9 +315,3 @@ def _note_length(draft: _Draft, line: MenuLine) -> None:
 def _note_rest(draft: _Draft, line: MenuLine) -> None:
     whole = LARGEST_PARSED_BYTES + len(line.raw)
     draft.note("file-too-large", line, f"{whole} bytes; {LARGEST_PARSED_BYTES} are read here")
-
-
-def shown_problems(problems: Iterable[MenuProblem], name: str) -> Iterator[str]:
-    """Give problems as lines: file, line, column, what was found."""
-    for problem in problems:
-        yield f"{name}:{problem.line}:{problem.column}: {problem.found} ({problem.id})"

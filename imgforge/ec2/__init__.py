@@ -13,7 +13,7 @@ from imgforge.ec2.clients import Clients
 from imgforge.ec2.cloud import Cloud, OwnEc2, open_cloud
 from imgforge.ec2.compute import Compute, Filters, tag_specifications
 from imgforge.ec2.endpoint import LOCAL, CloudWish, Credentials, Endpoint, EndpointKind
-from imgforge.ec2.image import Image, Snapshot, Told, plain, tag_list, tags_of
+from imgforge.ec2.image import Image, Snapshot, Told
 from imgforge.ec2.keys import DEFAULT_KEY, find_key
 from imgforge.ec2.local.fault import Fault, FaultKind, parse_fault
 from imgforge.ec2.serving import OpenPart, WholeWish, serving_all
@@ -53,9 +53,6 @@ __all__ = [
     "linear_checksum",
     "open_cloud",
     "parse_fault",
-    "plain",
     "serving_all",
-    "tag_list",
     "tag_specifications",
-    "tags_of",
 ]

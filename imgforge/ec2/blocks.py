@@ -202,15 +202,6 @@ class Blocks:
                 ),
             )
 
-    def list_changed(self, first_id: str, second_id: str) -> Iterator[int]:
-        """Yield the numbers of the blocks in which the second snapshot differs from the first.
-
-        Both are of one line, the first the earlier one. Raises CloudError.
-        """
-        asked = {"FirstSnapshotId": first_id, "SecondSnapshotId": second_id}
-        for page in self._pages(f"Snapshot {second_id}", "list_changed_blocks", asked):
-            yield from (int(one["BlockIndex"]) for one in page.get("ChangedBlocks", ()))
-
     def _pages(self, what: str, method: str, asked: Mapping[str, Any]) -> Iterator[Any]:
         token = ""
         for _ in range(_MOST_PAGES):

@@ -7,12 +7,9 @@ from imgforge.made_tags import (
     MADE,
     UNFINISHED,
     WORK,
-    ec2_tags,
     is_made,
-    made_tags,
     own_tags,
     parse_tags,
-    read_tags,
     work_digest,
 )
 
@@ -72,15 +69,7 @@ def test_equal_works_have_one_digest_and_others_another() -> None:
 
 
 def test_what_the_tool_made_is_known_by_its_tag_alone() -> None:
-    made = made_tags("copy", work="w")
-    assert made == {MADE: "copy", WORK: "w", UNFINISHED: "w"}
+    made = {MADE: "copy", WORK: "w", UNFINISHED: "w"}
     assert is_made(made)
     assert not is_made({"made-by": "imgforge", "imgforge": "made"})
     assert own_tags({**made, "team": "web", "aws:x": "1"}) == {"team": "web"}
-
-
-def test_tags_go_to_ec2_and_come_back() -> None:
-    tags = {"b": "2", "a": ""}
-    assert ec2_tags(tags) == [{"Key": "a", "Value": ""}, {"Key": "b", "Value": "2"}]
-    assert read_tags(ec2_tags(tags)) == tags
-    assert read_tags(None) == {}
