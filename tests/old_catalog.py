@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-from imgforge.catalog import schema
+from imgforge.catalog.schema_steps import STEPS
 
 SHA = "ab" * 32
 IMAGE_ID = "ami-00000000000000002"
@@ -32,7 +32,7 @@ def make_old_catalog(
     """
     folder.mkdir()
     database = sqlite3.connect(folder / "catalog.sqlite3")
-    for statement in schema._STEPS[0]:
+    for statement in STEPS[0]:
         database.execute(statement)
     snapshot: dict[str, str | int] = {
         "snapshot_id": SNAPSHOT_ID,
@@ -56,7 +56,7 @@ def make_old_catalog(
         _insert(database, "images", {**_image(image_id, sha256), **state})
         _insert(database, "block_devices", {"image_id": image_id, **_DEVICE})
         _insert(database, "tags", {"resource_id": image_id, "key": "k", "value": "v"})
-    for step in schema._STEPS[1:version]:
+    for step in STEPS[1:version]:
         for statement in step:
             database.execute(statement)
     database.execute(f"PRAGMA user_version = {version}")
