@@ -22,7 +22,8 @@ from imgforge.machine.instance_type import (
     DiskBus,
     InstanceType,
 )
-from imgforge.machine.machine import Machine, StartError, start_machine
+from imgforge.machine.life import start_machine
+from imgforge.machine.machine import Machine, StartError
 from imgforge.machine.spec import BootSource, MachineSpec, Suspended
 from imgforge.machine.storage import (
     DiskLayer,

@@ -2,20 +2,18 @@
 
 import asyncio
 import json
-import re
 import shlex
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
 from imgforge import host
 from imgforge.command import Process, Setting, find_program, spawn
-from imgforge.errors import BadInputError, HostError
-from imgforge.files import scratch_folder
+from imgforge.errors import HostError
 from imgforge.machine.argv import Wiring, qemu_argv, volume_device, volume_name
 from imgforge.machine.channel import Channel
 from imgforge.machine.console import Console
@@ -30,17 +28,15 @@ from imgforge.machine.event_stream import EventStream
 from imgforge.machine.gate import Gate
 from imgforge.machine.monitor import Monitor
 from imgforge.machine.spec import MachineSpec, Suspended
-from imgforge.machine.storage import Drive, Storage, drive_node, lay_over, plain_storage
-from imgforge.machine.subnet import OPEN_ADDRESS
-from imgforge.machine.way import MetadataWay, WayChoice, choose_way, enter_command
+from imgforge.machine.storage import Drive, Storage, drive_node
+from imgforge.machine.way import MetadataWay, WayChoice, enter_command
 from imgforge.machine.wires import Wires
 from imgforge.machine.xen.appliance import Appliance
 from imgforge.machine.xen.argv import disk_device, xen_argv
 from imgforge.machine.xen.config import volume_letters
 from imgforge.machine.xen.lay_out import lay_out
 from imgforge.machine.xen.session import GOODBYE, SessionWish, session_line
-from imgforge.metadata import Faults, MetadataRequest, MetadataService, Secrets, Tokens
-from imgforge.usage import in_use
+from imgforge.metadata import Faults, MetadataRequest, MetadataService, Tokens
 
 PROGRAM = "qemu-system-x86_64"
 _STDERR_TAIL_LINES = 12
@@ -51,7 +47,7 @@ _ROOM_BYTES = 256 * 1024  # some clusters of a qcow2 layer
 
 
 @dataclass(frozen=True, slots=True)
-class _Rooms:
+class Rooms:
     """Folders that end with the machine: a short path for sockets, and one with space."""
 
     runtime: Path
@@ -130,7 +126,7 @@ class Machine:
         line = session_line(wish, guest=self.spec.instance.local_ipv4)
         return await self.channel.open_session(line, timeout_s=timeout_s)
 
-    async def power_on(self, service: MetadataService, rooms: _Rooms) -> None:
+    async def power_on(self, service: MetadataService, rooms: Rooms) -> None:
         """Start QEMU, attach to it, and let it run. Raises StartError where it does not start.
 
         Of a PV guest under Xen, power-on is when Xen lets it run: what comes before is not its.
@@ -164,12 +160,12 @@ class Machine:
             self._process.kill()
             what = "QEMU" if self._appliance is None else "The Xen appliance"
             raise StartError(
-                f"{what} did not start: {stderr_tail(self._process)}\n  {error}\n"
+                f"{what} did not start: {_stderr_tail(self._process)}\n  {error}\n"
                 f"  {self._process.line}",
                 hint="`imgforge doctor` tells what this host can run.",
             ) from error
 
-    def _start(self, relay: Path, rooms: _Rooms) -> socket.socket:
+    def _start(self, relay: Path, rooms: Rooms) -> socket.socket:
         """Start QEMU with its wires; return our end of the monitor's."""
         spec = self.spec
         is_inside = self.way.way is MetadataWay.NAMESPACE
@@ -347,64 +343,10 @@ class Machine:
         with suppress(TimeoutError):
             await asyncio.to_thread(process.wait, _REAP_LIMIT_S)
         if not self._stopping:
-            self._end_of_qemu(EndReason.QEMU_DIED, stderr_tail(process))
+            self._end_of_qemu(EndReason.QEMU_DIED, _stderr_tail(process))
 
 
-@asynccontextmanager
-async def start_machine(
-    spec: MachineSpec, *, storage: Storage | None = None
-) -> AsyncIterator[Machine]:
-    """Start the machine, and end it with the block. It is powered on, and not yet looked at.
-
-    It writes to `storage`, which stays; without one to a throw-away layer above its disk. Call it
-    on the thread of an event loop that outlives the machine: QEMU dies with that thread. Raises
-    BadInputError for a disk that is no file, StartError (with QEMU's own words) where QEMU does
-    not start, CommandError where the overlay cannot be made.
-    """
-    if not spec.disk.is_file():
-        raise BadInputError(f"Disk {spec.disk}: not a file.")
-    way = await asyncio.to_thread(choose_way, network=spec.network)
-    if spec.network:
-        spec = replace(spec, instance=replace(spec.instance, local_ipv4=OPEN_ADDRESS))
-    spec.folder.mkdir(parents=True, exist_ok=True)
-    xen = spec.source.xen
-    with (
-        in_use(xen.appliance.folder) if xen else nullcontext(),
-        scratch_folder(spec.folder) as scratch,
-        scratch_folder(_runtime_parent()) as runtime,
-        (spec.folder / "metadata.jsonl").open("a" if spec.resume else "w", encoding="utf-8") as log,
-    ):
-        if storage is None:
-            storage = await asyncio.to_thread(_lay_over, spec, scratch)
-        machine = Machine(spec, storage, way)
-        async with MetadataService(
-            spec.instance,
-            folder=runtime,
-            clock=lambda: machine.elapsed_s,
-            tell=lambda request: machine.note_request(request, log),
-            secrets=Secrets(machine.tokens, spec.signer),
-            faults=machine.faults,
-        ) as service:
-            machine.metadata = service
-            try:
-                await machine.power_on(service, _Rooms(runtime, scratch))
-                yield machine
-            finally:
-                await machine.quit()
-
-
-def _lay_over(spec: MachineSpec, folder: Path) -> Storage:
-    below = plain_storage(spec.disk, disk_format=spec.disk_format)
-    return lay_over(spec.resume.storage if spec.resume else below, folder)
-
-
-def stderr_tail(process: Process) -> str:
+def _stderr_tail(process: Process) -> str:
     """Return the end of what an ended program said on stderr, in one text of a few lines."""
     lines = process.output()[1].decode(errors="replace").strip().splitlines()
     return "\n".join(lines[-_STDERR_TAIL_LINES:]) or "it said nothing on stderr"
-
-
-def _runtime_parent() -> Path:
-    """Return where the relay's launcher may stand: slirp splits its path on spaces."""
-    parent = host.runtime_parent()
-    return parent if re.fullmatch(r"[\w./+-]+", str(parent), re.ASCII) else Path("/tmp")  # noqa: S108 (for a private folder in it)
