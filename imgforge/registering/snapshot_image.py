@@ -9,6 +9,7 @@ from imgforge.acceptance import Verdict
 from imgforge.catalog import (
     BlockDeviceMapping,
     EbsDevice,
+    Finding,
     Gate,
     ImageRegistration,
     NameConflict,
@@ -56,10 +57,7 @@ def register_snapshot(cloud: Cloud, wish: SnapshotImageWish) -> Image:
     asked_for = _registration(wish, snapshot)
     gate = _pass_gate(snapshot, wish.verdict)
     work = asked_for.digest(wish.snapshot_id)[:32]
-    sizes_gib = _sizes(cloud, asked_for, snapshot)
-    named = _with_root(asked_for, wish.snapshot_id)
-    found = check_registration(named, disk=None, snapshots=sizes_gib, region=cloud.region)
-    refuse_or_warn(asked_for.name, found, gate=gate)
+    refuse_or_warn(asked_for.name, _check(cloud, asked_for, snapshot), gate=gate)
     known = {name: snapshot.tags[name] for name in _KNOWN if name in snapshot.tags}
     tags = {**asked_for.tags, **known, **gate_tags(wish.verdict)}
     asked = Asked(asked_for.name, work, tags, wish.conflict)
@@ -116,9 +114,15 @@ def _with_root(asked_for: ImageRegistration, snapshot_id: str) -> ImageRegistrat
     return replace(asked_for, block_devices=tuple(devices))
 
 
-def _sizes(cloud: Cloud, asked_for: ImageRegistration, root: Snapshot) -> dict[str, int]:
-    """Return the sizes of all snapshots that are named, in GiB."""
+def _check(cloud: Cloud, asked_for: ImageRegistration, root: Snapshot) -> tuple[Finding, ...]:
+    """Return every rule that is broken, by the registration or a snapshot that it names."""
     devices = [device.ebs for device in asked_for.block_devices if device.ebs is not None]
     others = [ebs.snapshot_id for ebs in devices if ebs.snapshot_id]
-    found = cloud.compute.snapshots(ids=others) if others else []
-    return {one.snapshot_id: one.volume_size_gib for one in (*found, root)}
+    snapshots = [*(cloud.compute.snapshots(ids=others) if others else []), root]
+    return check_registration(
+        _with_root(asked_for, root.snapshot_id),
+        disk=None,
+        snapshots={one.snapshot_id: one.volume_size_gib for one in snapshots},
+        pending={one.snapshot_id: one.state for one in snapshots if one.state != "completed"},
+        region=cloud.region,
+    )

@@ -30,7 +30,7 @@ from tests.registering import (
     tags_of,
     verdict_file,
 )
-from tests.serving import ACCOUNT, Serving
+from tests.serving import ACCOUNT, Serving, make_snapshot
 
 AWS = str(Path(sys.executable).parent / "aws")
 KEYS = Credentials(ACCOUNT, "very-secret-word")
@@ -343,6 +343,24 @@ def test_a_snapshot_is_registered_through_the_gate(tmp_path: Path) -> None:
         "--unverified", code=4,
     )  # fmt: skip
     assert "InvalidSnapshot.NotFound" in gone
+
+
+def test_a_volume_of_a_snapshot_that_is_not_completed_is_refused(tmp_path: Path) -> None:
+    with served(tmp_path) as serving:
+        root = make_snapshot(serving.client())
+        begun = str(serving.client("ebs").start_snapshot(VolumeSize=1)["SnapshotId"])
+        devices = [
+            {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 1}},
+            {"DeviceName": "/dev/sdb", "Ebs": {"SnapshotId": begun}},
+        ]
+        refused = run(
+            tmp_path, "register", "--snapshot", root, "--name", "abc", "--unverified",
+            "--virtualization-type", "hvm", "--architecture", "x86_64",
+            "--block-device-mappings", json.dumps(devices),
+            code=2, place=configured(serving.url),
+        )  # fmt: skip
+        assert f"snapshot-state: found {begun} is pending" in refused
+        assert serving.client().describe_images(Owners=["self"])["Images"] == []
 
 
 def test_a_bundle_in_s3_is_registered_as_instance_store(tmp_path: Path) -> None:
