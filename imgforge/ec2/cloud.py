@@ -84,7 +84,6 @@ def open_cloud(
     folder: Path,
     own: OwnEc2 | None = None,
     attempts: int = _ATTEMPTS,
-    silence_s: float = _SILENCE_LIMIT_S,
 ) -> Iterator[Cloud]:
     """Give the cloud that a command means; `folder` is where the embedded endpoint keeps objects.
 
@@ -96,7 +95,7 @@ def open_cloud(
     endpoint = choose_endpoint(wish, configured=host.configured_aws())
     config = Config(
         connect_timeout=_CONNECT_LIMIT_S,
-        read_timeout=silence_s,
+        read_timeout=_SILENCE_LIMIT_S,
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=_CONNECTIONS,
         # Uploads bring digests of their own, which S3 compares; other endpoints know no others.

@@ -38,11 +38,11 @@ def visible(session: Session) -> tuple[str, tuple[Any, ...]]:
     return condition, (session.region, session.owner_id, session.owner_id)
 
 
-def own_image(session: Session, image_id: str, *, region: str | None = None) -> sqlite3.Row:
+def own_image(session: Session, image_id: str) -> sqlite3.Row:
     """Return the row of an image of the caller's; raise RefusedError where it is not one."""
     check_image_id(image_id)
     row = session.row("SELECT * FROM images WHERE image_id = ?", image_id)
-    if row is None or row["region"] != (region or session.region) or row["state"] == "deregistered":
+    if row is None or row["region"] != session.region or row["state"] == "deregistered":
         raise no_image(image_id)
     if row["owner_id"] != session.owner_id:
         if row["public"] or is_shared(session, image_id):
