@@ -14,7 +14,8 @@ def shown_bars(console: Console) -> Iterator[logging.Handler]:
     """Show one bar for each subject while the block runs."""
     columns = (
         BarColumn(bar_width=12),
-        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
+        # Without markup: that would make an emoji of ":100:", whatever the console says.
+        TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True, expand=True) as progress:
@@ -39,7 +40,7 @@ class _BarHandler(logging.Handler):
         message = f"{subject}: {record.getMessage()}" if subject else record.getMessage()
         self._progress.update(
             self._tasks[subject],
-            description=message.replace("[", r"\["),
+            description=message,
             completed=getattr(record, "done", None) or 0,
             total=getattr(record, "total", None),
         )

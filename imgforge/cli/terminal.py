@@ -13,7 +13,8 @@ _PIPE_COLUMNS = 1000
 
 def stdout_console() -> Console:
     """Return the console for results."""
-    console = Console(no_color=not host.wants_color(), highlight=False)
+    # Else rich would make an emoji of the ":100:" of a file's line and column.
+    console = Console(no_color=not host.wants_color(), highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = _PIPE_COLUMNS
     return console
@@ -21,7 +22,7 @@ def stdout_console() -> Console:
 
 def stderr_console() -> Console:
     """Return the console for progress, warnings and errors."""
-    return Console(stderr=True, no_color=not host.wants_color(), highlight=False)
+    return Console(stderr=True, no_color=not host.wants_color(), highlight=False, emoji=False)
 
 
 def print_json(value: Any) -> None:
