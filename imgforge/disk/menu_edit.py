@@ -10,7 +10,6 @@ from imgforge.errors import BadInputError
 _UNSPEAKABLE = re.compile(r"[\0\r\n\t\\]")
 _PATH = re.compile(r"(?:\(hd0(?:,\d{1,3})?\))?/[^\s\0\\]+")
 _MOST_TRIED = 9  # the default and eight fallbacks
-_OPEN_END = re.compile(rb"\\\r*\n?\r*\Z")
 _ROOT = re.compile(r"\(hd0(?:,\d{1,3})?\)")
 
 
@@ -58,7 +57,7 @@ def add_entry(data: bytes, entry: NewEntry) -> bytes:
     menu = parse_menu(data)
     ending = next((line.ending for line in lines if line.ending), b"\n")
     first = _first_title(lines)
-    if first == len(lines) and _OPEN_END.search(data):
+    if first == len(lines) and _is_open(data):
         raise BadInputError("menu.lst ends with a backslash: what follows would join its line.")
     settings, rest = lines[:first], lines[first:]
     fallback = " ".join(str(index + 1) for index in menu.order) if menu.entries else ""
@@ -74,6 +73,11 @@ def add_entry(data: bytes, entry: NewEntry) -> bytes:
     new += [ending] if rest else []
     edited = b"".join([*new, *(line.raw for line in rest)])
     return _checked(edited, menu, entry)
+
+
+def _is_open(data: bytes) -> bool:
+    """Tell whether a backslash at the end would join what follows; carriage returns are nothing."""
+    return data.rstrip(b"\r").removesuffix(b"\n").rstrip(b"\r").endswith(b"\\")
 
 
 def _first_title(lines: list[MenuLine]) -> int:

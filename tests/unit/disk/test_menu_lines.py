@@ -57,6 +57,12 @@ def test_an_end_that_would_join_what_follows_is_refused(data: bytes) -> None:
         add_entry(data, NewEntry(title="new", kernel="/new"))
 
 
+@pytest.mark.parametrize("end", [b"\\" + b"\r" * 200_000 + b"x\n", b"\\\r" * 100_000 + b"x"])
+def test_very_many_carriage_returns_behind_backslashes_are_no_open_end(end: bytes) -> None:
+    # A search that begins anew at each of them would take minutes: the test would not end.
+    assert add_entry(b"default 0\n" + end, NewEntry(title="new", kernel="/new")).count(end) == 1
+
+
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
 def test_a_menu_of_the_corpus_is_kept_and_can_be_edited(path: Path) -> None:
     data = path.read_bytes()
