@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from imgforge.disk.menu_lines import LineKind, MenuLine, read_lines
-from imgforge.disk.menu_parser import Menu, parse_menu
+from imgforge.disk.menu_parser import Menu, MenuTitle, parse_menu
 from imgforge.errors import BadInputError
 
 _UNSPEAKABLE = re.compile(r"[\0\r\n\t\\]")
@@ -16,6 +16,9 @@ _ROOT = re.compile(r"\(hd0(?:,\d{1,3})?\)")
 @dataclass(frozen=True, slots=True)
 class NewEntry:
     """An entry to be added; `root` and `command_line` None are those of the entry that boots now.
+
+    As far as the file alone tells: the first that names a kernel, in the order in which they are
+    tried.
 
     Raises BadInputError for what menu.lst cannot express.
     """
@@ -75,6 +78,12 @@ def add_entry(data: bytes, entry: NewEntry) -> bytes:
     return _checked(edited, menu, entry)
 
 
+def first_with_kernel(menu: Menu) -> MenuTitle | None:
+    """Return the first entry that names a kernel, in the order in which they are tried."""
+    tried = (menu.entries[index] for index in menu.order)
+    return next((entry for entry in tried if entry.kernel is not None), None)
+
+
 def _is_open(data: bytes) -> bool:
     """Tell whether a backslash at the end would join what follows; carriage returns are nothing."""
     return data.rstrip(b"\r").removesuffix(b"\n").rstrip(b"\r").endswith(b"\\")
@@ -113,7 +122,7 @@ def _set(
 
 
 def _entry_lines(entry: NewEntry, menu: Menu) -> list[bytes]:
-    old = menu.entries[menu.order[0]] if menu.entries else None
+    old = first_with_kernel(menu)
     root = entry.root or (old.root if old else None)
     command_line = entry.command_line
     if command_line is None:

@@ -5,14 +5,16 @@ import re
 import shutil
 import struct
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from imgforge.command import Setting, Streams, run
 from imgforge.disk.ext import S_IFLNK, S_IFMT, S_IFREG, ExtFilesystem, Inode
-from imgforge.disk.menu_edit import NewEntry, add_entry
+from imgforge.disk.menu_check import examine_menu
+from imgforge.disk.menu_edit import NewEntry, add_entry, first_with_kernel
 from imgforge.disk.menu_facts import look_at
 from imgforge.disk.menu_parser import parse_menu
-from imgforge.disk.menu_place import FoundMenu, find_menus
+from imgforge.disk.menu_place import FoundMenu, find_menus, place_name
 from imgforge.disk.record import data_runs
 from imgforge.disk.volume import Volume, read_volumes
 from imgforge.errors import BadInputError, CommandError
@@ -51,7 +53,7 @@ def edit_disk(disk: Path, entry: NewEntry, *, destination: Path) -> FoundMenu:
     changed there, and for an entry whose kernel or initrd is not on the disk.
     """
     found = read_first_menu(disk)
-    data = add_entry(found.data, entry)
+    data = add_entry(found.data, _with_inheritance(disk, entry, found=found))
     volumes = read_volumes(disk)
     volume = next(v for v in volumes if v.number == found.number)
     if not volume.kind.is_ext:
@@ -68,6 +70,36 @@ def edit_disk(disk: Path, entry: NewEntry, *, destination: Path) -> FoundMenu:
         if written.data != data or written.name != found.name:
             raise CommandError(f"debugfs did not write {found.name}: read again, it is another.")
     return written
+
+
+def _with_inheritance(disk: Path, entry: NewEntry, *, found: FoundMenu) -> NewEntry:
+    """Return an entry with root and command line of the one that boots now, where it has none."""
+    if entry.root is not None and entry.command_line is not None:
+        return entry
+    examined = examine_menu(disk)
+    read = examined.facts.found or found  # another one, where a configfile leads there
+    sound = [each for each in examined.facts.entries if each.entry.kernel and not each.problems]
+    sound.sort(key=lambda each: _turn(read, each.index, first=examined.boots))
+    old = sound[0].entry if sound else first_with_kernel(read.menu)
+    if old is None:
+        if entry.command_line is not None:
+            return entry
+        raise BadInputError(
+            f"Disk {disk}: no entry of {read.name} names a kernel whose command line the new one "
+            "could have.",
+            hint='Give the new entry\'s own: --command-line "root=… console=…".',
+        )
+    root = old.root or (place_name(read.number, "") if read.number != found.number else None)
+    return replace(
+        entry,
+        root=entry.root or root,
+        command_line=old.command_line if entry.command_line is None else entry.command_line,
+    )
+
+
+def _turn(found: FoundMenu, index: int, *, first: int | None) -> int:
+    order = found.menu.order
+    return -1 if index == first else order.index(index) if index in order else len(order) + index
 
 
 def _check_entry(disk: Path, volumes: tuple[Volume, ...], *, number: int, data: bytes) -> None:
