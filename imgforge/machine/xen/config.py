@@ -69,8 +69,8 @@ def _quote_command_line(line: str) -> str:
         raise BadInputError(
             f"The kernel's command line {line!r}: it has both kinds of quotes, or a line end; "
             "libxl's configuration can express the one or the other.",
-            hint="Boot it with --pv-boot xen-grub (the image's own menu.lst is read in the guest) "
-            "or direct; or use one kind of quotes in menu.lst.",
+            hint="Boot it with --pv-boot direct, or use one kind of quotes in menu.lst; xen-grub "
+            "would put a backslash before each quote.",
         ) from None
 
 

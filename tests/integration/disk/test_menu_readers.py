@@ -1,6 +1,8 @@
 """menu.lst by three readers: ours, pygrub's, and GRUB 2's own legacy_configfile.
 
-They agree on the entry, its kernel, arguments and initrd, or TABLE says why not.
+They agree on the entry, its kernel, arguments and initrd, or a table says why not. The
+arguments are those that GRUB 2 reads, not those that the kernel gets: it puts a backslash before
+each quote.
 """
 
 import dataclasses
