@@ -1,5 +1,6 @@
 """How a disk is started, by whatever starts one: its boot source, instance and accelerator."""
 
+import re
 import secrets
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from imgforge.usage import in_use
 from imgforge.xen_appliance import prepare_appliance
 
 _EXPERIMENT = "The guest has 32 bits: it ran PV inside Xen's shim, which is an experiment."
+_XEN_ROOT = re.compile(r"(?:^|\s)root=[\"']?(/dev/xvd[a-z]\d*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ def find_start(disk: Disk, folder: Path, *, pv: PvWish = DIRECTLY) -> Start:
     found = evaluate_pv_boot(disk.path, folder, places=aki_places(pv_grub))
     if isinstance(found, PvBootFailure):
         return Start(BootSource(), method, pv_grub, found)
-    notes = (*found.notes, *_doubts(disk, pv_grub))
+    notes = (*found.notes, *_doubts(disk, pv_grub), *_lacking(found.command_line, xen))
     for note in notes:
         warn(note)
     kernel, line = found.kernel, found.command_line
@@ -138,6 +140,17 @@ def _doubts(disk: Disk, pv_grub: PvGrub) -> tuple[str, ...]:
     errors = [each for each in examined.findings if each.weight is Weight.ERROR]
     told = "; ".join(f"{each.rule.id} ({each.found})" for each in errors)
     return (f"{pv_grub.name} would start none of its entries on EC2: {told}",)
+
+
+def _lacking(command_line: str, xen: XenBoot | None) -> tuple[str, ...]:
+    """Return a word on a root device that only Xen has, for a boot without Xen."""
+    devices = _XEN_ROOT.findall(command_line)
+    if xen is not None or not devices:
+        return ()
+    return (
+        f"root={devices[-1]}: without Xen the kernel has no such device; --pv-boot xen-grub has "
+        "it, as EC2 has. root=LABEL=… is found by both.",
+    )
 
 
 def aki_places(pv_grub: PvGrub) -> tuple[tuple[int, str], ...]:

@@ -54,6 +54,15 @@ def test_a_command_line_that_is_no_utf_8_is_told(tmp_path: Path) -> None:
     assert "no UTF-8" in note
 
 
+def test_a_root_device_that_only_xen_has_is_told(tmp_path: Path) -> None:
+    path = row_named("a misspelt command").make(tmp_path)
+    assert find_start(open_disk(path), tmp_path).notes == ()
+    path.write_bytes(path.read_bytes().replace(b"root=LABEL=root", b"root=/dev/xvda1"))
+    [note, *_] = find_start(open_disk(path), tmp_path).notes
+    assert note.startswith("root=/dev/xvda1: without Xen the kernel has no such device")
+    assert "--pv-boot xen-grub" in note
+
+
 def test_an_aki_that_no_disk_of_a_bios_heeds_is_told(tmp_path: Path) -> None:
     row = next(row for row in MENU_BOOTS if row.way == "bios")
     disk = disk_of(row, tmp_path)
