@@ -105,7 +105,8 @@ def find_start(disk: Disk, folder: Path, *, pv: PvWish = DIRECTLY) -> Start:
     xen = None if pv.way is PvWay.DIRECT else _xen_boot(disk, pv_grub)
     remarks = (_EXPERIMENT,) if xen is not None and xen.bits == 32 else ()
     if pv.way is PvWay.XEN_GRUB:
-        return Start(BootSource(xen=xen), method, pv_grub, notes=remarks)
+        notes = (*remarks, *passed_over(disk, pv_grub))
+        return Start(BootSource(xen=xen), method, pv_grub, notes=notes)
     found = evaluate_pv_boot(disk.path, folder, places=aki_places(pv_grub))
     if isinstance(found, PvBootFailure):
         return Start(BootSource(), method, pv_grub, found)
@@ -151,6 +152,19 @@ def _lacking(command_line: str, xen: XenBoot | None) -> tuple[str, ...]:
         f"root={devices[-1]}: without Xen the kernel has no such device; --pv-boot xen-grub has "
         "it, as EC2 has. root=LABEL=… is found by both.",
     )
+
+
+def passed_over(disk: Disk, pv_grub: PvGrub) -> tuple[str, ...]:
+    """Return a word on why a PV-GRUB goes on to a disk's fallback entry, where it does."""
+    examined = examine_menu(disk.path, world=World.PV, pv_grub=pv_grub)
+    found = examined.facts.found
+    if found is None or examined.boots is None or examined.boots == found.menu.order[0]:
+        return ()
+    order = found.menu.order
+    passed = order[: order.index(examined.boots)]
+    errors = [f for f in examined.findings if f.entry in passed and f.weight is Weight.ERROR]
+    told = "; ".join(f"entry {each.entry} {each.rule.id} ({each.found})" for each in errors)
+    return (f"{pv_grub.name} goes on to its fallback, entry {examined.boots}: {told}",)
 
 
 def aki_places(pv_grub: PvGrub) -> tuple[tuple[int, str], ...]:

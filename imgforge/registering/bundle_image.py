@@ -8,7 +8,6 @@ from typing import Any
 
 from imgforge.catalog import (
     Architecture,
-    Gate,
     ImageRegistration,
     NameConflict,
     RefusedError,
@@ -50,7 +49,7 @@ def register_bundle(cloud: Cloud, wish: BundleWish) -> Image:
     content = fetch_manifest(cloud, place, name)
     asked_for = _registration(wish, content)
     found = check_registration(asked_for, disk=None, snapshots={}, region=cloud.region)
-    refuse_or_warn(wish.name, found, gate=Gate.UNVERIFIED)
+    refuse_or_warn(wish.name, found, verdict=None)
     location = f"{place.bucket}/{place.key(name)}"
     key = [location, hashlib.sha256(content).hexdigest(), wish.name, wish.parameters]
     work = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:_DIGITS]

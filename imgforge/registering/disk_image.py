@@ -61,7 +61,7 @@ def register_disk(cloud: Cloud, wish: DiskWish) -> Image:
     if not wish.disk.path.is_file():
         raise BadInputError(f"Disk {wish.disk.path}: is not there any more.")
     found = preflight(wish.registration, disk=wish.disk, region=cloud.region)
-    refuse_or_warn(name, found, gate=wish.gate)
+    refuse_or_warn(name, found, verdict=wish.verdict)
     asked = Asked(name, wish.work, _tags(wish), wish.conflict)
     with turn(wish.work, what=f"Image {name!r}"):
         same = find_same(cloud, asked)

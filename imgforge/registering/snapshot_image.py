@@ -55,9 +55,10 @@ def register_snapshot(cloud: Cloud, wish: SnapshotImageWish) -> Image:
     """
     snapshot = cloud.compute.wait_for_snapshot(wish.snapshot_id)
     asked_for = _registration(wish, snapshot)
-    gate = _pass_gate(snapshot, wish.verdict)
+    _pass_gate(snapshot, wish.verdict)
     work = asked_for.digest(wish.snapshot_id)[:32]
-    refuse_or_warn(asked_for.name, _check(cloud, asked_for, snapshot), gate=gate)
+    found = _check(cloud, asked_for, snapshot)
+    refuse_or_warn(asked_for.name, found, verdict=wish.verdict)
     known = {name: snapshot.tags[name] for name in _KNOWN if name in snapshot.tags}
     tags = {**asked_for.tags, **known, **gate_tags(wish.verdict)}
     asked = Asked(asked_for.name, work, tags, wish.conflict)
@@ -94,12 +95,11 @@ def _registration(wish: SnapshotImageWish, snapshot: Snapshot) -> ImageRegistrat
     return registration.asked(given)
 
 
-def _pass_gate(snapshot: Snapshot, verdict: Verdict | None) -> Gate:
+def _pass_gate(snapshot: Snapshot, verdict: Verdict | None) -> None:
     gate = Gate.UNVERIFIED if verdict is None else Gate.VERDICT
     known = snapshot.tags.get(SHA256, "not known")
     disk = Disk(Path(snapshot.snapshot_id), known, snapshot.volume_size_gib * 2**30)
     check_gate(disk, verdict=verdict, gate=gate)
-    return gate
 
 
 def _with_root(asked_for: ImageRegistration, snapshot_id: str) -> ImageRegistration:

@@ -164,6 +164,15 @@ def test_a_disk_that_would_not_boot_is_refused_and_registered_unverified_with_a_
     assert "esp:" in caplog.text
 
 
+def test_a_disk_that_booted_without_pv_grub_is_registered_with_a_warning(
+    cloud: Cloud, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = make_disk(tmp_path / "d.raw")
+    uefi = HVM.asked({"BootMode": "uefi"})
+    register_disk(cloud, DiskWish(disk, uefi, accept(disk, boot_method="direct")))
+    assert "would not boot on EC2: esp:" in caplog.text
+
+
 def test_a_disk_that_changed_since_it_was_tested_is_refused(cloud: Cloud, tmp_path: Path) -> None:
     disk = make_disk(tmp_path / "d.raw")
     with disk.path.open("r+b") as file:

@@ -11,7 +11,7 @@ import pytest
 from imgforge.aki import parse_name
 from imgforge.disk import Disk, open_disk
 from imgforge.pv_way import PvWay, PvWish
-from imgforge.start import find_start
+from imgforge.start import find_start, passed_over
 from tests.menu_boots import AKI, MENU, MENU_BOOTS, MenuBoot
 
 
@@ -61,6 +61,17 @@ def test_a_root_device_that_only_xen_has_is_told(tmp_path: Path) -> None:
     [note, *_] = find_start(open_disk(path), tmp_path).notes
     assert note.startswith("root=/dev/xvda1: without Xen the kernel has no such device")
     assert "--pv-boot xen-grub" in note
+
+
+def test_an_entry_that_is_passed_over_for_its_fallback_is_told(tmp_path: Path) -> None:
+    pv_grub = parse_name(AKI)
+    assert pv_grub is not None
+    (tmp_path / "with").mkdir()
+    [note] = passed_over(
+        disk_of(row_named("kernel not there, fallback"), tmp_path / "with"), pv_grub
+    )
+    assert note.startswith(f"{AKI} goes on to its fallback, entry 1: entry 0 kernel-missing (")
+    assert passed_over(disk_of(row_named("a misspelt command"), tmp_path), pv_grub) == ()
 
 
 def test_an_aki_that_no_disk_of_a_bios_heeds_is_told(tmp_path: Path) -> None:

@@ -560,6 +560,15 @@ def test_pv_grub_goes_on_to_the_fallback_entry_after_ten_seconds() -> None:
     assert watch.settles_at_s is None
 
 
+def test_pv_grub_may_load_the_fallbacks_kernel_for_minutes_without_a_word() -> None:
+    watch = Watch(boot_method=BootMethod.XEN_GRUB)
+    watch.take(ConsoleLine(1.0, "error: couldn't load file /boot/gone."))
+    assert watch.settles_at_s is not None
+    assert watch.settles_at_s > 180.0
+    watch.take(KernelStarted(180.0))
+    assert watch.settle() is None
+
+
 def test_pv_grub_without_a_fallback_is_told_by_what_it_could_not_load() -> None:
     watch = Watch(boot_method=BootMethod.XEN_GRUB)
     watch.take(ConsoleLine(1.0, "error: couldn't load file /boot/gone."))
