@@ -234,8 +234,7 @@ def advise(pv_grub: PvGrub | None, *, region: str | None) -> AkiAdvice:
         newest = max(aki.pv_grub.version for aki in AKIS)
         if pv_grub is None:
             return AkiAdvice(None, AkiState.NOT_LISTED, None)
-        state = AkiState.NEWEST if pv_grub.version >= newest else AkiState.OUTDATED
-        return AkiAdvice(pv_grub, state, None)
+        return AkiAdvice(pv_grub, _state(pv_grub, newest), None)
     same = find_akis(region=region, architecture=pv_grub.architecture, place=pv_grub.place)
     successor = max(same, key=lambda aki: aki.pv_grub.version, default=None)
     if successor is None:
@@ -244,9 +243,15 @@ def advise(pv_grub: PvGrub | None, *, region: str | None) -> AkiAdvice:
         newest = alternative.pv_grub.version if alternative else pv_grub.version
         state = AkiState.NOT_LISTED if pv_grub.version >= newest else AkiState.OUTDATED
         return AkiAdvice(pv_grub, state, None, alternative)
-    is_newest = pv_grub.version >= successor.pv_grub.version
-    state = AkiState.NEWEST if is_newest else AkiState.OUTDATED
-    return AkiAdvice(pv_grub, state, successor)
+    state = _state(pv_grub, successor.pv_grub.version)
+    return AkiAdvice(pv_grub, state, None if state is AkiState.NOT_LISTED else successor)
+
+
+def _state(pv_grub: PvGrub, newest: tuple[int, int]) -> AkiState:
+    """Return how a version stands; one beyond the newest is none that Amazon lists."""
+    if pv_grub.version > newest:
+        return AkiState.NOT_LISTED
+    return AkiState.NEWEST if pv_grub.version == newest else AkiState.OUTDATED
 
 
 def update_commands(instance_id: str, aki: Aki) -> tuple[tuple[str, ...], ...]:

@@ -1,5 +1,6 @@
 """`imgforge aki`: Amazon's PV-GRUB kernel images, and how to come to the newest one."""
 
+import re
 import shlex
 from dataclasses import replace
 from typing import Annotated, Any
@@ -34,6 +35,7 @@ WhatArgument = Annotated[
     str,
     typer.Argument(metavar="AKI", help="An aki- id, a name as pv-grub-hd0_1.05-…, or an ami- id."),
 ]
+_INSTANCE = re.compile(r"i-[0-9a-f]{8}(?:[0-9a-f]{9})?")
 RegionOption = Annotated[str | None, typer.Option("--region", help="The region.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
@@ -92,8 +94,13 @@ def update(
 ) -> int:
     """Print the newest AKI of the same kind, and the commands that give it to an instance.
 
-    Nothing is changed: an instance must be stopped for it, and an image be registered anew.
+    Of the newest it says so, and prints no commands. Nothing is changed: an instance must be
+    stopped for it, and an image be registered anew.
     """
+    if instance is not None and _INSTANCE.fullmatch(instance) is None:
+        raise BadInputError(
+            f"Instance {instance!r}: an instance's id is i- and 8 or 17 hexadecimal digits."
+        )
     aki_id, advice, where = _look_up(what, region)
     if where is None:
         raise BadInputError(
@@ -101,11 +108,12 @@ def update(
             hint="Give --region; imgforge aki find lists them.",
         )
     aki = advice.successor or advice.alternative
+    is_newest = advice.state is AkiState.NEWEST
     if as_json:
         values = _advice_values(aki_id, advice, where)
-        commands = update_commands(instance, aki) if instance and aki else ()
+        commands = update_commands(instance, aki) if instance and aki and not is_newest else ()
         print_json({**values, "commands": [list(command) for command in commands]})
-    elif aki is None:
+    elif aki is None or is_newest:
         _say(_sentence(aki_id or what, advice, where))
     else:
         _tell_update(aki, advice, instance)
@@ -152,7 +160,12 @@ def _look_up(what: str, region: str | None) -> tuple[str | None, AkiAdvice, str 
     aki = identify(aki_id or "")
     if aki is None:
         return aki_id, advise(None, region=region), region
-    return aki.aki_id, advise(aki.pv_grub, region=region or aki.region), region or aki.region
+    if region not in {None, aki.region}:
+        raise BadInputError(
+            f"Kernel {aki.aki_id}: it is {aki.region}'s, and none of region {region}.",
+            hint=f"imgforge aki find --region {region} lists those there; or leave --region out.",
+        )
+    return aki.aki_id, advise(aki.pv_grub, region=aki.region), aki.region
 
 
 def _kernel_of_image(image_id: str) -> str:

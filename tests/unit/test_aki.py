@@ -52,6 +52,12 @@ def test_an_older_one_has_a_successor_of_its_kind() -> None:
     assert advise(old, region=None).state is AkiState.OUTDATED
 
 
+@pytest.mark.parametrize("region", [None, "us-east-1"])
+def test_a_release_beyond_the_newest_is_none_that_is_listed(region: str | None) -> None:
+    advice = advise(parse_name("pv-grub-hd0_9.99-x86_64.gz"), region=region)
+    assert (advice.state, advice.successor) == (AkiState.NOT_LISTED, None)
+
+
 def test_hd00_is_not_listed_and_has_an_alternative() -> None:
     advice = advise(parse_name("pv-grub-hd00_1.04-x86_64.gz"), region="us-west-1")
     assert (advice.state, advice.successor) == (AkiState.OUTDATED, None)
