@@ -64,7 +64,7 @@ def check(
     from imgforge.disk import examine_menu
 
     world = _world(virtualization)
-    pv_grub = read_pv_grub(aki) if aki else None
+    pv_grub = read_pv_grub(aki) if aki is not None else None
     with shown_progress(stderr_console()):
         examined = examine_menu(_existing(disk), world=world, pv_grub=pv_grub)
     if as_json:
@@ -107,6 +107,8 @@ def edit(  # noqa: PLR0913 (an argument for each option)
 
     if (out is None) is not in_place:
         raise BadInputError(f"Editing {disk}: give -o COPY or --in-place, and not both.")
+    if out is not None and out.is_dir():
+        raise BadInputError(f"Disk {out}: is a folder; -o names the changed disk itself.")
     entry = NewEntry(
         title=title, kernel=kernel, initrd=initrd, root=root, command_line=command_line
     )
@@ -233,6 +235,9 @@ def _world(text: str | None) -> "World | None":
 
 def _existing(disk: Path) -> Path:
     if not disk.is_file():
-        found = "a folder" if disk.is_dir() else "no such file"
-        raise BadInputError(f"Disk {disk}: a raw disk is a file, this is {found}.")
+        if disk.is_dir():
+            found = "this is a folder"
+        else:
+            found = "this is a device, a FIFO or a socket" if disk.exists() else "none is there"
+        raise BadInputError(f"Disk {disk}: a raw disk is a file, {found}.")
     return disk

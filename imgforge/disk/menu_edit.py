@@ -3,11 +3,10 @@
 import re
 from dataclasses import dataclass
 
-from imgforge.disk.menu_lines import LineKind, MenuLine, read_lines
+from imgforge.disk.menu_lines import LONGEST_LINE_BYTES, LineKind, MenuLine, read_lines
 from imgforge.disk.menu_parser import Menu, MenuTitle, parse_menu
 from imgforge.errors import BadInputError
 
-_UNSPEAKABLE = re.compile(r"[\0\r\n\t\\]")
 _PATH = re.compile(r"(?:\(hd0(?:,\d{1,3})?\))?/[^\s\0\\]+")
 _MOST_TRIED = 9  # the default and eight fallbacks
 _ROOT = re.compile(r"\(hd0(?:,\d{1,3})?\)")
@@ -31,15 +30,15 @@ class NewEntry:
 
     def __post_init__(self) -> None:
         for name, text in (("title", self.title), ("command line", self.command_line or "")):
-            if _UNSPEAKABLE.search(text):
+            if not text.isprintable() or "\\" in text:
                 raise BadInputError(
-                    f"The {name} {text!r}: menu.lst cannot express line ends, tabs, backslashes "
-                    "and NULs."
+                    f"The {name} {text!r}: menu.lst cannot express line ends, backslashes, control "
+                    "characters, and what is no UTF-8."
                 )
         if not self.title.strip(" ="):
             raise BadInputError("The new entry needs a title.")
         for name, path in (("kernel", self.kernel), ("initrd", self.initrd)):
-            if path is not None and _PATH.fullmatch(path) is None:
+            if path is not None and not (_PATH.fullmatch(path) and path.isprintable()):
                 raise BadInputError(
                     f"The {name} {path!r}: a path on the disk is needed, as /boot/vmlinuz-4.7.4, "
                     "without white space."
@@ -131,7 +130,13 @@ def _entry_lines(entry: NewEntry, menu: Menu) -> list[bytes]:
     lines += [f"root {root}"] if root else []
     lines.append(f"kernel {entry.kernel} {command_line}".rstrip())
     lines += [f"initrd {entry.initrd}"] if entry.initrd else []
-    return [line.encode() for line in lines]
+    told = [line.encode() for line in lines]
+    if any(len(line) >= LONGEST_LINE_BYTES for line in told):
+        raise BadInputError(
+            f"A line of the new entry has {max(map(len, told))} bytes: GRUB cuts it at "
+            f"{LONGEST_LINE_BYTES}."
+        )
+    return told
 
 
 def _checked(edited: bytes, before: Menu, entry: NewEntry) -> bytes:

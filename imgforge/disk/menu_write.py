@@ -13,7 +13,8 @@ from imgforge.disk.ext import S_IFLNK, S_IFMT, S_IFREG, ExtFilesystem, Inode
 from imgforge.disk.menu_check import examine_menu
 from imgforge.disk.menu_edit import NewEntry, add_entry, first_with_kernel
 from imgforge.disk.menu_facts import look_at
-from imgforge.disk.menu_parser import parse_menu
+from imgforge.disk.menu_lines import read_lines
+from imgforge.disk.menu_parser import MenuTitle, parse_menu
 from imgforge.disk.menu_place import FoundMenu, find_menus, place_name
 from imgforge.disk.record import data_runs
 from imgforge.disk.volume import Volume, read_volumes
@@ -89,12 +90,28 @@ def _with_inheritance(disk: Path, entry: NewEntry, *, found: FoundMenu) -> NewEn
             "could have.",
             hint='Give the new entry\'s own: --command-line "root=… console=…".',
         )
+    if entry.command_line is None:
+        _check_words(disk, read, old)
     root = old.root or (place_name(read.number, "") if read.number != found.number else None)
     return replace(
         entry,
         root=entry.root or root,
         command_line=old.command_line if entry.command_line is None else entry.command_line,
     )
+
+
+def _check_words(disk: Path, found: FoundMenu, old: MenuTitle) -> None:
+    """Raise BadInputError where the command line of `old` is not shown here as its bytes are."""
+    last = [command.line for command in old.commands if command.name == "kernel"][-1]
+    for line in read_lines(found.data):
+        if line.command == b"kernel" and line.place()[0] == last:
+            text = line.argument.decode(errors="surrogateescape")
+            if not text.isprintable():
+                raise BadInputError(
+                    f"Disk {disk}: the command line of {found.name}, line {last}, has control "
+                    "characters or what is no UTF-8: it cannot be taken over.",
+                    hint='Give the new entry\'s own: --command-line "root=… console=…".',
+                )
 
 
 def _turn(found: FoundMenu, index: int, *, first: int | None) -> int:

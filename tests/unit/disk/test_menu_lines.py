@@ -63,11 +63,21 @@ def test_very_many_carriage_returns_behind_backslashes_are_no_open_end(end: byte
     assert add_entry(b"default 0\n" + end, NewEntry(title="new", kernel="/new")).count(end) == 1
 
 
+@pytest.mark.parametrize("kind", ["title", "command_line"])
+def test_a_line_that_grub_would_cut_is_refused(kind: str) -> None:
+    values = {"title": "n", "kernel": "/k", kind: "x" * 1499}
+    with pytest.raises(BadInputError, match="GRUB cuts it at 1500"):
+        add_entry(b"", NewEntry(**values))
+
+
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
 def test_a_menu_of_the_corpus_is_kept_and_can_be_edited(path: Path) -> None:
     data = path.read_bytes()
     assert b"".join(line.raw for line in read_lines(data)) == data
-    edited = add_entry(data, NewEntry(title="new", kernel="/boot/new", initrd="/boot/initrd-new"))
+    # One has as long a line as GRUB reads: with a longer kernel's path it would be cut.
+    line = "ro" if path.stem == "long-line" else None
+    new = NewEntry(title="new", kernel="/boot/new", initrd="/boot/initrd-new", command_line=line)
+    edited = add_entry(data, new)
     entry = parse_menu(edited).entries[0]
     assert (entry.kernel, entry.initrd) == ("/boot/new", "/boot/initrd-new")
 
@@ -150,6 +160,9 @@ def test_what_booted_so_far_is_the_fallback_also_where_it_was_not_the_first() ->
         {"title": "a", "kernel": "/k", "initrd": "(hd1)/i"},
         {"title": "a", "kernel": "/k", "root": "(hd1)"},
         {"title": "a", "kernel": "/k", "command_line": "a\\\nb"},
+        {"title": "\udcff", "kernel": "/k"},
+        {"title": "a", "kernel": "/\udcff"},
+        {"title": "a", "kernel": "/k", "command_line": "a\x01"},
     ],
 )
 def test_what_menu_lst_cannot_say_is_refused(values: dict[str, str]) -> None:
