@@ -401,6 +401,6 @@ def test_the_commands_speak_json_and_returncodes(tmp_path: Path) -> None:
     assert old.stdout.count(b"hd0_1.03") == 1
     assert b"The newest is 1.05; imgforge aki update --region REGION" in old.stdout
     update = ("aki", "update", "pv-grub-hd0_1.03-i386.gz", "--region", "eu-west-1")
-    told = imgforge(*update, "--instance", "i-1", "--json")
+    told = imgforge(*update, "--instance", "i-12345678", "--json")
     assert json.loads(told.stdout)["successor"]["id"] == "aki-1c9fd86f"
     assert len(json.loads(told.stdout)["commands"]) == 4
