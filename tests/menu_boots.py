@@ -240,7 +240,7 @@ PV_BOOTS = (
     _pv("console=ttyS0", _new("hvc0", "ttyS0"), "console-missing"),
     _pv("a title without commands", HEAD + "title empty\n" + NEW + OLD, "title-empty"),
     _pv("default behind a title", "timeout 0\n" + NEW + "default 0\n" + OLD, "entry-waits", checked=None, why="GRUB 2 passes over it; GRUB 0.97 ends the entry (a timeout in one, HVM below)"),
-    _pv("a timeout that is no number", MENU.replace("timeout 0", "timeout soon"), "number-bad"),
+    _pv("a timeout that is no number", MENU.replace("timeout 0", "timeout soon"), "timeout-missing", checked=None, why="GRUB 2 goes on by itself; GRUB 0.97 waits at its menu (HVM below)"),
     _pv("64-bit kernel, 32-bit AKI", rule="kernel-bits", checked=None, booted=None, aki=AKI.replace("x86_64", "i386"), sign="grub-no-entry-boots"),
 )  # fmt: skip
 HVM_BOOTS = (
@@ -264,6 +264,7 @@ HVM_BOOTS = (
     _hvm("configfile in a circle", "kernel /boot/k", "configfile /boot/grub/menu.lst\n#", "menu-circle", checked=None, booted=None, sign="boot-limit"),
     _hvm("default out of range", "default 0", "default 5", "default-range", checked=1, booted=1),
     _hvm("no timeout", "timeout 0\n", "", "timeout-missing", checked=None, booted=None, sign="silence"),
+    _hvm("a timeout that is no number", "timeout 0", "timeout x", "timeout-missing", checked=None, booted=None, sign="silence"),
     _hvm("root=LABEL= of no file system", "LABEL=root", "LABEL=none", "root-argument-label", checked=None, why=_NO_ROOT),
     _hvm("root=/dev/hdb1", "LABEL=root", "/dev/hdb1", "root-argument-device", checked=None, why=_NO_ROOT),
     _hvm("root=/dev/xvda1", "LABEL=root", "/dev/xvda1", "root-argument-fragile"),

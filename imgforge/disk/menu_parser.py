@@ -76,6 +76,7 @@ class Menu:
     """What menu.lst says: entries, the order in which they are tried, and what else is set.
 
     `is_default_saved` is `default saved`, where the entry is the one that was saved last.
+    `timeout_s` is the last that is a number: GRUB passes over others; None where there is none.
     """
 
     default: int
@@ -84,6 +85,7 @@ class Menu:
     settings: tuple[MenuCommand, ...] = ()
     problems: tuple[MenuProblem, ...] = ()
     is_default_saved: bool = False
+    timeout_s: int | None = None
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -108,6 +110,7 @@ class _Draft:
 
     default: int = 0
     is_default_saved: bool = False
+    timeout_s: int | None = None
     fallback: tuple[int, ...] = ()
     title: MenuLine | None = None
     commands: list[MenuCommand] = field(default_factory=list)
@@ -139,6 +142,7 @@ def parse_menu(data: bytes) -> Menu:
         settings=tuple(draft.settings),
         problems=tuple(draft.problems),
         is_default_saved=draft.is_default_saved,
+        timeout_s=draft.timeout_s,
     )
 
 
@@ -207,8 +211,14 @@ def _set(draft: _Draft, line: MenuLine, name: str) -> None:
         if found is None:
             _note_number(draft, line, f"fallback {shown(line.argument)}: GRUB gives up on the line")
         draft.fallback = found or ()
-    elif name == "timeout" and _parse_number(argument)[0] is None:
-        _note_number(draft, line, f"timeout {shown(line.argument)}: no number")
+    elif name == "timeout":
+        timeout_s = _parse_number(argument)[0]
+        if timeout_s is None:
+            _note_number(
+                draft, line, f"timeout {shown(line.argument)}: no number, it is as if absent"
+            )
+        else:
+            draft.timeout_s = timeout_s
 
 
 def _note_number(draft: _Draft, line: MenuLine, found: str) -> None:

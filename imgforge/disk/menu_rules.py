@@ -133,8 +133,10 @@ def _menu_rules(case: Case) -> Iterator[tuple[str, str]]:
         yield "menu-without-entry", f"{found.name} has no entry: GRUB stops at its prompt"
         return
     yield from _order_rules(menu)
-    if menu.setting("timeout") is None:
-        yield "timeout-missing", "no timeout"
+    if menu.timeout_s is None:
+        said = menu.setting("timeout")
+        found_timeout = f"timeout {said.argument}, which is no number" if said else "no timeout"
+        yield "timeout-missing", found_timeout
     yield from _terminal_rules(case, menu)
 
 

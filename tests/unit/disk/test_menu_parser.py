@@ -103,3 +103,20 @@ def test_a_menu_of_a_million_titles_is_cut() -> None:
 )
 def test_names_of_grub_become_partitions(text: str, place: int | None) -> None:
     assert parse_place(text) == place
+
+
+@pytest.mark.parametrize(
+    ("lines", "timeout_s"),
+    [
+        (b"", None),
+        (b"timeout 5\n", 5),
+        (b"timeout x\n", None),
+        (b"timeout -1\n", None),
+        (b"timeout\n", None),
+        (b"timeout 99999999999\n", None),
+        (b"timeout 5\ntimeout x\n", 5),
+    ],
+)
+def test_a_timeout_that_is_no_number_is_as_if_absent(lines: bytes, timeout_s: int | None) -> None:
+    menu = parse_menu(lines + b"title t\nkernel /k\n")
+    assert menu.timeout_s == timeout_s
