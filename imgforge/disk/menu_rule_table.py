@@ -264,6 +264,20 @@ _LISTED = (
         _GRUB,
     ),
     (
+        "entry-ends",
+        _E,
+        "an entry that starts a kernel: this one switches the machine off or starts it anew",
+        "Remove halt and reboot.",
+        _GRUB,
+    ),
+    (
+        "command-fails",
+        _E,
+        "commands that succeed: GRUB ends the entry at the first that fails",
+        "Remove the command, or correct its path.",
+        _GRUB,
+    ),
+    (
         "savedefault",
         _N,
         "a default that nothing changes: PV-GRUB's disk is not to be written",

@@ -22,7 +22,15 @@ _LARGEST_COMMAND_LINE = 2047  # COMMAND_LINE_SIZE of x86 Linux, less its NUL
 # Rules that GRUB knows nothing of: an entry that breaks no other is started.
 _SEEN_TOO_LATE = {
     world: frozenset(
-        {"entry-pauses", "root-argument-device", "root-argument-label", "root-argument-uuid", *more}
+        {
+            "entry-pauses",
+            "entry-ends",
+            "menu-circle",
+            "root-argument-device",
+            "root-argument-label",
+            "root-argument-uuid",
+            *more,
+        }
     )
     # A BIOS's GRUB starts what is left of a kernel; PV-GRUB unpacks it before.
     for world, more in ((World.PV, ()), (World.HVM, ("kernel-damaged",)))
@@ -104,7 +112,7 @@ def _disk_rules(case: Case) -> Iterator[tuple[str, str]]:
 
 
 def _aki_place(case: Case, pv_grub: PvGrub) -> Iterator[tuple[str, str]]:
-    found = case.facts.found
+    found = case.facts.placed
     is_whole = not case.facts.partitions
     is_fitting = (pv_grub.place is AkiPlace.HD0) is is_whole
     if not is_fitting and not pv_grub.looks_everywhere:
@@ -126,8 +134,9 @@ def _menu_rules(case: Case) -> Iterator[tuple[str, str]]:
     found = case.facts.found
     if found is None:
         return
+    placed = case.facts.placed or found
     for other in case.facts.others:
-        yield "menu-shadowed", f"{other.name} is not read: {found.name} comes first"
+        yield "menu-shadowed", f"{other.name} is not read: {placed.name} comes first"
     menu = found.menu
     if not menu.entries:
         yield "menu-without-entry", f"{found.name} has no entry: GRUB stops at its prompt"
@@ -179,7 +188,8 @@ def _path_rules(_case: Case, facts: EntryFacts) -> Iterator[tuple[str, str]]:
     yield from facts.problems
     entry = facts.entry
     others = (entry.argument("chainloader"), entry.argument("configfile"))
-    if entry.kernel is None and others == (None, None):
+    is_told = any(rule in {"kernel-unnamed", "entry-ends"} for rule, _ in facts.problems)
+    if entry.kernel is None and others == (None, None) and not is_told:
         yield "kernel-unnamed", f"entry {facts.index} ({entry.title}) names no kernel"
 
 
