@@ -49,7 +49,7 @@ def serve(
 
     Prints one line of JSON with the url: AWS_ENDPOINT_URL for the AWS CLI and any SDK. Any
     credentials are good; an access key id of 12 digits is an account of its own. It listens on
-    127.0.0.1 alone: whoever reaches the port may do everything.
+    127.0.0.1 alone: whoever reaches the port may do everything, but no page of another host.
     """
     with suppress(KeyboardInterrupt):  # the usual end, from the first moment on
         from imgforge.ec2 import parse_fault

@@ -96,3 +96,36 @@ def test_each_service_answers_in_its_own_way(
     got = requests.request(method, serving.url + path, headers=signed(service), timeout=30)
     assert got.status_code == status, got.text
     assert "Traceback" not in got.text
+
+
+@pytest.mark.parametrize("service", ["ec2", "ebs", "s3", "kms", "iam"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Host": "rebound.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+    ids=str,
+)
+def test_a_page_of_another_host_is_refused(
+    serving: Serving, service: str, said: dict[str, str]
+) -> None:
+    asked = "/?Action=CreateVolume&Version=2016-11-15&AvailabilityZone=us-east-1a&Size=1"
+    headers = {**signed(service), **said}
+    got = requests.get(serving.url + asked, headers=headers, timeout=30)
+    assert got.status_code == 403
+    assert "answers its own host alone" in got.text
+    is_json = service in {"ebs", "kms"}
+    assert ("json" if is_json else "xml") in got.headers["Content-Type"]
+    assert serving.client().describe_volumes()["Volumes"] == []
+
+
+def test_the_own_host_is_let_in_by_all_its_names(serving: Serving) -> None:
+    asked = "/?Action=DescribeRegions&Version=2016-11-15"
+    port = urlsplit(serving.url).port
+    for host in (f"localhost:{port}", f"127.0.0.1:{port}", "[::1]", "bucket.localhost"):
+        headers = {**signed("ec2"), "Host": host, "Origin": f"http://{host}"}
+        got = requests.get(serving.url + asked, headers=headers, timeout=30)
+        assert got.status_code == 200, host

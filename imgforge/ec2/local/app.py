@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from imgforge.ec2.local.origin import foreign_origin
 from imgforge.ec2.local.wire import Request, Response, Service, read_request
 from imgforge.ec2.local.xml_wire import error_xml
 
@@ -22,8 +23,8 @@ class App:
     """A WSGI application (PEP 3333) over services by the names that signatures have.
 
     With `access_keys` only who signs with one of them is let in: a port on the loopback is open to
-    every user of the machine. Signatures themselves are not compared. `refusals` are for services
-    that do not write one as S3 does.
+    every user of the machine. Signatures themselves are not compared. What a page of another host
+    sends is refused. `refusals` are for services that do not write one as S3 does.
     """
 
     def __init__(
@@ -58,14 +59,16 @@ class App:
 
     def _answer(self, request: Request) -> Response:
         caller = request.caller
+        name = self._unsigned(request) if caller is None else caller.service
+        refuse = self._refusals.get(name, _refuse)
+        if why := foreign_origin(request.headers):
+            return refuse(403, "AccessDenied", f"This endpoint answers its own host alone: {why}.")
         if self._access_keys is not None:
             if caller is None:
                 return _refuse(403, "AccessDenied", "Access Denied")
             if caller.access_key not in self._access_keys:
                 words = "The AWS Access Key Id you provided does not exist in our records."
-                refuse = self._refusals.get(caller.service, _refuse)
                 return refuse(403, "InvalidAccessKeyId", words)
-        name = self._unsigned(request) if caller is None else caller.service
         service = self._services.get(name)
         if service is None:
             return _refuse(501, "NotImplemented", f"This endpoint has no service {name}.")
