@@ -156,6 +156,6 @@ class Served:
 @contextmanager
 def served_s3(folder: Path, *, port: int = 0) -> Iterator[Served]:
     """Serve an S3 whose things are in `folder`."""
-    app = FaultyApp(App({"s3": S3(folder)}))
+    app = FaultyApp(App({"s3": S3(folder)}, folder=folder))
     with serving(app, port=port) as url:
         yield Served(url, app)

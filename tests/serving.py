@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,9 +20,9 @@ _LIMIT_S = 30
 class Serving:
     """The endpoint over a catalog's folder; a context manager that ends it by SIGTERM."""
 
-    def __init__(self, catalog: Path, *options: str) -> None:
+    def __init__(self, catalog: Path, *options: str, under: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "imgforge", "serve", "--catalog", catalog, *options],
+            [*under, sys.executable, "-m", "imgforge", "serve", "--catalog", catalog, *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -104,9 +104,13 @@ class Contents:
         path = self._block_path(digest)
         if not path.exists():
             aside = self._aside / str(next(self._numbers))
-            aside.write_bytes(data)
-            self._make_shard(path.parent)
-            aside.replace(path)
+            try:
+                aside.write_bytes(data)
+                self._make_shard(path.parent)
+                aside.replace(path)
+            except OSError:  # a full disk gets back what half a block took
+                aside.unlink(missing_ok=True)
+                raise
         self._write_digest(content_id, number, digest)
 
     def _make_shard(self, shard: Path) -> None:

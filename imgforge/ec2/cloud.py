@@ -157,7 +157,7 @@ def _served(folder: Path, own: OwnEc2 | None, access_keys: frozenset[str]) -> It
     from imgforge.ec2.local.s3 import S3
     from imgforge.ec2.local.server import serving
 
-    with serving(App({"s3": S3(folder)}, access_keys=access_keys)) as url:
+    with serving(App({"s3": S3(folder)}, folder=folder, access_keys=access_keys)) as url:
         yield url
 
 

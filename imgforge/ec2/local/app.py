@@ -4,8 +4,10 @@ import http
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from imgforge.ec2.local.full import FullFolder, is_full
 from imgforge.ec2.local.origin import foreign_origin
 from imgforge.ec2.local.wire import Request, Response, Service, read_request
 from imgforge.ec2.local.xml_wire import error_xml
@@ -24,18 +26,21 @@ class App:
 
     With `access_keys` only who signs with one of them is let in: a port on the loopback is open to
     every user of the machine. Signatures themselves are not compared. What a page of another host
-    sends is refused. `refusals` are for services that do not write one as S3 does.
+    sends is refused. `folder` is where the services write. `refusals` are for services that
+    do not write one as S3 does.
     """
 
     def __init__(
         self,
         services: Mapping[str, Service],
         *,
+        folder: Path,
         default: str = "s3",
         access_keys: frozenset[str] | None = None,
         refusals: Mapping[str, "Refuse"] | None = None,
     ) -> None:
         self._services = services
+        self._full = FullFolder(folder)
         self._default = default
         self._access_keys = access_keys
         self._refusals = refusals or {}
@@ -47,7 +52,10 @@ class App:
             response = self._answer(request)
         except Exception as error:
             _LOG.debug("%s %s failed", request.method, request.path, exc_info=error)
-            response = _refuse(500, "InternalError", "We encountered an internal error.")
+            name = self._service_of(request)
+            refuse = self._refusals.get(name, _refuse)
+            wrong = (500, "InternalError", "We encountered an internal error.")
+            response = refuse(*(self._full.refusal(name) if is_full(error) else wrong))
         self._drain(environ)
         headers = dict(response.headers)
         headers.setdefault("x-amz-request-id", secrets.token_hex(8).upper())
@@ -59,7 +67,7 @@ class App:
 
     def _answer(self, request: Request) -> Response:
         caller = request.caller
-        name = self._unsigned(request) if caller is None else caller.service
+        name = self._service_of(request)
         refuse = self._refusals.get(name, _refuse)
         if why := foreign_origin(request.headers):
             return refuse(403, "AccessDenied", f"This endpoint answers its own host alone: {why}.")
@@ -74,8 +82,10 @@ class App:
             return _refuse(501, "NotImplemented", f"This endpoint has no service {name}.")
         return service.respond(request)
 
-    def _unsigned(self, request: Request) -> str:
-        """Return the service that refuses a request which is signed for none."""
+    def _service_of(self, request: Request) -> str:
+        """Return the service that is asked: the one which refuses what is signed for none."""
+        if request.caller is not None:
+            return request.caller.service
         form = "application/x-www-form-urlencoded"
         is_form = request.headers.get("content-type", "").startswith(form)
         is_query = request.path == "/" and (is_form or "Action" in request.query)

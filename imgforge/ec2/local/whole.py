@@ -43,6 +43,7 @@ def serve_whole(wish: WholeWish) -> Iterator[str]:
                 "rbin": Ebs(desk, "rbin"),
                 **lent,
             },
+            folder=wish.catalog,
             access_keys=wish.access_keys,
             refusals={
                 "ec2": refuse_in_ec2,
