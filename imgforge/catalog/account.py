@@ -57,7 +57,7 @@ class Account:
 
     def __enter__(self) -> Self:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             connection = self._connection()
             self._contents.__enter__()
         except OSError as error:

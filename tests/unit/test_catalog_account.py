@@ -32,3 +32,8 @@ def test_a_name_that_many_ask_for_at_once_becomes_one_images(tmp_path: Path) -> 
         images = accounts[1].perform("DescribeImages", {"Owners": ["self"]}, region=REGION)
     [image] = images["Images"]
     assert sorted(answers) == sorted(["InvalidAMIName.Duplicate"] * 7 + [image["ImageId"]])
+
+
+def test_a_new_catalog_is_its_users_alone(tmp_path: Path) -> None:
+    with Account(tmp_path / "catalog", regions=["us-east-1"]) as account:
+        assert account.folder.stat().st_mode & 0o777 == 0o700
