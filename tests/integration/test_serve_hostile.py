@@ -98,6 +98,18 @@ def test_each_service_answers_in_its_own_way(
     assert "Traceback" not in got.text
 
 
+@pytest.mark.parametrize("length", ["-1", "-0", "+1", "1_0", "x", "0x1", ""])
+def test_a_length_that_is_no_number_is_refused_while_the_client_waits(
+    serving: Serving, length: str
+) -> None:
+    address = (urlsplit(serving.url).hostname, urlsplit(serving.url).port)
+    with socket.create_connection(address, timeout=30) as end:
+        end.sendall(
+            f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode()
+        )
+        assert end.recv(4096).startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize("service", ["ec2", "ebs", "s3", "kms", "iam"])
 @pytest.mark.parametrize(
     "said",

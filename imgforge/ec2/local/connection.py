@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import Any
 
-from cheroot.server import HTTPConnection
+from cheroot.server import HTTPConnection, HTTPRequest
 
 _TIMEOUT_S = 60
 _LINGER_MS = 20
@@ -119,8 +119,24 @@ class Writer:
             raise TimeoutError("timed out") from None
 
 
+class _Request(HTTPRequest):
+    """A request whose length is a number: cheroot waits for the end of one with -1."""
+
+    def read_request_headers(self) -> bool:
+        """Read the headers; tell whether they are those of a request."""
+        if not super().read_request_headers():  # type: ignore[no-untyped-call]
+            return False
+        if self.inheaders.get(b"Content-Length", b"0").isdigit():
+            return True
+        self.close_connection = True
+        self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
+        return False
+
+
 class Connection(HTTPConnection):
     """A connection that is asked again at once where the next request follows closely."""
+
+    RequestHandlerClass = _Request
 
     def __init__(self, server: Any, sock: socket.socket, makefile: Any = None) -> None:
         super().__init__(server, sock, _make_file)
