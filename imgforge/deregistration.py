@@ -143,16 +143,19 @@ def delete_unneeded(cloud: Cloud, snapshot_id: str) -> str:
 
 
 def delete_snapshots(cloud: Cloud, ids: Sequence[str]) -> None:
-    """Delete snapshots that no image of one's own needs; what is gone already is no error.
+    """Delete snapshots that no image of one's own needs.
 
-    All are looked at before the first goes. Raises BadInputError for one that an image needs or
-    what is no id, CloudError, HostError.
+    All are looked at before the first goes; one that goes meanwhile is no error. Raises
+    BadInputError for one that an image needs or what is no id, CloudError
+    (InvalidSnapshot.NotFound for one that is not there), HostError.
     """
     findings: list[Finding] = []
     for snapshot_id in dict.fromkeys(ids):
         filters = {"block-device-mapping.snapshot-id": [snapshot_id]}
         users = cloud.compute.images(owners=[SELF], filters=filters, with_hidden=True)
         findings += check_delete_snapshot(snapshot_id, [one.image_id for one in users])
+    for snapshot_id in [] if findings else dict.fromkeys(ids):
+        cloud.compute.snapshot(snapshot_id)
     refuse_before("Snapshots cannot be deleted", findings)
     for snapshot_id in dict.fromkeys(ids):
         try:

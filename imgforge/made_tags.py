@@ -89,7 +89,7 @@ def parse_tags(texts: Iterable[str]) -> dict[str, str]:
 
 
 def check_key(key: str) -> None:
-    """Raise BadInputError for what cannot be a tag's key."""
+    """Raise BadInputError for what cannot be the key of a tag that a person gives or takes."""
     if not 1 <= len(key) <= _MOST_KEY_CHARACTERS:
         raise BadInputError(
             f"Tag {key[:40]!r}: its key has {len(key)} characters; 1 to {_MOST_KEY_CHARACTERS} "
@@ -97,6 +97,11 @@ def check_key(key: str) -> None:
         )
     if key.lower().startswith("aws:"):
         raise BadInputError(f"Tag {key!r}: keys that begin with aws: are AWS's own.")
+    if key.lower().startswith(_PREFIX):
+        raise BadInputError(
+            f"Tag {key!r}: keys that begin with {_PREFIX} are imgforge's own.",
+            hint="They say what a disk is and whether it was accepted; nobody else may.",
+        )
     _check_characters(f"Tag {key!r}: its key", key)
 
 

@@ -23,7 +23,15 @@ from imgforge.image_copy import (
 from imgforge.image_lookup import ImageView, look_at_image, look_at_own_image
 from imgforge.image_sharing import Change, Reach, apply_sharing, check_sharing
 from imgforge.made import Made
-from imgforge.made_tags import ACCEPTED, UNFINISHED, UNVERIFIED, VERDICT, disk_tags, own_tags
+from imgforge.made_tags import (
+    ACCEPTED,
+    UNFINISHED,
+    UNVERIFIED,
+    VERDICT,
+    VERDICT_SHA256,
+    disk_tags,
+    own_tags,
+)
 from imgforge.progress import about, report
 
 PUBLISH = "publish"
@@ -136,18 +144,19 @@ def publication_tags(source: ImageView, wish: PublicationWish) -> dict[str, str]
     Raises BadInputError where no accepted verdict names the image's disk and nobody says that it
     goes without.
     """
-    accepted = source.verdict == ACCEPTED and bool(source.sha256)
+    digest = source.image.tags.get(VERDICT_SHA256, "")
+    accepted = source.verdict == ACCEPTED and bool(source.sha256) and bool(digest)
     if not accepted and wish.gate is Gate.VERDICT:
         found = source.verdict or "no word of a verdict"
         raise BadInputError(
             f"Image {wish.image_id}: is not published: its tags have {found}, "
-            f"{VERDICT}={ACCEPTED} is needed.",
+            f"{VERDICT}={ACCEPTED} with {VERDICT_SHA256} and the disk's SHA-256 is needed.",
             hint="imgforge register DISK --verdict FILE registers a disk that was accepted; "
             "--unverified publishes all the same, and the tags keep saying so.",
         )
     known = disk_tags(source.image.tags)
     verdict = ACCEPTED if accepted else UNVERIFIED
-    return {**own_tags(source.image.tags), **known, VERDICT: verdict, **wish.tags}
+    return {**own_tags(source.image.tags), **wish.tags, **known, VERDICT: verdict}
 
 
 def copy_facts(source: ImageFacts, destination: Destination, *, encrypted: bool) -> ImageFacts:

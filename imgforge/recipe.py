@@ -264,6 +264,9 @@ class ImagePart(_Part):
         names = [device.device_name for device in self.block_devices]
         if len(set(names)) != len(names):
             raise ValueError("block_devices names a device twice")
+        for key in self.tags:
+            if key.lower().startswith(("aws:", "imgforge:")):
+                raise ValueError(f"tags has {key!r}: aws: and imgforge: begin keys of their own")
         for name in re.findall(r"\{([^}]*)\}", self.name):
             if name not in {"layout", "version"}:
                 raise ValueError(f"name may use {{layout}} and {{version}}, found {{{name}}}")

@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from imgforge.cli.command_line import run_command_line
-from imgforge.made_tags import MADE, SHA256, VERDICT
+from imgforge.made_tags import MADE, SHA256, VERDICT, VERDICT_SHA256
 from tests.serving import Serving, make_snapshot, register
 
 DISK_SHA256 = "ab" * 32
-MADE_TAGS = {MADE: "register", SHA256: DISK_SHA256, VERDICT: "accepted"}
+MADE_TAGS = {
+    MADE: "register",
+    SHA256: DISK_SHA256,
+    VERDICT: "accepted",
+    VERDICT_SHA256: "cd" * 32,
+}
 HOME = "us-east-1"
 
 

@@ -239,6 +239,21 @@ def test_tags_are_given_and_taken(desk: AmiDesk) -> None:
     assert desk.run("images", "tag", image_id).code == 2
 
 
+def test_the_gate_is_not_opened_by_tags_that_a_person_gives(desk: AmiDesk) -> None:
+    image_id = desk.image(tags={})
+    [snapshot_id] = desk.snapshots()
+    mine = "imgforge:verdict=accepted"
+    for words in (
+        ("images", "tag", image_id, mine),
+        ("images", "tag", image_id, "--remove", VERDICT),
+        ("snapshots", "tag", snapshot_id, f"{SHA256}={'0' * 64}"),
+        ("publish", image_id, "--unverified", "--tag", mine),
+    ):
+        ran = desk.run(*words)
+        assert (ran.code, "imgforge's own" in ran.err) == (2, True)
+    assert "Tags" not in desk.good("images", image_id) or not desk.good("images", image_id)["Tags"]
+
+
 def test_a_protected_image_stays_until_it_is_not(desk: AmiDesk) -> None:
     image_id = desk.image()
     for _ in range(2):
@@ -270,8 +285,12 @@ def test_an_image_goes_with_the_snapshots_that_no_other_needs(desk: AmiDesk) -> 
     kept = desk.good("images", "deregister", image_id)
     assert kept["snapshots_deleted"] == []
     assert desk.snapshots() == [shared]
+    elsewhere = desk.run("snapshots", "delete", shared, "--region", WEST)
+    assert (elsewhere.code, "InvalidSnapshot.NotFound" in elsewhere.err) == (4, True)
+    unknown = desk.run("snapshots", "delete", shared, "snap-0123456789abcdef0")
+    assert (unknown.code, desk.snapshots()) == (4, [shared])
     assert desk.good("snapshots", "delete", shared) == {"deleted": [shared]}
-    assert desk.good("snapshots", "delete", shared) == {"deleted": [shared]}
+    assert desk.run("snapshots", "delete", shared).code == 4
     assert desk.snapshots() == []
 
 

@@ -37,6 +37,8 @@ def test_names_of_every_script_are_tags(word: str) -> None:
         ([f"k={'v' * 257}"], "257 characters"),
         (["aws:x=1"], "AWS's own"),
         (["AWS:x=1"], "AWS's own"),
+        (["imgforge:verdict=accepted"], "imgforge's own"),
+        (["ImgForge:x=1"], "imgforge's own"),
         (["k=1", "k=2"], "two values"),
         (["k\udcff=1"], "no request can carry"),
         (["k=\x00"], "no request can carry"),

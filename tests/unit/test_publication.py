@@ -14,10 +14,17 @@ from imgforge.image_copy import Destination, parse_destinations
 from imgforge.image_lookup import ImageView, parse_filters
 from imgforge.image_protection import read_moment
 from imgforge.image_sharing import read_audience
-from imgforge.made_tags import MADE, SHA256, UNFINISHED, VERDICT, WORK
+from imgforge.made_tags import MADE, SHA256, UNFINISHED, VERDICT, VERDICT_SHA256, WORK
 from imgforge.publication import PublicationWish, copy_facts, publication_tags
 
-ACCEPTED = {SHA256: "ab" * 32, VERDICT: "accepted", MADE: "register", WORK: "w", UNFINISHED: "w"}
+ACCEPTED = {
+    SHA256: "ab" * 32,
+    VERDICT: "accepted",
+    VERDICT_SHA256: "cd" * 32,
+    MADE: "register",
+    WORK: "w",
+    UNFINISHED: "w",
+}
 ARN = "arn:aws:organizations::123456789012"
 
 
@@ -84,13 +91,21 @@ def test_a_publication_tags_what_is_known_of_the_disk_and_no_mark_of_its_making(
     assert publication_tags(view({**ACCEPTED, "v": "1", "team": "web"}), wish) == {
         SHA256: "ab" * 32,
         VERDICT: "accepted",
+        VERDICT_SHA256: "cd" * 32,
         "v": "2",
         "team": "web",
     }
 
 
 @pytest.mark.parametrize(
-    "tags", [{}, {VERDICT: "accepted"}, {SHA256: "ab"}, {VERDICT: "rejected", SHA256: "ab"}]
+    "tags",
+    [
+        {},
+        {VERDICT: "accepted"},
+        {SHA256: "ab"},
+        {VERDICT: "rejected", SHA256: "ab"},
+        {VERDICT: "accepted", SHA256: "ab"},
+    ],
 )
 def test_what_no_accepted_verdict_names_is_not_published(tags: dict[str, str]) -> None:
     with pytest.raises(BadInputError, match="is not published"):
