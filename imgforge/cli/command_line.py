@@ -97,7 +97,10 @@ def _keep_quiet() -> None:
 
 
 def _tell_interrupted(console: Console) -> int:
-    console.print("Interrupted: nothing half made is left.", style="yellow")
+    console.print(
+        "Interrupted: nothing half made looks finished; run again, what was begun goes on.",
+        style="yellow",
+    )
     return ExitCode.INTERRUPTED
 
 
