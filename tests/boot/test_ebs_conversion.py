@@ -15,7 +15,7 @@ from tests.boot.conftest import Workshop
 
 pytestmark = pytest.mark.boot
 
-AKI = "aki-919dcaf8"
+AKI = "aki-5c21674b"
 LOST = (
     "/dev/sdb /media/ephemeral0 auto defaults,comment=cloudconfig 0 2\n"
     "LABEL=UEFI /boot/efi vfat defaults 0 0\n"
