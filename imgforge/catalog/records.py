@@ -49,7 +49,7 @@ def insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Valu
     """Write a row; table and columns are this room's own names."""
     # Table and columns are names of this room; only values come from outside.
     marks = ", ".join("?" * len(values))
-    statement = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})"  # noqa: S608 (as said above)
+    statement = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})"  # noqa: S608 (this room's names)
     connection.execute(statement, tuple(values.values()))
 
 

@@ -124,7 +124,7 @@ def describe_images(session: Session, parameters: Parameters) -> Result:
     values: list[Any] = [value for condition in found for value in condition.values]
     limit = "" if page.size is None else f" LIMIT {page.size + 1}"
     # Only this room's own names are in the text; what is asked for are values.
-    statement = f"SELECT i.rowid AS number, i.* FROM images i WHERE {where}"  # noqa: S608 (as said)
+    statement = f"SELECT i.rowid AS number, i.* FROM images i WHERE {where}"  # noqa: S608 (this room's names)
     # The + keeps SQLite from walking all images by that order: few are meant, mostly.
     rows = session.rows(f"{statement} ORDER BY +i.rowid{limit}", *values)
     result: Result = {}
