@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from imgforge.cli.ami_input import ImageArgument, ImagesGroup
-from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, worked_cloud
+from imgforge.cli.cloud import CloudOptions
+from imgforge.cli.option_group import with_groups
 from imgforge.cli.options import JsonOption
 from imgforge.cli.terminal import print_json, stdout_console
 
@@ -17,12 +18,11 @@ images_app = typer.Typer(
 
 
 @images_app.callback()
+@with_groups
 def own(
     context: typer.Context,
     *,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """List your images (AMIs); or find, show, copy, share, tag, deregister some.
@@ -35,7 +35,7 @@ def own(
     from imgforge.cli.ami_show import show_images
     from imgforge.image_lookup import own_images
 
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         found = own_images(cloud)
     if as_json:
         print_json([one.told for one in found])
@@ -45,6 +45,7 @@ def own(
 
 
 @images_app.command("find")
+@with_groups
 def find(
     *,
     owner: Annotated[
@@ -72,9 +73,7 @@ def find(
     deprecated: Annotated[
         bool, typer.Option("--deprecated", help="What is deprecated or disabled, too.")
     ] = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Find images: your own, Amazon's, those shared with you, and public ones.
@@ -92,7 +91,7 @@ def find(
         executable_by=[*(executable_by or ()), *([EVERYBODY] if public else [])],
         with_hidden=deprecated,
     )
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         found = find_images(cloud, wish)
     if as_json:
         print_json([one.told for one in found])
@@ -101,19 +100,18 @@ def find(
 
 
 @images_app.command("show")
+@with_groups
 def show(
     image_id: ImageArgument,
     *,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Show all of an image: attributes, snapshots, whom it is shared with, tags, verdict."""
     from imgforge.cli.ami_show import show_image
     from imgforge.image_lookup import image_values, look_at_image
 
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         view = look_at_image(cloud, image_id)
     if as_json:
         print_json(image_values(view))
@@ -122,12 +120,11 @@ def show(
 
 
 @images_app.command("bookmark")
+@with_groups
 def bookmark(
     image_id: ImageArgument,
     *,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Print the URL that opens the launch wizard with an image chosen.
@@ -138,7 +135,7 @@ def bookmark(
     from imgforge.image_lookup import look_at_image
     from imgforge.progress import warn
 
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         found = launch_bookmark(image_id, region=cloud.region)
         view = look_at_image(cloud, image_id)
         if view.permissions == ():

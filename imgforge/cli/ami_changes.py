@@ -17,7 +17,8 @@ from imgforge.cli.ami_input import (
     ToOption,
     WithSnapshotsOption,
 )
-from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, worked_cloud
+from imgforge.cli.cloud import CloudOptions
+from imgforge.cli.option_group import with_groups
 from imgforge.cli.options import JsonOption
 from imgforge.cli.tables import print_fields, print_rows
 from imgforge.cli.terminal import print_json, stdout_console
@@ -30,6 +31,7 @@ __all__ = ["images_app"]
 
 
 @images_app.command("copy")
+@with_groups
 def copy(
     image_id: ImageArgument,
     *,
@@ -47,9 +49,7 @@ def copy(
         bool, typer.Option("--copy-tags", help="Give the copies the image's tags.")
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until the copies are available.")] = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Copy an image into regions, each with a key of its own if you like.
@@ -80,7 +80,7 @@ def copy(
         copies_tags=copy_tags,
         ending=Ending.AVAILABLE if wait else Ending.ASKED,
     )
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         done = copy_image(cloud, wish)
     if as_json:
         values = [
@@ -99,6 +99,7 @@ def copy(
 
 
 @images_app.command("share")
+@with_groups
 def share(
     image_id: ImageArgument,
     *,
@@ -106,9 +107,7 @@ def share(
     org: OrganizationOption = None,
     public: PublicOption = False,
     with_snapshots: WithSnapshotsOption = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Let accounts, organizations or everybody launch an image.
@@ -120,12 +119,13 @@ def share(
 
     audience = read_audience(accounts=account or (), organizations=org or (), everybody=public)
     reach = Reach.SNAPSHOTS if with_snapshots else Reach.IMAGE
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         done = share_image(cloud, image_id, audience, reach=reach)
     _show_shared(done, as_json=as_json)
 
 
 @images_app.command("unshare")
+@with_groups
 def unshare(
     image_id: ImageArgument,
     *,
@@ -134,9 +134,7 @@ def unshare(
     public: PublicOption = False,
     everybody: Annotated[bool, typer.Option("--all", help="Whoever it is shared with.")] = False,
     with_snapshots: WithSnapshotsOption = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Take launch permissions back; the owner always keeps its own."""
@@ -148,24 +146,23 @@ def unshare(
             "Options --all and --account, --org or --public: name some or all, not both."
         )
     if everybody:
-        with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        with where.reached() as cloud:
             done = unshare_all(cloud, image_id, reach=reach)
     else:
         audience = read_audience(accounts=account or (), organizations=org or (), everybody=public)
-        with worked_cloud(region=region, profile=profile, url=url) as cloud:
+        with where.reached() as cloud:
             done = share_image(cloud, image_id, audience, change=Change.REMOVE, reach=reach)
     _show_shared(done, as_json=as_json)
 
 
 @images_app.command("tag")
+@with_groups
 def tag(
     image_id: ImageArgument,
     tags: TagsArgument = None,
     *,
     remove: RemoveOption = None,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Give an image tags, or take some."""
@@ -174,7 +171,7 @@ def tag(
     from imgforge.made_tags import parse_tags
 
     put = parse_tags(tags or ())
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         look_at_own_image(cloud, image_id)
         change_tags(cloud, image_id, put=put, remove=remove or ())
         found = cloud.compute.image(image_id).tags
@@ -182,43 +179,42 @@ def tag(
 
 
 @images_app.command("protect")
+@with_groups
 def protect(
     image_id: ImageArgument,
     *,
     cooldown: Annotated[
         bool, typer.Option("--cooldown", help="For a day longer than it is taken off.")
     ] = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Protect an image from being deregistered."""
     from imgforge.image_protection import protect as do
 
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         done = do(cloud, image_id, with_cooldown=cooldown)
     _show_state(image_id, "protection", done.state, as_json=as_json)
 
 
 @images_app.command("unprotect")
+@with_groups
 def unprotect(
     image_id: ImageArgument,
     *,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Take an image's protection off; with a cooldown it still holds for a day."""
     from imgforge.image_protection import unprotect as do
 
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         done = do(cloud, image_id)
     _show_state(image_id, "protection", done.state, as_json=as_json)
 
 
 @images_app.command("deprecate")
+@with_groups
 def deprecate(
     image_id: ImageArgument,
     *,
@@ -226,9 +222,7 @@ def deprecate(
         str, typer.Option("--at", metavar="TIME", help="As 2027-01-31 or 2027-01-31T12:00Z.")
     ] = "",
     never: Annotated[bool, typer.Option("--never", help="It is not to be deprecated.")] = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Let an image be deprecated from a time on: others then find it only by its id."""
@@ -238,12 +232,13 @@ def deprecate(
     if bool(at) is never:
         raise BadInputError(f"Deprecating {image_id}: give --at TIME or --never.")
     moment = read_moment(at) if at else None
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         done = do(cloud, image_id, moment)
     _show_state(image_id, "deprecated", done or "never", as_json=as_json)
 
 
 @images_app.command("deregister")
+@with_groups
 def deregister(
     image_id: ImageArgument,
     *,
@@ -253,9 +248,7 @@ def deregister(
     with_bundle: Annotated[
         bool, typer.Option("--with-bundle", help="Then delete its bundle in S3.")
     ] = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Deregister an image; what it leaves stays and costs, unless it is to go after it.
@@ -266,7 +259,7 @@ def deregister(
     from imgforge.deregistration import deregister as do
 
     wish = DeregistrationWish(image_id, with_snapshots=with_snapshots, with_bundle=with_bundle)
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         done = do(cloud, wish)
     if as_json:
         print_json(

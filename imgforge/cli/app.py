@@ -20,26 +20,25 @@ from imgforge.cli.bundle_edit import edit
 from imgforge.cli.bundle_volume import volume
 from imgforge.cli.cache import cache_app
 from imgforge.cli.certificate import certificate_app
-from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, cloud_wish
+from imgforge.cli.cloud import CloudOptions
 from imgforge.cli.convert import convert
 from imgforge.cli.images import launch
 from imgforge.cli.leftovers import images_app
 from imgforge.cli.menu_lst import menu_lst_app
 from imgforge.cli.metadata import metadata_app
+from imgforge.cli.option_group import with_groups
 from imgforge.cli.options import (
     AccelOption,
-    AkiOption,
     DiskArgument,
     JsonOption,
     LayoutOption,
     LockedOption,
-    NetworkOption,
+    MachineOptions,
     OutOption,
-    PvBootOption,
     RecipeArgument,
+    RunMachineOptions,
     SuiteOption,
     UserDataOption,
-    pv_wish,
     told_user_data,
 )
 from imgforge.cli.preflight import preflight
@@ -54,7 +53,6 @@ from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.cli.user_data import user_data_app
 from imgforge.errors import ExitCode
 from imgforge.layout import Layout
-from imgforge.pv_way import PvWay
 
 if TYPE_CHECKING:
     from imgforge.recipe import RecipeFile
@@ -165,6 +163,7 @@ def build_disks(
 
 
 @app.command("test")
+@with_groups
 def boot_and_judge(
     disk: DiskArgument,
     tests: Annotated[
@@ -181,10 +180,7 @@ def boot_and_judge(
     recipe: Annotated[
         Path | None, typer.Option("--recipe", help="Take the expectations from this recipe.")
     ] = None,
-    accel: AccelOption = AcceleratorWish.AUTO,
-    network: NetworkOption = False,
-    pv_boot: PvBootOption = PvWay.DIRECT,
-    aki: AkiOption = None,
+    machine: MachineOptions,
     user_data: UserDataOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -198,7 +194,6 @@ def boot_and_judge(
     from imgforge import pipeline
     from imgforge.disk import open_disk
     from imgforge.recipe_file import load_recipe
-    from imgforge.start import Surroundings
     from imgforge.suite import choose_tests
 
     expect = load_recipe(recipe).recipe.expect if recipe else None
@@ -207,7 +202,7 @@ def boot_and_judge(
     with shown_progress(stderr_console()):
         trial = pipeline.plan_trial(
             open_disk(disk),
-            surroundings=Surroundings(accelerator=accel, network=network, pv=pv_wish(pv_boot, aki)),
+            surroundings=machine.surroundings(),
             folder=out,
             expect=expect,
             tests=wanted,
@@ -228,6 +223,7 @@ app.command()(publish)
 
 
 @app.command()
+@with_groups
 def run(
     recipe: RecipeArgument,
     *,
@@ -236,16 +232,11 @@ def run(
     to: Annotated[
         list[ArtifactFormat] | None, typer.Option("--to", help="Convert what is accepted.")
     ] = None,
-    accel: AccelOption = AcceleratorWish.AUTO,
-    network: NetworkOption = False,
-    pv_boot: PvBootOption = PvWay.XEN_GRUB,
-    aki: AkiOption = None,
+    machine: RunMachineOptions,
     locked: LockedOption = False,
     suite: SuiteOption = "none",
     user_data: UserDataOption = None,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> int:
     """Build, boot, judge, convert and register each layout.
@@ -255,7 +246,6 @@ def run(
     """
     from imgforge import pipeline
     from imgforge.recipe_file import load_recipe
-    from imgforge.start import Surroundings
     from imgforge.suite import choose_tests
 
     loaded = load_recipe(recipe)
@@ -268,13 +258,11 @@ def run(
                 layouts=_layouts(loaded, layout),
                 out=out,
                 formats=tuple(to or ()),
-                surroundings=Surroundings(
-                    accelerator=accel, network=network, pv=pv_wish(pv_boot, aki)
-                ),
+                surroundings=machine.surroundings(),
                 locked=locked,
                 tests=tests,
                 user_data=told,
-                cloud=cloud_wish(region=region, profile=profile, url=url),
+                cloud=where.wish(),
             ),
         )
     if as_json:

@@ -9,27 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgforge.cli.bundle_input import (
-    CertOption,
-    CodeOption,
-    Ec2CertOption,
     Ec2KeyOption,
     ForceOption,
-    JsonOption,
-    KernelOption,
-    KeyOption,
     ManifestArgument,
-    MappingOption,
     MaybeCertOption,
     MaybeKeyOption,
+    NewBundleOptions,
     PartsOption,
-    RamdiskOption,
-    bundle_wish,
-    ec2_certificate,
     existing,
     plain_account,
-    read_pair,
     require_no_folder,
 )
+from imgforge.cli.option_group import with_groups
+from imgforge.cli.options import JsonOption
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.errors import BadInputError, ExitCode
@@ -44,27 +36,17 @@ bundle_app = typer.Typer(
 
 
 @bundle_app.command("create")
+@with_groups
 def create(
     disk: Annotated[Path, typer.Argument(metavar="DISK", help="A raw disk or file system.")],
     *,
-    key: KeyOption,
-    cert: CertOption,
-    account: Annotated[
-        str, typer.Option("--account", "-u", metavar="ID", help="Your AWS account's 12 digits.")
-    ],
+    new: NewBundleOptions,
     out: Annotated[
         Path | None, typer.Option("--out", "-d", metavar="DIR", help="Else DISK.bundle.")
     ] = None,
     name: Annotated[
         str, typer.Option("--name", "-p", metavar="NAME", help="Else the disk's file name.")
     ] = "",
-    arch: Annotated[str, typer.Option("--arch", "-r", help="i386 or x86_64.")] = "x86_64",
-    mapping: MappingOption = None,
-    kernel: KernelOption = None,
-    ramdisk: RamdiskOption = None,
-    product_code: CodeOption = None,
-    ec2cert: Ec2CertOption = None,
-    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a bundle of a disk: encrypted parts of 10 MiB and a signed manifest.
@@ -72,26 +54,18 @@ def create(
     In one pass; holes are not read. Without --ec2cert it is made for imgforge's own EC2: for AWS
     give the certificate of the region, from AWS's AMI tools (etc/ec2/amitools/cert-ec2*.pem).
     """
-    from imgforge.bundle import Signers, create_bundle
+    from imgforge.bundle import create_bundle
     from imgforge.cli.bundle_show import bundle_values
 
     require_no_folder(disk)
-    wish = bundle_wish(
-        name=name or disk.name,
-        account=account,
-        arch=arch,
-        mappings=mapping,
-        kernel=kernel,
-        ramdisk=ramdisk,
-        product_codes=tuple(product_code or ()),
-    )
+    wish = new.wish(name or disk.name)
     with shown_progress(stderr_console()):
         made = create_bundle(
             disk,
             wish=wish,
-            signers=Signers(read_pair(key, cert), ec2_certificate(ec2cert)),
+            signers=new.signers(),
             destination=out or disk.with_name(f"{disk.name}.bundle"),
-            existing=existing(force=force),
+            existing=existing(force=new.force),
         )
     if as_json:
         print_json(bundle_values(made))

@@ -6,17 +6,16 @@ from typing import Annotated
 import typer
 
 from imgforge.cli.bundle_input import (
-    CertOption,
     CodeOption,
-    JsonOption,
     KernelOption,
-    KeyOption,
     ManifestArgument,
     MappingOption,
     RamdiskOption,
+    SigningOptions,
     parse_mappings,
-    read_pair,
 )
+from imgforge.cli.option_group import with_groups
+from imgforge.cli.options import JsonOption
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.errors import BadInputError
@@ -46,11 +45,11 @@ UnseenOption = Annotated[
 ]
 
 
+@with_groups
 def edit(
     manifest: ManifestArgument,
     *,
-    key: KeyOption,
-    cert: CertOption,
+    signing: SigningOptions,
     arch: ArchOption = None,
     mapping: MappingOption = None,
     drop_mapping: DropMappingOption = None,
@@ -86,7 +85,7 @@ def edit(
         edited = edit_manifest(
             manifest,
             changes,
-            pair=read_pair(key, cert),
+            pair=signing.pair(),
             old_signature=OldSignature.ANY if force else OldSignature.GOOD,
             destination=out,
         )

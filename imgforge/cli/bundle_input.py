@@ -1,5 +1,6 @@
 """What is typed about bundles: options that several commands have, and what is made of them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +9,16 @@ import typer
 from imgforge.errors import BadInputError
 
 if TYPE_CHECKING:
-    from imgforge.bundle import BundleWish, Certificate, Existing, Mapping, SigningPair
+    from collections.abc import Sequence
+
+    from imgforge.bundle import (
+        BundleWish,
+        Certificate,
+        Existing,
+        Mapping,
+        Signers,
+        SigningPair,
+    )
 
 _FILE = "FILE"
 ManifestArgument = Annotated[
@@ -48,30 +58,82 @@ PartsOption = Annotated[
     Path | None, typer.Option("--parts", metavar="DIR", help="Where the parts are, if elsewhere.")
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace what stands there.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+
+@dataclass(frozen=True, slots=True)
+class SigningOptions:
+    """Who signs."""
+
+    key: KeyOption
+    cert: CertOption
+
+    def pair(self) -> "SigningPair":
+        """Read the key and its certificate."""
+        return read_pair(self.key, self.cert)
+
+
+@dataclass(frozen=True, slots=True)
+class NewBundleOptions:
+    """By whom and for whom a bundle is made, and what EC2 is to know of its machine."""
+
+    key: KeyOption
+    cert: CertOption
+    account: Annotated[
+        str, typer.Option("--account", "-u", metavar="ID", help="Your AWS account's 12 digits.")
+    ]
+    arch: Annotated[str, typer.Option("--arch", "-r", help="i386 or x86_64.")] = "x86_64"
+    mapping: MappingOption = None
+    kernel: KernelOption = None
+    ramdisk: RamdiskOption = None
+    product_code: CodeOption = None
+    ec2cert: Ec2CertOption = None
+    force: ForceOption = False
+
+    def wish(self, name: str) -> "BundleWish":
+        """Return what the bundle is to be called, and what EC2 is to know of it."""
+        return bundle_wish(
+            name,
+            account=self.account,
+            arch=self.arch,
+            mappings=self.mapping,
+            kernel=self.kernel,
+            ramdisk=self.ramdisk,
+            product_codes=self.product_code,
+        )
+
+    def signers(self) -> "Signers":
+        """Read the keys."""
+        return signers(self.key, self.cert, self.ec2cert)
 
 
 def bundle_wish(
-    *,
     name: str,
+    *,
     account: str,
     arch: str,
-    mappings: list[str] | None,
+    mappings: "Sequence[str] | None",
     kernel: str | None,
     ramdisk: str | None,
-    product_codes: tuple[str, ...],
+    product_codes: "Sequence[str] | None",
 ) -> "BundleWish":
     """Return what a new bundle is to be called, and what EC2 is to know of it."""
     from imgforge.bundle import BundleWish, MachineConfiguration
 
     machine = MachineConfiguration(
         architecture=arch,
-        mappings=parse_mappings(mappings or []),
+        mappings=parse_mappings(mappings or ()),
         kernel_id=kernel or "",
         ramdisk_id=ramdisk or "",
-        product_codes=product_codes,
+        product_codes=tuple(product_codes or ()),
     )
     return BundleWish(name, plain_account(account), machine)
+
+
+def signers(key: Path, cert: Path, ec2cert: Path | None) -> "Signers":
+    """Read whose key signs a bundle, and the certificate of the EC2 that is to read it."""
+    from imgforge.bundle import Signers
+
+    return Signers(read_pair(key, cert), ec2_certificate(ec2cert))
 
 
 def require_no_folder(image: Path) -> None:
@@ -95,7 +157,7 @@ def plain_account(text: str) -> str:
     return text.replace("-", "")
 
 
-def parse_mappings(texts: list[str]) -> "tuple[Mapping, ...]":
+def parse_mappings(texts: "Sequence[str]") -> "tuple[Mapping, ...]":
     """Return mappings out of V=D,…. Raises BadInputError."""
     from imgforge.bundle import Mapping
 

@@ -8,13 +8,14 @@ import typer
 from imgforge.cli.bundle import bundle_app
 from imgforge.cli.bundle_input import (
     ForceOption,
-    JsonOption,
     ManifestArgument,
     PartsOption,
     existing,
 )
 from imgforge.cli.bundle_removal import Asking, Removed, remove_bundle
-from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, cloud_wish, reached_cloud
+from imgforge.cli.cloud import CloudOptions, reached_cloud
+from imgforge.cli.option_group import with_groups
+from imgforge.cli.options import JsonOption
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.errors import BadInputError
@@ -38,6 +39,7 @@ BundleArgument = Annotated[
 
 
 @bundle_app.command("upload")
+@with_groups
 def upload(
     manifest: ManifestArgument,
     place: PlaceArgument,
@@ -46,9 +48,7 @@ def upload(
         str, typer.Option("--acl", help="EC2 reads bundles by aws-exec-read.")
     ] = "aws-exec-read",
     parts: PartsOption = None,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Upload a bundle: its parts in parallel, its manifest last.
@@ -63,7 +63,7 @@ def upload(
     to = BundlePlace.parse(place)
     with (
         shown_progress(stderr_console()),
-        reached_cloud(cloud_wish(region=region, url=url, profile=profile)) as cloud,
+        reached_cloud(where.wish()) as cloud,
     ):
         done = upload_bundle(cloud, manifest, to, folder=parts or manifest.parent, wish=wish)
     if as_json:
@@ -82,6 +82,7 @@ def upload(
 
 
 @bundle_app.command("download")
+@with_groups
 def download(
     place: BundleArgument,
     *,
@@ -97,9 +98,7 @@ def download(
         typer.Option("--cert", "-c", metavar="FILE", help="Or the certificate that signed it."),
     ] = None,
     force: ForceOption = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Download a bundle: its manifest is checked first, each part before it has its name.
@@ -117,7 +116,7 @@ def download(
     source, name = split_manifest_url(place)
     with (
         shown_progress(stderr_console()),
-        reached_cloud(cloud_wish(region=region, url=url, profile=profile)) as cloud,
+        reached_cloud(where.wish()) as cloud,
     ):
         done = download_bundle(
             cloud, source, name, destination=out, existing=existing(force=force), signer=signer
@@ -130,6 +129,7 @@ def download(
 
 
 @bundle_app.command("delete")
+@with_groups
 def delete(
     place: BundleArgument,
     *,
@@ -143,9 +143,7 @@ def delete(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be deleted.")
     ] = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Delete a bundle in S3: its parts, and last its manifest, so that it can be run again.
@@ -164,7 +162,7 @@ def delete(
 
     asking = Asking.NEVER if yes else Asking.ALWAYS
     removed = remove_bundle(
-        cloud_wish(region=region, url=url, profile=profile),
+        where.wish(),
         plan,
         asking=Asking.DRY_RUN if dry_run else asking,
         clear=clear,

@@ -1,108 +1,102 @@
 """`imgforge bundle volume`: a tree, a recipe or a disk becomes an instance-store bundle."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgforge.cli.bundle_input import (
-    CertOption,
-    CodeOption,
-    Ec2CertOption,
-    ForceOption,
-    JsonOption,
-    KernelOption,
-    KeyOption,
-    MappingOption,
-    RamdiskOption,
-    ec2_certificate,
-    existing,
-    parse_mappings,
-    plain_account,
-    read_pair,
-)
+from imgforge.cli.bundle_input import NewBundleOptions, existing
+from imgforge.cli.option_group import with_groups
+from imgforge.cli.options import JsonOption
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.errors import BadInputError
 from imgforge.layout import PartitionKind
 
 if TYPE_CHECKING:
-    from imgforge.bundle_volume import VolumeBundle
+    from imgforge.bundle_volume import VolumeBundle, VolumeWish
     from imgforge.recipe import FilesystemType
 
 _MIB = 2**20
 _FILE = "FILE"
-ExcludeOption = Annotated[
-    list[str] | None,
-    typer.Option("--exclude", "-e", metavar="DIR,…", help="Leave these out; several."),
-]
-IncludeOption = Annotated[
-    list[str] | None,
-    typer.Option("--include", metavar="FILE,…", help="Let these through the filter; several."),
-]
-NoFilterOption = Annotated[
-    bool, typer.Option("--no-filter", help="Keep keys, credentials and histories.")
-]
-PartitionOption = Annotated[
-    PartitionKind | None,
-    typer.Option("--partition", help="The disk's table; else the source's, else gpt."),
-]
-AllOption = Annotated[
-    bool, typer.Option("--all", "-a", help="Take in what is mounted from elsewhere, too.")
-]
-NoInheritOption = Annotated[
-    bool, typer.Option("--no-inherit", help="Do not ask the instance's metadata service.")
-]
-FstabOption = Annotated[
-    Path | None, typer.Option("--fstab", metavar=_FILE, help="The image's /etc/fstab.")
-]
-GenerateFstabOption = Annotated[
-    bool, typer.Option("--generate-fstab", help="Write the image an fstab for EC2.")
-]
-FilesystemOption = Annotated[
-    str | None,
-    typer.Option("--filesystem", metavar="TYPE", help="ext2, ext3, ext4, xfs; else the source's."),
-]
 
 
+@dataclass(frozen=True, slots=True)
+class VolumeOptions:
+    """How a volume's disk is to be, and what of the tree it gets."""
+
+    partition: Annotated[
+        PartitionKind | None,
+        typer.Option("--partition", help="The disk's table; else the source's, else gpt."),
+    ] = None
+    filesystem: Annotated[
+        str | None,
+        typer.Option(
+            "--filesystem", metavar="TYPE", help="ext2, ext3, ext4, xfs; else the source's."
+        ),
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", "-e", metavar="DIR,…", help="Leave these out; several."),
+    ] = None
+    include: Annotated[
+        list[str] | None,
+        typer.Option("--include", metavar="FILE,…", help="Let these through the filter; several."),
+    ] = None
+    no_filter: Annotated[
+        bool, typer.Option("--no-filter", help="Keep keys, credentials and histories.")
+    ] = False
+    all_mounts: Annotated[
+        bool, typer.Option("--all", "-a", help="Take in what is mounted from elsewhere, too.")
+    ] = False
+    fstab: Annotated[
+        Path | None, typer.Option("--fstab", metavar=_FILE, help="The image's /etc/fstab.")
+    ] = None
+    generate_fstab: Annotated[
+        bool, typer.Option("--generate-fstab", help="Write the image an fstab for EC2.")
+    ] = False
+    no_inherit: Annotated[
+        bool, typer.Option("--no-inherit", help="Do not ask the instance's metadata service.")
+    ] = False
+
+    def wish(self, *, size_bytes: int | None) -> "VolumeWish":
+        """Return what was said of the volume. Raises BadInputError."""
+        from imgforge.bundle_volume import VolumeWish, read_fstab
+
+        return VolumeWish(
+            partition=self.partition,
+            size_bytes=size_bytes,
+            filesystem=filesystem_type(self.filesystem),
+            excluded=_split_list(self.exclude),
+            included=_split_list(self.include),
+            filtered=not self.no_filter,
+            fstab=read_fstab(self.fstab),
+            generates_fstab=self.generate_fstab,
+            inherits=not self.no_inherit,
+        )
+
+
+@with_groups
 def volume(
     source: Annotated[
         Path,
         typer.Argument(metavar="SOURCE", help="A tree (as / or a folder), a recipe or a raw disk."),
     ],
     *,
-    key: KeyOption,
-    cert: CertOption,
-    account: Annotated[
-        str, typer.Option("--account", "-u", metavar="ID", help="Your AWS account's 12 digits.")
-    ],
+    new: NewBundleOptions,
     out: Annotated[
         Path | None, typer.Option("--out", "-d", metavar="DIR", help="Else NAME.bundle.")
     ] = None,
     name: Annotated[
         str, typer.Option("--name", "-p", metavar="NAME", help="Else image, or SOURCE's name.")
     ] = "",
-    arch: Annotated[str, typer.Option("--arch", "-r", help="i386 or x86_64.")] = "x86_64",
-    partition: PartitionOption = None,
     size: Annotated[
         str | None,
         typer.Option("--size", "-s", metavar="SIZE", help="Such as 2G; a tree's is 10G otherwise."),
     ] = None,
-    filesystem: FilesystemOption = None,
-    exclude: ExcludeOption = None,
-    include: IncludeOption = None,
-    no_filter: NoFilterOption = False,
-    all_mounts: AllOption = False,
-    fstab: FstabOption = None,
-    generate_fstab: GenerateFstabOption = False,
-    mapping: MappingOption = None,
-    kernel: KernelOption = None,
-    ramdisk: RamdiskOption = None,
-    product_code: CodeOption = None,
-    no_inherit: NoInheritOption = False,
-    ec2cert: Ec2CertOption = None,
-    force: ForceOption = False,
+    options: VolumeOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Bundle a machine's root volume: a running tree, any other one, a recipe's, or a disk's.
@@ -110,39 +104,21 @@ def volume(
     Without root where it can be read. Keys, credentials and shell histories stay out, and so does
     the content of /dev, /media, /mnt, /proc and /sys; --json lists what did.
     """
-    from imgforge.bundle import BundleWish, MachineConfiguration, Signers
-    from imgforge.bundle_volume import VolumeWish, bundle_volume, read_fstab
+    from imgforge.bundle_volume import bundle_volume
     from imgforge.volume_source import open_source
 
-    machine = MachineConfiguration(
-        architecture=arch,
-        mappings=parse_mappings(mapping or []),
-        kernel_id=kernel or "",
-        ramdisk_id=ramdisk or "",
-        product_codes=tuple(product_code or ()),
-    )
-    wish = VolumeWish(
-        partition=partition,
-        size_bytes=_size(size),
-        filesystem=filesystem_type(filesystem),
-        excluded=split_list(exclude),
-        included=split_list(include),
-        filtered=not no_filter,
-        fstab=read_fstab(fstab),
-        generates_fstab=generate_fstab,
-        inherits=not no_inherit,
-    )
+    wish = options.wish(size_bytes=_size(size))
     with shown_progress(stderr_console()):
-        signers = Signers(read_pair(key, cert), ec2_certificate(ec2cert))
-        opened = open_source(source, all_mounts=all_mounts)
+        signers = new.signers()
+        opened = open_source(source, all_mounts=options.all_mounts)
         chosen = name or opened.name
         made = bundle_volume(
             opened,
             wish,
-            bundle=BundleWish(chosen, plain_account(account), machine),
+            bundle=new.wish(chosen),
             signers=signers,
             destination=out or Path(f"{chosen}.bundle"),
-            existing=existing(force=force),
+            existing=existing(force=new.force),
         )
     if as_json:
         print_json(volume_values(made))
@@ -150,7 +126,7 @@ def volume(
         stdout_console().print(str(made.bundle.manifest_path), markup=False, soft_wrap=True)
 
 
-def split_list(texts: Sequence[str] | None) -> tuple[str, ...]:
+def _split_list(texts: Sequence[str] | None) -> tuple[str, ...]:
     """Return what stands between commas, of all times that an option was given."""
     return tuple(word for text in texts or () for word in text.split(",") if word.strip())
 

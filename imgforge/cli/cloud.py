@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,6 +31,29 @@ UrlOption = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class CloudOptions:
+    """Who is asked, and in which region."""
+
+    region: RegionOption = ""
+    profile: ProfileOption = ""
+    url: UrlOption = ""
+
+    def wish(self) -> "CloudWish":
+        """Return what was said of the cloud."""
+        return cloud_wish(region=self.region, profile=self.profile, url=self.url)
+
+    @contextmanager
+    def reached(self) -> Iterator["Cloud"]:
+        """Give EC2, EBS direct and S3, and show what is done there while the block runs."""
+        from imgforge.cli.progress import shown_progress
+        from imgforge.cli.terminal import stderr_console
+        from imgforge.cloud_access import reached_ec2
+
+        with shown_progress(stderr_console()), reached_ec2(self.wish()) as cloud:
+            yield cloud
+
+
 def cloud_wish(
     *, region: str, url: str, profile: str = "", access: str = "", secret: str = "", token: str = ""
 ) -> "CloudWish":
@@ -43,18 +67,6 @@ def cloud_wish(
         )
     keys = Credentials(access, secret, token) if access else None
     return CloudWish(region=region, profile=profile, url=url, credentials=keys)
-
-
-@contextmanager
-def worked_cloud(*, region: str, profile: str, url: str) -> Iterator["Cloud"]:
-    """Give the EC2 that a command line means, and show what is done there while the block runs."""
-    from imgforge.cli.progress import shown_progress
-    from imgforge.cli.terminal import stderr_console
-    from imgforge.cloud_access import reached_ec2
-
-    wish = cloud_wish(region=region, url=url, profile=profile)
-    with shown_progress(stderr_console()), reached_ec2(wish) as cloud:
-        yield cloud
 
 
 @contextmanager

@@ -1,30 +1,22 @@
 """`imgforge convert`: a disk becomes another format, a bundle becomes an EBS image."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgforge.accelerator import AcceleratorWish
 from imgforge.artifact_format import ArtifactFormat
 from imgforge.cli import show
-from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, cloud_wish
-from imgforge.cli.options import (
-    AccelOption,
-    AkiOption,
-    JsonOption,
-    NetworkOption,
-    PvBootOption,
-    SuiteOption,
-    pv_wish,
-)
+from imgforge.cli.cloud import CloudOptions
+from imgforge.cli.option_group import with_groups
+from imgforge.cli.options import JsonOption, MachineOptions, SuiteOption
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.tables import print_rows
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.conversion_step import StepName
 from imgforge.errors import BadInputError
-from imgforge.pv_way import PvWay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +38,78 @@ class Target(StrEnum):
     EBS = "ebs"
 
 
+@dataclass(frozen=True, slots=True)
+class EbsConversionOptions:
+    """What a conversion into an EBS image takes, and one of a disk's format does not."""
+
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", "-k", metavar=_FILE, help="ebs: the key it was bundled with."),
+    ] = None
+    name: Annotated[str, typer.Option("--name", help="ebs: the image's; else the bundle's.")] = ""
+    size: Annotated[
+        int | None,
+        typer.Option("--size", metavar="GIB", help="ebs: the volume's; else the image's."),
+    ] = None
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="ebs: take the expectations from this recipe.")
+    ] = None
+    suite: SuiteOption = "none"
+    test_source: Annotated[
+        bool, typer.Option("--test-source", help="ebs: test the disk in the bundle as well.")
+    ] = False
+    source_verdict: Annotated[
+        Path | None,
+        typer.Option("--source-verdict", metavar=_FILE, help="ebs: a verdict.json of that disk."),
+    ] = None
+    replace: Annotated[
+        bool, typer.Option("--replace", help="ebs: deregister an image that has this name.")
+    ] = False
+    until: Annotated[
+        StepName | None, typer.Option("--until", metavar="STEP", help="ebs: end after this step.")
+    ] = None
+    step: Annotated[
+        StepName | None,
+        typer.Option(
+            "--step",
+            metavar="STEP",
+            help="ebs: do it again, after those whose file was used up; end there.",
+        ),
+    ] = None
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="ebs: print the steps, and do none.")
+    ] = False
+
+    def wish(
+        self, source: str, *, out: Path | None, where: CloudOptions, machine: MachineOptions
+    ) -> "ConversionWish":
+        """Return what is to be done. Raises BadInputError for what does not go together."""
+        from imgforge.catalog import NameConflict
+        from imgforge.ebs_conversion import ConversionWish, EbsOptions, Repeat
+        from imgforge.recipe import ExpectPart
+        from imgforge.recipe_file import load_recipe
+        from imgforge.suite import choose_tests
+
+        if self.step and self.until:
+            raise BadInputError("Conversion: give --step or --until, not both.")
+        conflict = NameConflict.SUPERSEDE if self.replace else NameConflict.REFUSE
+        return ConversionWish(
+            source,
+            key=self.key,
+            out=out,
+            ebs=EbsOptions(self.size, self.name, conflict),
+            expect=load_recipe(self.recipe).recipe.expect if self.recipe else ExpectPart(),
+            cloud=where.wish(),
+            surroundings=machine.surroundings(),
+            suite=choose_tests(self.suite),
+            source_verdict=self.source_verdict,
+            tests_source=self.test_source,
+            last_step=self.step or self.until or StepName.REGISTER,
+            repeat=Repeat.LAST_STEP if self.step else Repeat.NEVER,
+        )
+
+
+@with_groups
 def convert(
     ctx: typer.Context,
     source: Annotated[
@@ -61,50 +125,9 @@ def convert(
         Path | None,
         typer.Option("--out", metavar="PATH", help="The file; for ebs the folder. Else beside."),
     ] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option("--key", "-k", metavar=_FILE, help="ebs: the key it was bundled with."),
-    ] = None,
-    name: Annotated[str, typer.Option("--name", help="ebs: the image's; else the bundle's.")] = "",
-    size: Annotated[
-        int | None,
-        typer.Option("--size", metavar="GIB", help="ebs: the volume's; else the image's."),
-    ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option("--recipe", help="ebs: take the expectations from this recipe.")
-    ] = None,
-    suite: SuiteOption = "none",
-    test_source: Annotated[
-        bool, typer.Option("--test-source", help="ebs: test the disk in the bundle as well.")
-    ] = False,
-    source_verdict: Annotated[
-        Path | None,
-        typer.Option("--source-verdict", metavar=_FILE, help="ebs: a verdict.json of that disk."),
-    ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="ebs: deregister an image that has this name.")
-    ] = False,
-    until: Annotated[
-        StepName | None, typer.Option("--until", metavar="STEP", help="ebs: end after this step.")
-    ] = None,
-    step: Annotated[
-        StepName | None,
-        typer.Option(
-            "--step",
-            metavar="STEP",
-            help="ebs: do it again, after those whose file was used up; end there.",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="ebs: print the steps, and do none.")
-    ] = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
-    accel: AccelOption = AcceleratorWish.AUTO,
-    network: NetworkOption = False,
-    pv_boot: PvBootOption = PvWay.DIRECT,
-    aki: AkiOption = None,
+    ebs: EbsConversionOptions,
+    where: CloudOptions,
+    machine: MachineOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Convert a raw disk, and compare it back; or, with --to ebs, a bundle into an EBS image.
@@ -118,31 +141,8 @@ def convert(
         _require_only_a_disk(ctx)
         _convert_disk(Path(source), ArtifactFormat(to), out=out, as_json=as_json)
         return
-    from imgforge.catalog import NameConflict
-    from imgforge.ebs_conversion import ConversionWish, EbsOptions, Repeat
-    from imgforge.recipe import ExpectPart
-    from imgforge.recipe_file import load_recipe
-    from imgforge.start import Surroundings
-    from imgforge.suite import choose_tests
-
-    if step and until:
-        raise BadInputError("Conversion: give --step or --until, not both.")
-    conflict = NameConflict.SUPERSEDE if replace else NameConflict.REFUSE
-    wish = ConversionWish(
-        source,
-        key=key,
-        out=out,
-        ebs=EbsOptions(size, name, conflict),
-        expect=load_recipe(recipe).recipe.expect if recipe else ExpectPart(),
-        cloud=cloud_wish(region=region, profile=profile, url=url),
-        surroundings=Surroundings(accelerator=accel, network=network, pv=pv_wish(pv_boot, aki)),
-        suite=choose_tests(suite),
-        source_verdict=source_verdict,
-        tests_source=test_source,
-        last_step=step or until or StepName.REGISTER,
-        repeat=Repeat.LAST_STEP if step else Repeat.NEVER,
-    )
-    _convert_bundle(wish, dry_run=dry_run, as_json=as_json)
+    wish = ebs.wish(source, out=out, where=where, machine=machine)
+    _convert_bundle(wish, dry_run=ebs.dry_run, as_json=as_json)
 
 
 def _require_only_a_disk(ctx: typer.Context) -> None:

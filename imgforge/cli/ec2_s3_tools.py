@@ -3,25 +3,28 @@
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ami-tools-commands.html
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgforge import __version__
 from imgforge.cli.bundle_input import existing
 from imgforge.cli.bundle_removal import Asking, remove_bundle
-from imgforge.cli.bundle_s3 import canned_acl, say
+from imgforge.cli.bundle_s3 import canned_acl
 from imgforge.cli.cloud import RegionOption, UrlOption, cloud_wish, reached_cloud
+from imgforge.cli.ec2_tool_options import PATH, ForceOption, ToolOptions, say
+from imgforge.cli.option_group import with_groups
 from imgforge.cli.progress import shown_progress
-from imgforge.cli.terminal import stderr_console, stdout_console
+from imgforge.cli.terminal import stderr_console
 from imgforge.errors import BadInputError
 
 if TYPE_CHECKING:
-    from imgforge.ec2 import Cloud
-    from imgforge.transfer import Deletion
+    from imgforge.ec2 import Cloud, CloudWish
+    from imgforge.transfer import BundlePlace, Deletion
 
-_PATH = "PATH"
 _MANIFEST_SUFFIX = ".manifest.xml"
 _DEFAULT_NAME = "image"
 _ATTEMPTS = 5
@@ -30,60 +33,84 @@ _MORE_ATTEMPTS = 10
 _LOCATIONS = {"US": "us-east-1", "EU": "eu-west-1"}
 
 
-def _print_version(*, wanted: bool) -> None:
-    if wanted:
-        stdout_console().print(f"imgforge {__version__}, with the AMI tools' command lines")
-        raise typer.Exit
+@dataclass(frozen=True, slots=True)
+class StorageOptions:
+    """Where in which S3, and as whom."""
+
+    bucket: Annotated[
+        str, typer.Option("-b", "--bucket", metavar="BUCKET/FOLDER", help="Where in S3.")
+    ]
+    access_key: Annotated[
+        str,
+        typer.Option(
+            "-a", "--access-key", metavar="ID", help="Else AWS_ACCESS_KEY_ID, or a profile."
+        ),
+    ] = ""
+    secret_key: Annotated[
+        str,
+        typer.Option(
+            "-s",
+            "--secret-key",
+            metavar="KEY",
+            help="Every user of this host sees it in the list of processes: better leave it to "
+            "AWS_SECRET_ACCESS_KEY or a profile.",
+        ),
+    ] = field(default="", repr=False)
+    token: Annotated[
+        str,
+        typer.Option("-t", "--delegation-token", metavar="TOKEN", help="A session's token."),
+    ] = field(default="", repr=False)
+    region: RegionOption = ""
+    url: UrlOption = ""
+    sigv: Annotated[
+        str, typer.Option("--sigv", metavar="VERSION", help="4, the only one there is.")
+    ] = "4"
+    retry: Annotated[
+        bool,
+        typer.Option("--retry", help="Try what fails 10 times, and not 5, with growing pauses."),
+    ] = False
+
+    @property
+    def place(self) -> "BundlePlace":
+        """The bucket and the folder. Raises BadInputError."""
+        from imgforge.transfer import BundlePlace
+
+        return BundlePlace.parse(self.bucket)
+
+    def wish(self, *, location: str = "") -> "CloudWish":
+        """Return what was said of S3. Raises BadInputError."""
+        if self.sigv != "4":
+            raise BadInputError(f"Signature version {self.sigv!r}: S3 takes version 4 alone.")
+        return cloud_wish(
+            region=self.region or location,
+            url=self.url,
+            access=self.access_key,
+            secret=self.secret_key,
+            token=self.token,
+        )
+
+    @contextmanager
+    def reached(self, *, location: str = "") -> "Iterator[Cloud]":
+        """Give S3, and show what is done there while the block runs."""
+        wish = self.wish(location=location)
+        attempts = _MORE_ATTEMPTS if self.retry else _ATTEMPTS
+        with shown_progress(stderr_console()), reached_cloud(wish, attempts=attempts) as cloud:
+            yield cloud
 
 
-BucketOption = Annotated[
-    str, typer.Option("-b", "--bucket", metavar="BUCKET/FOLDER", help="Where in S3.")
-]
-AccessOption = Annotated[
-    str,
-    typer.Option("-a", "--access-key", metavar="ID", help="Else AWS_ACCESS_KEY_ID, or a profile."),
-]
-SecretOption = Annotated[
-    str,
-    typer.Option(
-        "-s",
-        "--secret-key",
-        metavar="KEY",
-        help="Every user of this host sees it in the list of processes: better leave it to "
-        "AWS_SECRET_ACCESS_KEY or a profile.",
-    ),
-]
-TokenOption = Annotated[
-    str, typer.Option("-t", "--delegation-token", metavar="TOKEN", help="A session's token.")
-]
-SigvOption = Annotated[
-    str, typer.Option("--sigv", metavar="VERSION", help="4, the only one there is.")
-]
-RetryOption = Annotated[
-    bool, typer.Option("--retry", help="Try what fails 10 times, and not 5, with growing pauses.")
-]
-BatchOption = Annotated[bool, typer.Option("--batch", help="Ask nothing.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-VersionOption = Annotated[
-    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
-]
-
-
+@with_groups
 def upload_bundle(
     *,
-    bucket: BucketOption,
+    there: StorageOptions,
     manifest: Annotated[
-        Path, typer.Option("-m", "--manifest", metavar=_PATH, help="The bundle's manifest.")
+        Path, typer.Option("-m", "--manifest", metavar=PATH, help="The bundle's manifest.")
     ],
-    access_key: AccessOption = "",
-    secret_key: SecretOption = "",
-    token: TokenOption = "",
     acl: Annotated[
         str, typer.Option("--acl", help="aws-exec-read lets EC2 read it.")
     ] = "aws-exec-read",
     directory: Annotated[
         Path | None,
-        typer.Option("-d", "--directory", metavar=_PATH, help="Its parts; else by the manifest."),
+        typer.Option("-d", "--directory", metavar=PATH, help="Its parts; else by the manifest."),
     ] = None,
     part: Annotated[
         int,
@@ -95,22 +122,15 @@ def upload_bundle(
     location: Annotated[
         str, typer.Option("--location", metavar="REGION", help="Where a missing bucket is made.")
     ] = "",
-    region: RegionOption = "",
-    url: UrlOption = "",
-    sigv: SigvOption = "4",
-    retry: RetryOption = False,
-    batch: BatchOption = False,
-    debug: DebugOption = False,
-    version: VersionOption = False,
+    every: ToolOptions,
 ) -> None:
     """Upload a bundle to S3: its parts in parallel, its manifest last.
 
     Run it again after a failure: what is there and right is not sent again.
     """
-    from imgforge.transfer import BundlePlace, ManifestWish, UploadWish
+    from imgforge.transfer import ManifestWish, UploadWish
     from imgforge.transfer import upload_bundle as upload
 
-    _check_sigv(sigv)
     where = _LOCATIONS.get(location, location)
     wish = UploadWish(
         acl=canned_acl(acl),
@@ -118,29 +138,21 @@ def upload_bundle(
         first_part=part,
         region=where,
     )
-    to = BundlePlace.parse(bucket)
-    cloud = cloud_wish(
-        region=region or where, url=url, access=access_key, secret=secret_key, token=token
-    )
-    with (
-        shown_progress(stderr_console()),
-        reached_cloud(cloud, attempts=_MORE_ATTEMPTS if retry else _ATTEMPTS) as reached,
-    ):
+    to = there.place
+    with there.reached(location=where) as reached:
         done = upload(reached, manifest, to, folder=directory or manifest.parent, wish=wish)
     if not skipmanifest:
         say(f"Uploaded manifest: {to.bucket}/{done.manifest_key}")
     say("Bundle upload completed.")
 
 
+@with_groups
 def download_bundle(
     *,
-    bucket: BucketOption,
-    access_key: AccessOption = "",
-    secret_key: SecretOption = "",
-    token: TokenOption = "",
+    there: StorageOptions,
     privatekey: Annotated[
         Path | None,
-        typer.Option("-k", "--privatekey", metavar=_PATH, help="The signature must be by it."),
+        typer.Option("-k", "--privatekey", metavar=PATH, help="The signature must be by it."),
     ] = None,
     manifest: Annotated[
         str, typer.Option("-m", "--manifest", metavar="NAME", help="The manifest's name there.")
@@ -149,38 +161,23 @@ def download_bundle(
         str, typer.Option("-p", "--prefix", metavar="NAME", help="The bundle's name; else image.")
     ] = "",
     directory: Annotated[
-        Path, typer.Option("-d", "--directory", metavar=_PATH, help="Where it goes; else here.")
+        Path, typer.Option("-d", "--directory", metavar=PATH, help="Where it goes; else here.")
     ] = Path(),
-    force: Annotated[bool, typer.Option("--force", help="Replace what stands there (ours).")] = (
-        False
-    ),
-    region: RegionOption = "",
-    url: UrlOption = "",
-    sigv: SigvOption = "4",
-    retry: RetryOption = False,
-    batch: BatchOption = False,
-    debug: DebugOption = False,
-    version: VersionOption = False,
+    force: ForceOption = False,
+    every: ToolOptions,
 ) -> None:
     """Download a bundle from S3; each part is compared with the manifest.
 
     Run it again after a failure: parts that are here and right are kept.
     """
     from imgforge.bundle import read_private_key
-    from imgforge.transfer import BundlePlace
     from imgforge.transfer import download_bundle as download
 
-    _check_sigv(sigv)
     signer = read_private_key(privatekey).public_key if privatekey else None
-    source = BundlePlace.parse(bucket)
-    cloud = cloud_wish(region=region, url=url, access=access_key, secret=secret_key, token=token)
-    with (
-        shown_progress(stderr_console()),
-        reached_cloud(cloud, attempts=_MORE_ATTEMPTS if retry else _ATTEMPTS) as reached,
-    ):
+    with there.reached() as reached:
         done = download(
             reached,
-            source,
+            there.place,
             manifest or f"{prefix or _DEFAULT_NAME}{_MANIFEST_SUFFIX}",
             destination=directory,
             existing=existing(force=force),
@@ -189,15 +186,13 @@ def download_bundle(
     say(f"Bundle download completed: {done.manifest_path}")
 
 
+@with_groups
 def delete_bundle(
     *,
-    bucket: BucketOption,
-    access_key: AccessOption = "",
-    secret_key: SecretOption = "",
-    token: TokenOption = "",
+    there: StorageOptions,
     manifest: Annotated[
         Path | None,
-        typer.Option("-m", "--manifest", metavar=_PATH, help="The bundle's manifest, a file here."),
+        typer.Option("-m", "--manifest", metavar=PATH, help="The bundle's manifest, a file here."),
     ] = None,
     prefix: Annotated[
         str, typer.Option("-p", "--prefix", metavar="NAME", help="Or the bundle's name.")
@@ -206,25 +201,18 @@ def delete_bundle(
         bool, typer.Option("--clear", help="Delete the bucket, too, if it is empty then.")
     ] = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Ask nothing.")] = False,
-    region: RegionOption = "",
-    url: UrlOption = "",
-    sigv: SigvOption = "4",
-    retry: RetryOption = False,
-    batch: BatchOption = False,
-    debug: DebugOption = False,
-    version: VersionOption = False,
+    every: ToolOptions,
 ) -> None:
     """Delete a bundle in S3: its parts, and last its manifest, so that it can be run again.
 
     It asks first where somebody is at a terminal.
     """
     from imgforge.bundle import load_manifest
-    from imgforge.transfer import BundlePlace, plan_deletion
+    from imgforge.transfer import plan_deletion
 
-    _check_sigv(sigv)
     if (manifest is None) is not bool(prefix):
         raise BadInputError("Bundle: give -m with its manifest, or -p with its name.")
-    source = BundlePlace.parse(bucket)
+    source = there.place
     loaded = load_manifest(manifest).manifest if manifest else None
     name = manifest.name.removesuffix(_MANIFEST_SUFFIX) if manifest else prefix
 
@@ -232,16 +220,11 @@ def delete_bundle(
         return plan_deletion(cloud, source, name=name, manifest=loaded)
 
     removed = remove_bundle(
-        cloud_wish(region=region, url=url, access=access_key, secret=secret_key, token=token),
+        there.wish(),
         plan,
-        asking=Asking.NEVER if yes or batch else Asking.AT_A_TERMINAL,
+        asking=Asking.NEVER if yes or every.batch else Asking.AT_A_TERMINAL,
         clear=clear,
     )
     for key in removed.deletion.keys:
         say(f"Deleted {source.bucket}/{key}")
     say("ec2-delete-bundle complete.")
-
-
-def _check_sigv(version: str) -> None:
-    if version != "4":
-        raise BadInputError(f"Signature version {version!r}: S3 takes version 4 alone.")

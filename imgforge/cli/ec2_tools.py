@@ -7,134 +7,134 @@ ec2_s3_tools.py, ec2-bundle-vol is in ec2_bundle_vol.py.
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from imgforge import __version__
 from imgforge.cli.bundle_input import (
     bundle_wish,
     ec2_certificate,
     existing,
     read_pair,
     require_no_folder,
+    signers,
 )
 from imgforge.cli.command_line import run_command_line
 from imgforge.cli.ec2_s3_tools import delete_bundle, download_bundle, upload_bundle
+from imgforge.cli.ec2_tool_options import (
+    PATH,
+    CertOption,
+    Ec2CertOption,
+    ForceOption,
+    KernelOption,
+    KeyOption,
+    RamdiskOption,
+    ToolOptions,
+    VersionOption,
+    say,
+    version_line,
+)
+from imgforge.cli.option_group import with_groups
 from imgforge.cli.progress import shown_progress
-from imgforge.cli.terminal import stderr_console, stdout_console
+from imgforge.cli.terminal import stderr_console
 from imgforge.errors import BadInputError, ExitCode
 
-_PATH = "PATH"
+if TYPE_CHECKING:
+    from imgforge.bundle import BundleWish, Signers
+
 _FAILED = 1
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
-def _print_version(*, wanted: bool) -> None:
-    if wanted:
-        stdout_console().print(_version_line())
-        raise typer.Exit
+@dataclass(frozen=True, slots=True)
+class NewBundleOptions:
+    """By whom and for whom a bundle is made and where it goes, by the flags of these tools."""
 
-
-def _version_line() -> str:
-    return f"imgforge {__version__}, with the AMI tools' command lines"
-
-
-KeyOption = Annotated[
-    Path, typer.Option("-k", "--privatekey", metavar=_PATH, help="Your private key (RSA, PEM).")
-]
-CertOption = Annotated[
-    Path, typer.Option("-c", "--cert", metavar=_PATH, help="Your certificate (X.509, PEM).")
-]
-Ec2CertOption = Annotated[
-    Path | None,
-    typer.Option("--ec2cert", metavar=_PATH, help="EC2's certificate; else this installation's."),
-]
-KernelOption = Annotated[str, typer.Option("--kernel", metavar="AKI", help="A kernel's id.")]
-RamdiskOption = Annotated[str, typer.Option("--ramdisk", metavar="ARI", help="A RAM disk's id.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace what stands there (ours).")]
-BatchOption = Annotated[bool, typer.Option("--batch", help="Ask nothing; ours never asks.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-VersionOption = Annotated[
-    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
-]
-
-
-def bundle_image(
-    *,
-    privatekey: KeyOption,
-    cert: CertOption,
+    privatekey: KeyOption
+    cert: CertOption
     user: Annotated[
         str, typer.Option("-u", "--user", metavar="ID", help="Your AWS account's 12 digits.")
-    ],
-    image: Annotated[
-        Path, typer.Option("-i", "--image", metavar=_PATH, help="The image to bundle.")
-    ],
-    arch: Annotated[str, typer.Option("-r", "--arch", help="i386 or x86_64.")],
+    ]
     destination: Annotated[
-        Path, typer.Option("-d", "--destination", metavar=_PATH, help="Where the bundle goes.")
-    ] = Path("/tmp"),  # noqa: S108 (the original's; nothing of another user's there is followed)
-    prefix: Annotated[
-        str, typer.Option("-p", "--prefix", help="The bundle's name; else the image's.")
-    ] = "",
-    ec2cert: Ec2CertOption = None,
-    kernel: KernelOption = "",
-    ramdisk: RamdiskOption = "",
-    productcodes: Annotated[
-        str, typer.Option("--productcodes", metavar="A,B", help="Product codes.")
-    ] = "",
+        Path, typer.Option("-d", "--destination", metavar=PATH, help="Where the bundle goes.")
+    ] = Path("/tmp")  # noqa: S108 (the original's; nothing of another user's there is followed)
     mapping: Annotated[
         list[str] | None,
         typer.Option("-B", "--block-device-mapping", metavar="V=D,…", help="Devices."),
-    ] = None,
-    force: ForceOption = False,
-    batch: BatchOption = False,
-    debug: DebugOption = False,
-    version: VersionOption = False,
+    ] = None
+    kernel: KernelOption = ""
+    ramdisk: RamdiskOption = ""
+    productcodes: Annotated[
+        str, typer.Option("--productcodes", metavar="A,B", help="Product codes.")
+    ] = ""
+    ec2cert: Ec2CertOption = None
+    force: ForceOption = False
+
+    def wish(self, name: str, *, arch: str) -> "BundleWish":
+        """Return what the bundle is to be called, and what EC2 is to know of it."""
+        return bundle_wish(
+            name,
+            account=self.user,
+            arch=arch,
+            mappings=self.mapping,
+            kernel=self.kernel,
+            ramdisk=self.ramdisk,
+            product_codes=[code for code in self.productcodes.split(",") if code],
+        )
+
+    def signers(self) -> "Signers":
+        """Read the keys."""
+        return signers(self.privatekey, self.cert, self.ec2cert)
+
+
+@with_groups
+def bundle_image(
+    *,
+    new: NewBundleOptions,
+    image: Annotated[
+        Path, typer.Option("-i", "--image", metavar=PATH, help="The image to bundle.")
+    ],
+    arch: Annotated[str, typer.Option("-r", "--arch", help="i386 or x86_64.")],
+    prefix: Annotated[
+        str, typer.Option("-p", "--prefix", help="The bundle's name; else the image's.")
+    ] = "",
+    every: ToolOptions,
 ) -> None:
     """Bundle an image into encrypted parts and a signed manifest."""
-    from imgforge.bundle import Signers, create_bundle
+    from imgforge.bundle import create_bundle
 
     require_no_folder(image)
-    wish = bundle_wish(
-        name=prefix or image.name,
-        account=user,
-        arch=arch,
-        mappings=mapping,
-        kernel=kernel,
-        ramdisk=ramdisk,
-        product_codes=tuple(code for code in productcodes.split(",") if code),
-    )
+    wish = new.wish(prefix or image.name, arch=arch)
     with shown_progress(stderr_console()):
         made = create_bundle(
             image,
             wish=wish,
-            signers=Signers(read_pair(privatekey, cert), ec2_certificate(ec2cert)),
-            destination=destination,
-            existing=existing(force=force),
+            signers=new.signers(),
+            destination=new.destination,
+            existing=existing(force=new.force),
         )
-    _say(f"Bundle manifest is {made.manifest_path}")
+    say(f"Bundle manifest is {made.manifest_path}")
 
 
+@with_groups
 def unbundle(
     *,
     privatekey: KeyOption,
     manifest: Annotated[
-        Path, typer.Option("-m", "--manifest", metavar=_PATH, help="The bundle's manifest.")
+        Path, typer.Option("-m", "--manifest", metavar=PATH, help="The bundle's manifest.")
     ],
     source: Annotated[
         Path | None,
-        typer.Option("-s", "--source", metavar=_PATH, help="Its parts; else beside the manifest."),
+        typer.Option("-s", "--source", metavar=PATH, help="Its parts; else beside the manifest."),
     ] = None,
     destination: Annotated[
-        Path, typer.Option("-d", "--destination", metavar=_PATH, help="Where the image goes.")
+        Path, typer.Option("-d", "--destination", metavar=PATH, help="Where the image goes.")
     ] = Path(),
     force: ForceOption = False,
-    batch: BatchOption = False,
-    debug: DebugOption = False,
-    version: VersionOption = False,
+    every: ToolOptions,
 ) -> None:
     """Take the image out of a bundle, once its signature and all digests were checked."""
     from imgforge.bundle import Opener, Reader, extract_bundle, load_manifest, read_private_key
@@ -151,15 +151,16 @@ def unbundle(
             destination=destination / loaded.manifest.image.name,
             existing=existing(force=force),
         )
-    _say(f"Unbundle complete: {extracted.path}")
+    say(f"Unbundle complete: {extracted.path}")
 
 
+@with_groups
 def migrate_manifest(
     *,
     privatekey: KeyOption,
     cert: CertOption,
     manifest: Annotated[
-        Path, typer.Option("-m", "--manifest", metavar=_PATH, help="The manifest to change.")
+        Path, typer.Option("-m", "--manifest", metavar=PATH, help="The manifest to change.")
     ],
     ec2cert: Ec2CertOption = None,
     kernel: KernelOption = "",
@@ -174,9 +175,7 @@ def migrate_manifest(
     secret_key: Annotated[
         str, typer.Option("-s", "--secret-key", help="Not needed: EC2 is not asked.")
     ] = "",
-    batch: BatchOption = False,
-    debug: DebugOption = False,
-    version: VersionOption = False,
+    every: ToolOptions,
 ) -> None:
     """Make a manifest one of another region: EC2's certificate, kernel and RAM disk.
 
@@ -196,16 +195,12 @@ def migrate_manifest(
     with shown_progress(stderr_console()):
         migrate(manifest, migration, pair=read_pair(privatekey, cert))
     suitable = f" It is now suitable for use in {region}." if region else ""
-    _say(f"Successfully migrated {manifest}.{suitable}")
+    say(f"Successfully migrated {manifest}.{suitable}")
 
 
 def ami_tools_version(*, version: VersionOption = False) -> None:
     """Print the version of these tools."""
-    _say(_version_line())
-
-
-def _say(text: str) -> None:
-    stdout_console().print(text, markup=False, soft_wrap=True)
+    say(version_line())
 
 
 _TOOLS: dict[str, Callable[..., None]] = {

@@ -5,39 +5,26 @@ from typing import Annotated
 
 import typer
 
-from imgforge.accelerator import AcceleratorWish
 from imgforge.cli import show
-from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, cloud_wish
-from imgforge.cli.options import (
-    AccelOption,
-    AkiOption,
-    JsonOption,
-    NetworkOption,
-    PvBootOption,
-    pv_wish,
-    told_user_data,
-)
+from imgforge.cli.cloud import CloudOptions
+from imgforge.cli.option_group import with_groups
+from imgforge.cli.options import JsonOption, MachineOptions, told_user_data
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
-from imgforge.pv_way import PvWay
 
 
+@with_groups
 def launch(
     image_id: Annotated[str, typer.Argument(metavar="ID", help="An ami- id.")],
     *,
-    accel: AccelOption = AcceleratorWish.AUTO,
-    network: NetworkOption = False,
-    pv_boot: PvBootOption = PvWay.DIRECT,
-    aki: AkiOption = None,
+    machine: MachineOptions,
     user_data: Annotated[
         Path | None, typer.Option("--user-data", metavar="FILE", help="Its user data, 16 KiB.")
     ] = None,
     nocloud: Annotated[
         bool, typer.Option("--nocloud", help="A NoCloud seed in place of the metadata service.")
     ] = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Boot a registered image here and print the ssh line that gets in.
@@ -47,7 +34,6 @@ def launch(
     """
     from imgforge import pipeline
     from imgforge.launch import Launched
-    from imgforge.start import Surroundings
 
     def announce(launched: Launched) -> None:
         if as_json:
@@ -59,9 +45,9 @@ def launch(
     with shown_progress(stderr_console()):
         pipeline.launch_image(
             image_id,
-            surroundings=Surroundings(accelerator=accel, network=network, pv=pv_wish(pv_boot, aki)),
+            surroundings=machine.surroundings(),
             announce=announce,
-            cloud_wish=cloud_wish(region=region, profile=profile, url=url),
+            cloud_wish=where.wish(),
             user_data=told,
             is_seeded=nocloud,
         )

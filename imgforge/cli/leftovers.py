@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgforge.cli.ami_changes import images_app
-from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, worked_cloud
+from imgforge.cli.cloud import CloudOptions
 from imgforge.cli.metadata_wish import parse_duration
+from imgforge.cli.option_group import with_groups
 from imgforge.cli.options import JsonOption
 from imgforge.cli.tables import print_rows
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
@@ -23,6 +24,7 @@ __all__ = ["images_app"]
 
 
 @images_app.command("gc")
+@with_groups
 def collect(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only name what is left.")] = False,
@@ -44,9 +46,7 @@ def collect(
             help="Where bundles are looked for; else in buckets of your images.",
         ),
     ] = None,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Remove what imgforge made and nothing refers to, in one region.
@@ -60,14 +60,14 @@ def collect(
 
     places = [BundlePlace.parse(one) for one in bucket or ()]
     before = datetime.now(UTC) - timedelta(seconds=older_than)
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         found = find_leftovers(take_inventory(cloud, places), before=before)
     console = stdout_console()
     if dry_run or not found:
         _show(console, found, gone=[], as_json=as_json)
         return
     _ask(found, yes=yes)
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         gone = remove_leftovers(cloud, found)
     _show(console, found, gone=gone, as_json=as_json)
 

@@ -14,20 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgforge.cli.metadata_requests import told_requests
-from imgforge.cli.metadata_wish import (
-    ControlOption,
-    FaultsOption,
-    ImdsV2Option,
-    InstanceOption,
-    MaintenanceOption,
-    MetadataWish,
-    RebalanceOption,
-    RequestsOption,
-    SpotActionOption,
-    SpotOption,
-    StartOption,
-    UserDataOption,
-)
+from imgforge.cli.metadata_wish import MetadataOptions
+from imgforge.cli.option_group import with_groups
 from imgforge.cli.terminal import print_json
 from imgforge.errors import BadInputError, ExitCode, HostError
 
@@ -45,23 +33,14 @@ _REPLY_LIMIT_S = 10.0
 
 
 @metadata_app.command()
+@with_groups
 def serve(
     *,
     port: Annotated[
         int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="0 is a free one.")
     ] = 0,
-    instance: InstanceOption = None,
-    user_data: UserDataOption = None,
-    imdsv2: ImdsV2Option = None,
-    faults: FaultsOption = None,
-    requests: RequestsOption = None,
-    control: ControlOption = None,
+    options: MetadataOptions,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no requests on stderr.")] = False,
-    start: StartOption = None,
-    spot: SpotOption = None,
-    spot_action: SpotActionOption = "terminate",
-    rebalance: RebalanceOption = None,
-    maintenance: MaintenanceOption = None,
 ) -> int:
     """Answer on a port of 127.0.0.1, and print one line of JSON with the `url`.
 
@@ -75,20 +54,8 @@ def serve(
         from imgforge.interruption import run_async
         from imgforge.metadata import Hosts, bind_loopback
 
-        wish = MetadataWish(
-            instance=instance,
-            user_data=user_data,
-            imdsv2=imdsv2,
-            faults=faults,
-            control=control,
-            start_s=start,
-            spot_s=spot,
-            spot_action=spot_action,
-            rebalance_s=rebalance,
-            maintenance_s=maintenance,
-        )
-        wanted = replace(wish.service(), hosts=Hosts.LOCAL)
-        with told_requests(requests, show=not quiet) as tell:
+        wanted = replace(options.service(), hosts=Hosts.LOCAL)
+        with told_requests(options.requests, show=not quiet) as tell:
             run_async(_serve(wanted, bind_loopback(port), tell))
     return ExitCode.DONE
 
@@ -96,21 +63,12 @@ def serve(
 @metadata_app.command(
     "exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False}
 )
+@with_groups
 def execute(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="What to run.")],
     *,
-    instance: InstanceOption = None,
-    user_data: UserDataOption = None,
-    imdsv2: ImdsV2Option = None,
-    faults: FaultsOption = None,
-    requests: RequestsOption = None,
-    control: ControlOption = None,
+    options: MetadataOptions,
     show: Annotated[bool, typer.Option("--show", help="Show requests on stderr.")] = False,
-    start: StartOption = None,
-    spot: SpotOption = None,
-    spot_action: SpotActionOption = "terminate",
-    rebalance: RebalanceOption = None,
-    maintenance: MaintenanceOption = None,
 ) -> None:
     """Run a command where http://169.254.169.254 is this service, and nothing else is there.
 
@@ -124,20 +82,8 @@ def execute(
 
     from imgforge.metadata import enter_network
 
-    wish = MetadataWish(
-        instance=instance,
-        user_data=user_data,
-        imdsv2=imdsv2,
-        faults=faults,
-        control=control,
-        start_s=start,
-        spot_s=spot,
-        spot_action=spot_action,
-        rebalance_s=rebalance,
-        maintenance_s=maintenance,
-    )
-    with told_requests(requests, show=show) as tell:
-        code = asyncio.run(_execute(wish.service(), enter_network(), command=command, tell=tell))
+    with told_requests(options.requests, show=show) as tell:
+        code = asyncio.run(_execute(options.service(), enter_network(), command=command, tell=tell))
     raise SystemExit(code)
 
 

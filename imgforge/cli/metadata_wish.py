@@ -83,19 +83,20 @@ MaintenanceOption = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class MetadataWish:
-    """What was asked for, but the way in; times are seconds after the start."""
+class MetadataOptions:
+    """What a metadata service without a machine is to be; times are seconds after the start."""
 
-    instance: Path | None
-    user_data: Path | None
-    imdsv2: ImdsV2 | None
-    faults: Path | None
-    control: Path | None
-    start_s: float | None
-    spot_s: float | None
-    spot_action: str
-    rebalance_s: float | None
-    maintenance_s: float | None
+    instance: InstanceOption = None
+    user_data: UserDataOption = None
+    imdsv2: ImdsV2Option = None
+    faults: FaultsOption = None
+    requests: RequestsOption = None
+    control: ControlOption = None
+    start: StartOption = None
+    spot: SpotOption = None
+    spot_action: SpotActionOption = "terminate"
+    rebalance: RebalanceOption = None
+    maintenance: MaintenanceOption = None
 
     def service(self) -> "StandAlone":
         """Return the service. Raises BadInputError for files that are none."""
@@ -130,9 +131,9 @@ class MetadataWish:
                 f"--spot-action: {self.spot_action!r} is none of {', '.join(SpotAction)}."
             ) from None
         return Schedule(
-            start_s=self.start_s or 0.0,
-            spot_interruption_s=self.spot_s,
+            start_s=self.start or 0.0,
+            spot_interruption_s=self.spot,
             spot_action=action,
-            rebalance_s=self.rebalance_s,
-            maintenance_s=self.maintenance_s,
+            rebalance_s=self.rebalance,
+            maintenance_s=self.maintenance,
         )

@@ -1,7 +1,8 @@
 """Arguments and options that several commands have."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from imgforge.cli.instance import read_user_data
 from imgforge.cli.user_data import tell_findings
 from imgforge.layout import Layout
 from imgforge.pv_way import PvWay, PvWish
+
+if TYPE_CHECKING:
+    from imgforge.start import Surroundings
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML).")]
 DiskArgument = Annotated[Path, typer.Argument(metavar="DISK", help="A raw disk.")]
@@ -58,9 +62,28 @@ UserDataOption = Annotated[
 ]
 
 
-def pv_wish(pv_boot: PvWay, aki: str | None) -> PvWish:
-    """Return how PV disks are to be booted. Raises BadInputError for no PV-GRUB."""
-    return PvWish(pv_boot, None if aki is None else read_pv_grub(aki))
+@dataclass(frozen=True, slots=True)
+class MachineOptions:
+    """How machines are started."""
+
+    accel: AccelOption = AcceleratorWish.AUTO
+    network: NetworkOption = False
+    pv_boot: PvBootOption = PvWay.DIRECT
+    aki: AkiOption = None
+
+    def surroundings(self) -> "Surroundings":
+        """Return what was said of them. Raises BadInputError for no PV-GRUB."""
+        from imgforge.start import Surroundings
+
+        pv = PvWish(self.pv_boot, None if self.aki is None else read_pv_grub(self.aki))
+        return Surroundings(accelerator=self.accel, network=self.network, pv=pv)
+
+
+@dataclass(frozen=True, slots=True)
+class RunMachineOptions(MachineOptions):
+    """The same for `imgforge run`, which has the time for Xen."""
+
+    pv_boot: PvBootOption = PvWay.XEN_GRUB
 
 
 def told_user_data(path: Path | None) -> bytes | None:

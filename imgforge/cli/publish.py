@@ -13,13 +13,15 @@ from imgforge.cli.ami_input import (
     ToOption,
     WithSnapshotsOption,
 )
-from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, worked_cloud
+from imgforge.cli.cloud import CloudOptions
+from imgforge.cli.option_group import with_groups
 from imgforge.cli.options import JsonOption
 from imgforge.cli.tables import print_rows
 from imgforge.cli.terminal import print_json, stdout_console
 from imgforge.errors import BadInputError
 
 
+@with_groups
 def publish(
     image: Annotated[
         str, typer.Argument(metavar="ID|DISK", help="An ami- id of yours, or a raw disk.")
@@ -44,9 +46,7 @@ def publish(
     unverified: Annotated[
         bool, typer.Option("--unverified", help="Without an accepted verdict; the tags say so.")
     ] = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Publish an image: copy it to regions, tag it with its verdict and SHA-256, share it, wait.
@@ -88,7 +88,7 @@ def publish(
         encrypted=encrypt,
         gate=Gate.UNVERIFIED if unverified else Gate.VERDICT,
     )
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         if is_disk:
             accepted = read_verdict(verdict) if verdict else None
             done = publish_disk(cloud, open_disk(Path(image)), wish, verdict=accepted)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, cloud_wish
+from imgforge.cli.cloud import CloudOptions
+from imgforge.cli.option_group import with_groups
 from imgforge.cli.options import JsonOption
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.registration_options import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from imgforge.ec2 import Cloud, Image
 
 
+@with_groups
 def register(
     disk: Annotated[Path | None, typer.Argument(metavar="[DISK]", help="A raw disk.")] = None,
     *,
@@ -70,9 +72,7 @@ def register(
     boot_mode: BootModeOption = None,
     ena_support: EnaOption = None,
     sriov_net_support: SriovOption = None,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Register an accepted disk as an AMI; or a snapshot, or a bundle that is in S3.
@@ -110,7 +110,7 @@ def register(
         read_verdict(verdict) if verdict else None,
         NameConflict.SUPERSEDE if replace else NameConflict.REFUSE,
     )
-    wish = cloud_wish(region=region, profile=profile, url=url)
+    wish = where.wish()
     with shown_progress(stderr_console()), reached_ec2(wish) as cloud:
         if disk is not None:
             image = _register_disk(cloud, disk, asked, skips_holes=skip_holes)

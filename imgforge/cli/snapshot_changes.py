@@ -14,7 +14,8 @@ from imgforge.cli.ami_input import (
     TagsArgument,
     ToOption,
 )
-from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, worked_cloud
+from imgforge.cli.cloud import CloudOptions
+from imgforge.cli.option_group import with_groups
 from imgforge.cli.options import JsonOption
 from imgforge.cli.tables import print_rows
 from imgforge.cli.terminal import print_json, stdout_console
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from imgforge.ec2 import Cloud
 
 
+@with_groups
 def list_snapshots(
     *,
     owner: Annotated[
@@ -33,9 +35,7 @@ def list_snapshots(
         list[str] | None,
         typer.Option("--filter", metavar="NAME=VALUE", help="EC2's, such as status=completed."),
     ] = None,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """List snapshots: your own, or an owner's that you may use."""
@@ -43,7 +43,7 @@ def list_snapshots(
     from imgforge.image_lookup import parse_filters
 
     wanted = parse_filters(filters or ())
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         found = cloud.compute.snapshots(owners=owner or ["self"], filters=wanted)
     if as_json:
         print_json([one.told for one in found])
@@ -51,18 +51,17 @@ def list_snapshots(
         show_snapshots(stdout_console(), found)
 
 
+@with_groups
 def show(
     snapshot_id: SnapshotArgument,
     *,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Show all of a snapshot: whom it is shared with, and which of your images have it."""
     from imgforge.cli.ami_show import show_snapshot
 
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         snapshot = cloud.compute.snapshot(snapshot_id)
         permissions = _permissions(cloud, snapshot_id)
         filters = {"block-device-mapping.snapshot-id": [snapshot_id]}
@@ -75,6 +74,7 @@ def show(
         show_snapshot(stdout_console(), snapshot, permissions, users)
 
 
+@with_groups
 def copy(
     snapshot_id: SnapshotArgument,
     *,
@@ -84,9 +84,7 @@ def copy(
     ] = None,
     encrypt: EncryptOption = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until the copies are completed.")] = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Copy a snapshot into regions; a copy that is there is not made twice."""
@@ -100,7 +98,7 @@ def copy(
         encrypted=encrypt,
         ending=Ending.AVAILABLE if wait else Ending.ASKED,
     )
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         done = copy_snapshot(cloud, wish)
     if as_json:
         values = [
@@ -118,52 +116,49 @@ def copy(
         print_rows(stdout_console(), ("region", "snapshot", "state"), rows)
 
 
+@with_groups
 def share(
     snapshot_id: SnapshotArgument,
     *,
     account: AccountOption = None,
     public: PublicOption = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Let accounts or everybody make volumes of a snapshot."""
     from imgforge.image_sharing import Change, change_snapshot_sharing, read_audience
 
     audience = read_audience(accounts=account or (), everybody=public)
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         done = change_snapshot_sharing(cloud, snapshot_id, audience, change=Change.ADD)
     _show_shared(snapshot_id, done, as_json=as_json)
 
 
+@with_groups
 def unshare(
     snapshot_id: SnapshotArgument,
     *,
     account: AccountOption = None,
     public: PublicOption = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Take back who may make volumes of a snapshot."""
     from imgforge.image_sharing import Change, change_snapshot_sharing, read_audience
 
     audience = read_audience(accounts=account or (), everybody=public)
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         done = change_snapshot_sharing(cloud, snapshot_id, audience, change=Change.REMOVE)
     _show_shared(snapshot_id, done, as_json=as_json)
 
 
+@with_groups
 def tag(
     snapshot_id: SnapshotArgument,
     tags: TagsArgument = None,
     *,
     remove: RemoveOption = None,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Give a snapshot tags, or take some."""
@@ -171,24 +166,23 @@ def tag(
     from imgforge.made_tags import parse_tags
 
     put = parse_tags(tags or ())
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         change_tags(cloud, snapshot_id, put=put, remove=remove or ())
         found = cloud.compute.snapshot(snapshot_id).tags
     show_tags(stdout_console(), snapshot_id, found, as_json=as_json)
 
 
+@with_groups
 def delete(
     snapshot_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="snap- ids.")],
     *,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Delete snapshots that no image of yours has."""
     from imgforge.deregistration import delete_snapshots
 
-    with worked_cloud(region=region, profile=profile, url=url) as cloud:
+    with where.reached() as cloud:
         delete_snapshots(cloud, snapshot_ids)
     if as_json:
         print_json({"deleted": snapshot_ids})

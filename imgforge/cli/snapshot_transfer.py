@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from imgforge.cli.bundle_input import ForceOption, JsonOption
-from imgforge.cli.cloud import ProfileOption, RegionOption, UrlOption, cloud_wish
+from imgforge.cli.bundle_input import ForceOption
+from imgforge.cli.cloud import CloudOptions
+from imgforge.cli.option_group import with_groups
+from imgforge.cli.options import JsonOption
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 
@@ -15,6 +17,7 @@ RawDiskArgument = Annotated[Path, typer.Argument(metavar="DISK", help="A raw dis
 SnapshotArgument = Annotated[str, typer.Argument(metavar="SNAP", help="A snap- id.")]
 
 
+@with_groups
 def upload(
     disk: RawDiskArgument,
     *,
@@ -41,9 +44,7 @@ def upload(
     new: Annotated[
         bool, typer.Option("--new", help="A new snapshot, even if this disk was uploaded before.")
     ] = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Upload a raw disk as a snapshot (EBS direct API), and wait until it is completed.
@@ -67,7 +68,7 @@ def upload(
     )
     with (
         shown_progress(stderr_console()),
-        reached_ec2(cloud_wish(region=region, url=url, profile=profile)) as cloud,
+        reached_ec2(where.wish()) as cloud,
     ):
         done = upload_snapshot(cloud, disk, wish)
     if as_json:
@@ -76,6 +77,7 @@ def upload(
         stdout_console().print(done.snapshot_id)
 
 
+@with_groups
 def download(
     snapshot: SnapshotArgument,
     *,
@@ -83,9 +85,7 @@ def download(
         Path, typer.Option("--out", "-o", metavar="DISK", help="The raw disk that is made.")
     ],
     force: ForceOption = False,
-    region: RegionOption = "",
-    profile: ProfileOption = "",
-    url: UrlOption = "",
+    where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Download a snapshot as a sparse raw disk; each block is compared with its checksum.
@@ -98,7 +98,7 @@ def download(
     wish = DownloadWish(existing=Existing.REPLACE if force else Existing.REFUSE)
     with (
         shown_progress(stderr_console()),
-        reached_ec2(cloud_wish(region=region, url=url, profile=profile)) as cloud,
+        reached_ec2(where.wish()) as cloud,
     ):
         done = download_snapshot(cloud, snapshot, out, wish)
     if as_json:
