@@ -3,11 +3,13 @@
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from imgforge import host
 from imgforge.bundle import (
     LARGEST_MANIFEST_BYTES,
+    BundleError,
     Existing,
     MachineConfiguration,
     Manifest,
@@ -15,6 +17,7 @@ from imgforge.bundle import (
     PrivateKey,
     Reader,
     extract_bundle,
+    read_manifest,
     read_private_key,
 )
 from imgforge.catalog import Architecture
@@ -31,7 +34,7 @@ from imgforge.disk import (
     recognise_layout,
 )
 from imgforge.ebs_conversion.job import BLANK_FILE, BUNDLE_FOLDER, DISK_FILE, VOLUME_FILE, Job
-from imgforge.ebs_conversion.registration import check_early
+from imgforge.ebs_conversion.registration import warn_of_kernel
 from imgforge.ebs_conversion.values import (
     Blank,
     Copied,
@@ -48,7 +51,7 @@ from imgforge.errors import BadInputError, HostError
 from imgforge.files import read_small, sync, sync_folder
 from imgforge.layout import Layout
 from imgforge.progress import report, warn
-from imgforge.transfer import download_bundle, split_manifest_url
+from imgforge.transfer import download_bundle, fetch_manifest, split_manifest_url
 
 _GIB = 2**30
 # Virtual devices of a manifest that are instance-store volumes: swap was one of small instances.
@@ -66,6 +69,9 @@ def _fetch(job: Job) -> Path:
     """Download a bundle; parts that are here and right are not fetched again."""
     place, name = split_manifest_url(job.wish.source)
     with open_cloud(job.wish.cloud, folder=host.s3_dir()) as cloud:
+        with suppress(BundleError):  # which the download tells
+            manifest = read_manifest(fetch_manifest(cloud, place, name)).manifest
+            warn_of_kernel(job.wish, manifest)
         return download_bundle(
             cloud,
             place,
@@ -162,16 +168,21 @@ def _kernel_of(machine: MachineConfiguration, layout: Layout) -> str | None:
 
 
 def create_volume(job: Job) -> Blank:
-    """Make a blank volume. Raises BadInputError for one that is smaller than the image."""
-    least_gib = needed_gib(job.value(Unbundled).size_bytes)
-    size_gib = job.wish.ebs.size_gib or least_gib
-    check_size(size_gib, job.value(Unbundled).size_bytes)
-    check_early(job, size_gib=size_gib)
+    """Make a blank volume."""
+    size_gib = wanted_gib(job)
     blank = job.folder / BLANK_FILE
     # What the image holds, such as /etc/shadow, is its owner's alone.
     with open(blank, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         file.truncate(size_gib * _GIB)
     return Blank(size_gib=size_gib)
+
+
+def wanted_gib(job: Job) -> int:
+    """Return the volume's size. Raises BadInputError where it is smaller than the image."""
+    image_bytes = job.value(Unbundled).size_bytes
+    size_gib = job.wish.ebs.size_gib or needed_gib(image_bytes)
+    check_size(size_gib, image_bytes)
+    return size_gib
 
 
 def needed_gib(size_bytes: int) -> int:

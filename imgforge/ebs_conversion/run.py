@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from imgforge.bundle import load_manifest
 from imgforge.conversion_step import StepName
-from imgforge.ebs_conversion.acts import architecture_of, check_size
+from imgforge.ebs_conversion.acts import architecture_of, check_size, wanted_gib
 from imgforge.ebs_conversion.chain import CHAIN_FILE, Chain, chain_of, write_chain
 from imgforge.ebs_conversion.job import Job
+from imgforge.ebs_conversion.registration import check_early, warn_of_kernel
 from imgforge.ebs_conversion.state import (
     RECORD_FILE,
     ConversionRecord,
@@ -94,6 +95,9 @@ def convert_to_ebs(wish: ConversionWish) -> Conversion:
                 _write(wish, held)
                 done.add(step.name)
                 _keep_chain(_job(wish, held))
+            if step.name is StepName.IDENTIFY and StepName.REGISTER not in held:
+                job = _job(wish, held)
+                check_early(job, size_gib=wanted_gib(job))
         return _result(_job(wish, held), held, frozenset(done))
 
 
@@ -138,6 +142,8 @@ def _check(wish: ConversionWish) -> None:
         )
     if _NAMES.index(wish.last_step) >= _NAMES.index(StepName.IDENTIFY):
         architecture_of(manifest, source=wish.source)
+    if StepName.IDENTIFY not in _held(wish):
+        warn_of_kernel(wish, manifest)
 
 
 def _check_key(wish: ConversionWish) -> None:

@@ -10,7 +10,7 @@ from imgforge.ec2.blocks import (
     linear_checksum,
 )
 from imgforge.ec2.clients import Clients
-from imgforge.ec2.cloud import Cloud, OwnEc2, open_cloud
+from imgforge.ec2.cloud import Cloud, OwnEc2, open_cloud, region_of
 from imgforge.ec2.compute import Compute, Filters, tag_specifications
 from imgforge.ec2.endpoint import LOCAL, CloudWish, Credentials, Endpoint, EndpointKind
 from imgforge.ec2.image import Image, Snapshot, Told
@@ -53,6 +53,7 @@ __all__ = [
     "linear_checksum",
     "open_cloud",
     "parse_fault",
+    "region_of",
     "serving_all",
     "tag_specifications",
 ]

@@ -104,18 +104,13 @@ def open_cloud(
     )
     first = "s3" if own is None else "ec2"
     if endpoint.kind is EndpointKind.EMBEDDED:
-        region = wish.region or host.aws_region() or FIRST_REGION
+        region = _own_region(wish)
         report(f"{first}: imgforge's own, region {region}, in {folder} ({endpoint.why})")
         with _embedded(region, folder, own=own, config=config, attempts=attempts) as found:
             url, clients = found
             yield Cloud(replace(endpoint, url=url), region, clients)
         return
-    with explained("Endpoint"):
-        session = boto3.session.Session(
-            profile_name=wish.profile or None,
-            region_name=wish.region or None,
-            **_keys(wish.credentials),
-        )
+    session = _session(wish)
     region = session.region_name or FIRST_REGION
     clients = Clients(session, url=endpoint.url, config=config, attempts=attempts)
     found_url = clients.client(first, region).meta.endpoint_url
@@ -123,6 +118,26 @@ def open_cloud(
         endpoint = Endpoint(EndpointKind.URL, found_url, endpoint.why)
     report(f"{first}: {endpoint.url or 'AWS'}, region {region} ({endpoint.why})")
     yield Cloud(endpoint, region, clients)
+
+
+def region_of(wish: CloudWish) -> str:
+    """Return the region that a command means; nobody is asked. Raises as `open_cloud`."""
+    if choose_endpoint(wish, configured=host.configured_aws()).kind is EndpointKind.EMBEDDED:
+        return _own_region(wish)
+    return _session(wish).region_name or FIRST_REGION
+
+
+def _own_region(wish: CloudWish) -> str:
+    return wish.region or host.aws_region() or FIRST_REGION
+
+
+def _session(wish: CloudWish) -> boto3.session.Session:
+    with explained("Endpoint"):
+        return boto3.session.Session(
+            profile_name=wish.profile or None,
+            region_name=wish.region or None,
+            **_keys(wish.credentials),
+        )
 
 
 @contextmanager

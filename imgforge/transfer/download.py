@@ -65,6 +65,7 @@ def download_bundle(
     name = name or find_manifest(cloud, place)
     if not name.endswith(MANIFEST_SUFFIX) or "/" in name or len(name) > 255:
         raise BadInputError(f"Manifest {name!r}: its name must end in {MANIFEST_SUFFIX}.")
+    report(f"download: {place}/{name}")
     content = fetch_manifest(cloud, place, name)
     try:
         file = read_manifest(content)
@@ -109,7 +110,6 @@ def find_manifest(cloud: Cloud, place: BundlePlace) -> str:
 
 def fetch_manifest(cloud: Cloud, place: BundlePlace, name: str) -> bytes:
     """Return a manifest that stands there. Raises CloudError (NoSuchKey …), HostError."""
-    report(f"download: {place}/{name}")
     pieces: list[bytes] = []
     cloud.storage.fetch(
         place.bucket, place.key(name), pieces.append, most_bytes=LARGEST_MANIFEST_BYTES

@@ -177,13 +177,15 @@ def test_an_image_without_fstab_is_converted_and_it_is_said(
     assert "no /etc/fstab" in caplog.text
 
 
-def test_a_bundle_in_s3_is_fetched_once_and_converted(desk: Desk) -> None:
+def test_a_bundle_in_s3_is_fetched_once_and_converted(tmp_path: Path) -> None:
+    machine = MachineConfiguration("x86_64", kernel_id="aki-5c21674b")  # us-east-1's
+    desk = bundled(tmp_path, make_disk(tmp_path), machine)
     environment = {name: value for name, value in os.environ.items() if name[:4] != "AWS_"}
     environment |= {"XDG_DATA_HOME": str(desk.folder / "data"), "HOME": str(desk.folder)}
 
     def imgforge(*words: str | Path) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "imgforge", *map(str, words)],
+            [sys.executable, "-m", "imgforge", *map(str, words), "--region", "eu-west-1"],
             cwd=desk.folder, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

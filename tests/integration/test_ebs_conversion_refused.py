@@ -20,9 +20,10 @@ from imgforge.ebs_conversion import (
     convert_to_ebs,
     plan,
 )
+from imgforge.ec2 import CloudWish
 from imgforge.errors import BadInputError, HostError
 from tests.bundle_material import identity, noise
-from tests.ebs_desk import MIB, START, Desk, bundled, make_disk, make_filesystem
+from tests.ebs_desk import MIB, START, Desk, bundled, make_disk, make_filesystem, states
 
 
 @pytest.fixture
@@ -83,6 +84,28 @@ def test_a_kernel_that_does_not_suit_is_refused(
 ) -> None:
     desk = bundled(tmp_path, make_filesystem(tmp_path), machine)
     assert found in refused(desk.wish)
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
+def test_a_kernel_of_another_region_is_told_before_and_refused_before_the_work(
+    tmp_path: Path, region: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine = MachineConfiguration("x86_64", kernel_id="aki-5c21674b")  # us-east-1's
+    desk = bundled(tmp_path, make_filesystem(tmp_path), machine)
+    cloud = CloudWish(region=region, url="local")
+    wish = replace(desk.wish, cloud=cloud, last_step=StepName.REGISTER)
+    plan(wish)
+    assert ("aki-5c21674b is of us-east-1; eu-west-1 has none of that id" in caplog.text) == (
+        region != "us-east-1"
+    )
+    if region == "us-east-1":
+        return
+    for _ in range(2):
+        assert "aki-5c21674b in eu-west-1; that one is of us-east-1" in refused(wish)
+        assert states(wish)["identify"] == "stands"
+        assert states(wish)["volume"] == "to-do"
+    convert_to_ebs(replace(wish, last_step=StepName.FSTAB))  # no region has a say in that
+    assert "kernel-region" in refused(wish, made=True)
 
 
 def test_a_name_that_no_image_can_have_is_refused_early(desk: Desk) -> None:
