@@ -236,7 +236,7 @@ def _read(
     selection = Selection(rules)
     report(f"tree: reading {source.path}")
     tree = PlainTree(aside / "tree", origin=f"Volume {source.path}", mtime_s=0)
-    gather(source.read(selection, layout), tree=tree, selection=selection)
+    gather(source.read(selection, layout, aside), tree=tree, selection=selection)
     if unmet := selection.unmet_exclusions():
         raise BadInputError(
             f"Volume {source.path}: there is no {unmet[0]!r} to be excluded.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgforge import host
-from imgforge.disk import examine_device, find_root_volume, read_ext_tree, recipe_menu
+from imgforge.disk import examine_device, find_root_volume, read_volume_tree, recipe_menu
 from imgforge.errors import BadInputError
 from imgforge.layout import Layout, PartitionKind, partition_kind
 from imgforge.recipe import RecipeFile
@@ -36,13 +36,14 @@ class VolumeSource:
     is `size_bytes` large, or, where that is None, as large as its content needs. `mounts`
     returns the paths in the tree whose content is another file system's, told what is left out
     anyway. `read` and `menu`, which writes menu.lst where the tree has none of its own, are told
-    the layout that the image will have: a recipe has another kernel for each virtualization type.
+    the layout that the image will have: a recipe has another kernel for each virtualization type;
+    `read` also a folder where it may keep things while it reads.
     `using` is held while the tree is read.
     """
 
     path: Path
     name: str
-    read: Callable[[Reader, Layout], Iterator[Found]]
+    read: Callable[[Reader, Layout, Path], Iterator[Found]]
     kind: str | None = None
     label: str | None = None
     identity: uuid.UUID | None = None
@@ -82,7 +83,7 @@ def _folder(path: Path, *, all_mounts: bool) -> VolumeSource:
     return VolumeSource(
         path=folder,
         name="image",
-        read=lambda reader, _: read_standing_tree(folder, reader),
+        read=lambda reader, _layout, _aside: read_standing_tree(folder, reader),
         kind=kind,
         label=label,
         identity=identity,
@@ -122,7 +123,7 @@ def _recipe(path: Path, *, locked: bool) -> VolumeSource:
     return VolumeSource(
         path=path,
         name=recipe.name,
-        read=lambda reader, layout: read_rootfs(made.rootfs(layout), reader),
+        read=lambda reader, layout, _: read_rootfs(made.rootfs(layout), reader),
         kind=recipe.disk.filesystem.value,
         label=recipe.disk.label,
         partition=partition_kind(recipe.disk.layouts[0]),
@@ -154,7 +155,7 @@ def _disk(path: Path) -> VolumeSource:
     return VolumeSource(
         path=path,
         name=path.name,
-        read=lambda reader, _: read_ext_tree(path, volume, reader),
+        read=lambda reader, _, aside: read_volume_tree(path, volume, reader, aside=aside),
         kind=volume.kind.value,
         label=volume.label,
         identity=_uuid(volume.identity),

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imgforge.disk import find_root_volume, read_ext_tree
+from imgforge.disk import find_root_volume, read_volume_tree
 from imgforge.rootfs import EntryKind, Found, Reader, TreeEntry, read_standing_tree
 
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
@@ -163,4 +163,5 @@ def see_folder(folder: Path) -> dict[str, Seen]:
 
 
 def see_disk(disk: Path) -> dict[str, Seen]:
-    return see(read_ext_tree(disk, find_root_volume(disk), Everything()))
+    volume = find_root_volume(disk)
+    return see(read_volume_tree(disk, volume, Everything(), aside=disk.parent))

@@ -3,7 +3,6 @@
 from imgforge.disk.build import build_disk
 from imgforge.disk.difference import Difference, first_difference
 from imgforge.disk.disk import Disk
-from imgforge.disk.ext_tree import find_root_volume, read_ext_tree
 from imgforge.disk.fstab_place import PlacedEdit, apply_fstab_edit, plan_fstab_edits
 from imgforge.disk.kernel_image import unpack_kernel
 from imgforge.disk.menu import recipe_menu
@@ -20,6 +19,7 @@ from imgforge.disk.partition import Partition, has_esp, read_partitions, recogni
 from imgforge.disk.platform import read_platform
 from imgforge.disk.pvgrub import PvBoot, PvBootFailure, evaluate_pv_boot
 from imgforge.disk.record import FileIdentity, disk_sha256, identify, open_disk
+from imgforge.disk.root_volume import find_root_volume, read_volume_tree
 from imgforge.disk.sparse_copy import copy_data
 from imgforge.disk.tree_disk import TreeDiskWish, boot_stages, enough_bytes, make_tree_disk
 from imgforge.disk.volume import Volume, VolumeKind, read_volumes
@@ -64,10 +64,10 @@ __all__ = [
     "open_disk",
     "parse_menu",
     "plan_fstab_edits",
-    "read_ext_tree",
     "read_first_menu",
     "read_partitions",
     "read_platform",
+    "read_volume_tree",
     "read_volumes",
     "recipe_menu",
     "recognise_layout",

@@ -72,6 +72,11 @@ class Volume:
     unread: tuple[str, ...] = ()
 
     @property
+    def start_bytes(self) -> int:
+        """Where it begins on the disk."""
+        return self.partition.start_bytes if self.partition else 0
+
+    @property
     def name(self) -> str:
         """GRUB's name of it."""
         return f"(hd0,{self.number - 1})" if self.number else "(hd0)"

@@ -27,6 +27,8 @@ _KINDS = {
 _DEVICES = {EntryKind.CHARACTER_DEVICE, EntryKind.BLOCK_DEVICE}
 # What the kernel keeps on a disk; the rest (system.nfs4_acl, …) is made by a file system as asked.
 _STORED_XATTRS = ("user.", "trusted.", "security.", "system.posix_acl_")
+# Those of XFS show its ACLs a second time (the kernel's fs/xfs/xfs_xattr.c).
+_SEEN_TWICE = {"trusted.SGI_ACL_FILE", "trusted.SGI_ACL_DEFAULT"}
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _EARLIEST_S, _LATEST_S = -(2**31), 2**34 - 2**31 - 1  # struct ext4_inode: 34 bits
@@ -167,7 +169,7 @@ def _xattrs(parent: int, name: str) -> dict[str, bytes]:
             return {}
         raise
     for attribute in names:
-        if attribute.startswith(_STORED_XATTRS):
+        if attribute.startswith(_STORED_XATTRS) and attribute not in _SEEN_TWICE:
             with _gone_allowed():
                 found[attribute] = os.getxattr(path, attribute, follow_symlinks=False)
     return found

@@ -20,6 +20,7 @@ from tests.volume_material import (
     see_disk,
     see_folder,
 )
+from tests.xfs_material import fill_by_prototype, make_xfs_file
 
 PROGRAMS = Path(sys.executable).parent
 SECTOR = 512
@@ -267,16 +268,47 @@ def test_what_another_file_system_cannot_hold_or_no_reader_reads_is_told(
         file.truncate(8 * 2**20)
     nothing = desk.bundle(disk)
     assert (nothing.returncode, "unknown" in nothing.stderr) == (2, True)
-    ask("mke2fs", "-q", "-t", "ext4", disk)
-    ask("debugfs", "-w", "-R", "feature needs_recovery", disk)
-    dirty = desk.bundle(disk)
-    assert dirty.returncode == 2
-    assert "its journal must be replayed first" in dirty.stderr
     fstab.write_text("nothing\n")
     for path in ("fstab", "none"):
         bad = desk.bundle(machine, *more, "--fstab", path)
         assert bad.returncode == 2
         assert f"Fstab {path}:" in bad.stderr
+
+
+def test_a_disk_that_was_not_unmounted_is_bundled_as_a_mount_would_show_it(
+    desk: Desk, tmp_path: Path
+) -> None:
+    tree = tmp_path / "tree"
+    (tree / "etc").mkdir(parents=True)
+    (tree / "etc/word").write_bytes(b"before".ljust(1024, b"."))
+    disk = desk.folder / "disk.raw"
+    ask("mke2fs", "-q", "-t", "ext4", "-b", "1024", "-d", tree, disk, "32M")
+    block = ask("debugfs", "-R", "blocks /etc/word", disk).split()[0]
+    (tmp_path / "new").write_bytes(b"after".ljust(1024, b"."))
+    (tmp_path / "commands").write_text(f"jo\njw -b {block} {tmp_path / 'new'}\njc\n")
+    ask("debugfs", "-w", "-f", tmp_path / "commands", disk)  # committed, and not done
+    assert "needs_recovery" in ask("debugfs", "-R", "feature", disk)
+    before = disk.read_bytes()
+    assert b"before" in before
+    done = desk.bundle(disk, "--partition", "none")
+    assert done.returncode == 0, done.stderr
+    assert "its journal is replayed in a copy" in done.stderr
+    made = desk.extract(Path(json.loads(done.stdout)["manifest"]))
+    assert ask("debugfs", "-R", "cat /etc/word", made).startswith("after.")
+    assert disk.read_bytes() == before
+
+
+def test_a_disk_of_xfs_is_bundled_and_stays_xfs(desk: Desk, tmp_path: Path) -> None:
+    tree = fill_by_prototype(tmp_path)
+    options = ("-m", "crc=1", "-p", str(tmp_path / "prototype"))
+    disk = make_xfs_file(desk.folder / "disk.raw", options)
+    values, made = desk.made(disk, "--partition", "none")
+    assert (values["filesystem"], values["label"]) == ("xfs", "root")
+    shown = [ask("xfs_db", "-r", "-c", "uuid", one) for one in (disk, made)]
+    assert shown[0] == shown[1]
+    ask("xfs_repair", "-n", made)
+    assert see_disk(made) == see_disk(disk)
+    assert see_disk(made).keys() == see_folder(tree).keys()
 
 
 def test_an_fstab_may_be_given_or_generated(desk: Desk, machine: Path) -> None:
