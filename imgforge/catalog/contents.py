@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,19 @@ class Content:
     content_id: str
     blob_sha256: str = ""
     blob_size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A content that blocks are put into."""
+
+    _descriptor: int
+    _keep: Callable[[bytes, bytes], None]
+
+    def put(self, number: int, data: bytes, *, digest: bytes) -> None:
+        """Keep a block, whose SHA-256 the caller has compared, as the content's `number`th."""
+        self._keep(data, digest)
+        os.pwrite(self._descriptor, digest, number * _DIGEST_BYTES)
 
 
 class Contents:
@@ -78,10 +91,10 @@ class Contents:
         return os.path.exists(self._written_path(content_id))  # noqa: PTH110 (for each block)
 
     @contextmanager
-    def writing(self, content_id: str) -> Iterator[None]:
+    def writing(self, content_id: str) -> Iterator["Writing"]:
         """Hold a content open for blocks: it is not completed meanwhile."""
-        with self._locked(content_id, fcntl.LOCK_SH):
-            yield
+        with self._locked(content_id, fcntl.LOCK_SH) as descriptor:
+            yield Writing(descriptor, self._keep)
 
     @contextmanager
     def completing(self, content_id: str) -> Iterator[None]:
@@ -90,40 +103,32 @@ class Contents:
             yield
 
     @contextmanager
-    def _locked(self, content_id: str, kind: int) -> Iterator[None]:
+    def _locked(self, content_id: str, kind: int) -> Iterator[int]:
         with referring(self._folder):
             descriptor = os.open(self._written_path(content_id), os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 fcntl.flock(descriptor, kind)
-                yield
+                yield descriptor
             finally:
                 os.close(descriptor)
 
-    def put(self, content_id: str, number: int, data: bytes, *, digest: bytes) -> None:
-        """Keep a block, whose SHA-256 the caller has compared, as the content's `number`th."""
+    def _keep(self, data: bytes, digest: bytes) -> None:
         path = self._block_path(digest)
-        if not path.exists():
-            aside = self._aside / str(next(self._numbers))
-            try:
-                aside.write_bytes(data)
-                self._make_shard(path.parent)
-                aside.replace(path)
-            except OSError:  # a full disk gets back what half a block took
-                aside.unlink(missing_ok=True)
-                raise
-        self._write_digest(content_id, number, digest)
+        if os.path.exists(path):  # noqa: PTH110 (for each block)
+            return
+        aside = self._aside / str(next(self._numbers))
+        try:
+            aside.write_bytes(data)
+            self._make_shard(Path(path).parent)
+            aside.replace(path)
+        except OSError:  # a full disk gets back what half a block took
+            aside.unlink(missing_ok=True)
+            raise
 
     def _make_shard(self, shard: Path) -> None:
         if shard.name not in self._known:
             shard.mkdir(parents=True, exist_ok=True)
             self._known.add(shard.name)
-
-    def _write_digest(self, content_id: str, number: int, digest: bytes) -> None:
-        descriptor = os.open(self._written_path(content_id), os.O_WRONLY | os.O_CREAT, 0o644)
-        try:
-            os.pwrite(descriptor, digest, number * _DIGEST_BYTES)
-        finally:
-            os.close(descriptor)
 
     def written(self, content_id: str) -> Iterator[tuple[int, bytes]]:
         """Yield number and digest of the blocks that were put, by ascending number."""
@@ -164,16 +169,16 @@ class Contents:
             data = _read_of_blob(blob_path(self._folder, content.blob_sha256), number)
         else:
             try:
-                data = self._block_path(digest).read_bytes()
+                data = Path(self._block_path(digest)).read_bytes()
             except OSError:
                 data = b""
         if len(data) != BLOCK_BYTES:
             raise HostError(f"Catalog {self._folder}: block {digest.hex()} is gone or cut short.")
         return data, digest
 
-    def _block_path(self, digest: bytes) -> Path:
+    def _block_path(self, digest: bytes) -> str:
         name = digest.hex()
-        return self._blocks / "sha256" / name[:2] / name
+        return f"{self._blocks}/sha256/{name[:2]}/{name}"
 
     def _written_path(self, content_id: str) -> str:
         return f"{self._indexes}/{content_id}.written"

@@ -33,4 +33,4 @@ def sweeping(folder: Path, *, limit_s: float) -> Iterator[bool]:
 
 
 def _open(folder: Path) -> int:
-    return os.open(folder / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    return os.open(f"{folder}/{_NAME}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -1,13 +1,20 @@
 """Whatever comes over the wire to `imgforge serve`, it goes on answering."""
 
+import base64
+import hashlib
+import http.client
 import random
+import re
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
 import requests
+from botocore.exceptions import ClientError
 
 from tests.serving import Serving
 
@@ -141,3 +148,99 @@ def test_the_own_host_is_let_in_by_all_its_names(serving: Serving) -> None:
         headers = {**signed("ec2"), "Host": host, "Origin": f"http://{host}"}
         got = requests.get(serving.url + asked, headers=headers, timeout=30)
         assert got.status_code == 200, host
+
+
+def block_put(snapshot_id: str, number: int, data: bytes, *, signing: bool = True) -> bytes:
+    """Return a PutSnapshotBlock as it goes over the wire."""
+    sha256 = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    headers = {
+        "Host": "localhost",
+        "Content-Length": str(len(data)),
+        "x-amz-Data-Length": str(len(data)),
+        "x-amz-Checksum": sha256,
+        "x-amz-Checksum-Algorithm": "SHA256",
+        **(signed("ebs") if signing else {}),
+    }
+    lines = [f"PUT /snapshots/{snapshot_id}/blocks/{number} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + data
+
+
+def answers(end: socket.socket, count: int) -> list[int]:
+    """Return the statuses of so many answers."""
+    found = []
+    for _ in range(count):
+        answer = http.client.HTTPResponse(end)
+        answer.begin()
+        answer.read()
+        found.append(answer.status)
+    return found
+
+
+def connected(serving: Serving) -> socket.socket:
+    parts = urlsplit(serving.url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return socket.create_connection((parts.hostname, parts.port), timeout=30)
+
+
+def test_what_follows_a_refused_block_on_its_connection_is_answered(serving: Serving) -> None:
+    snapshot_id = serving.client("ebs").start_snapshot(VolumeSize=1)["SnapshotId"]
+    data = bytes(512 * 1024)
+    with connected(serving) as end:
+        for put, status in [
+            (block_put(snapshot_id, 0, data), 201),
+            (block_put(snapshot_id, 1, data, signing=False), 403),
+            (block_put(snapshot_id, 10**6, data), 400),
+            (block_put("snap-0123456789abcdef0", 0, data), 404),
+            (block_put(snapshot_id, 1, bytes(3 * 2**20)), 413),
+            (block_put(snapshot_id, 1, data), 201),
+        ]:
+            end.sendall(put)
+            assert answers(end, 1) == [status]
+
+
+def test_requests_that_are_sent_without_waiting_are_answered_in_turn(serving: Serving) -> None:
+    snapshot_id = serving.client("ebs").start_snapshot(VolumeSize=1)["SnapshotId"]
+    data = bytes(512 * 1024)
+    unsigned = b"GET /snapshots/snap-1/blocks HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with connected(serving) as end:
+        together = block_put(snapshot_id, 0, data) + unsigned + block_put(snapshot_id, 1, data)
+        thread = threading.Thread(target=end.sendall, args=(together,))
+        thread.start()
+        came = b""
+        while len(statuses := re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", came)) < 3:
+            piece = end.recv(2**16)
+            assert piece, came
+            came += piece
+        thread.join(30)
+    assert statuses == [b"201", b"404", b"201"]  # who is not signed for EBS asks S3
+
+
+def test_a_block_that_is_cut_short_is_not_written(serving: Serving) -> None:
+    ebs = serving.client("ebs")
+    snapshot_id = ebs.start_snapshot(VolumeSize=1)["SnapshotId"]
+    with connected(serving) as end:
+        end.sendall(block_put(snapshot_id, 0, bytes(512 * 1024))[:-1])
+        end.shutdown(socket.SHUT_WR)
+        assert answers(end, 1) == [400]
+        assert end.recv(1) == b""
+    with pytest.raises(ClientError, match="ChangedBlocksCount"):
+        ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=1)
+    ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=0)
+
+
+def test_requests_that_are_half_sent_keep_nobody_waiting(serving: Serving) -> None:
+    halves = [
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf",
+        b"POST / HTTP/1.1\r\nHost: loc",
+        block_put("snap-0123456789abcdef0", 0, bytes(512 * 1024))[:9000],
+    ]
+    with ExitStack() as stack:
+        for number in range(60):
+            end = stack.enter_context(connected(serving))
+            end.sendall(halves[number % len(halves)])
+        # Far less than the 60 s that a half request is waited for.
+        asked = "/?Action=DescribeRegions&Version=2016-11-15"
+        got = requests.get(serving.url + asked, headers=signed("ec2"), timeout=25)
+        assert got.status_code == 200

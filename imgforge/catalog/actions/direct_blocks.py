@@ -27,12 +27,10 @@ def put_snapshot_block(session: Session, parameters: Parameters) -> Result:
     # What is being written is a content of its own, by the snapshot's id.
     if not session.contents.is_begun(snapshot_id):
         pending_snapshot(session, snapshot_id)  # or a file is made for a snapshot of nobody
-    with session.contents.writing(snapshot_id):
+    with session.contents.writing(snapshot_id) as content:
         row = pending_snapshot(session, snapshot_id)  # nobody completes it meanwhile
         digest = _checked_block(row, parameters)
-        session.contents.put(
-            row["content_id"], parameters["BlockIndex"], parameters["BlockData"], digest=digest
-        )
+        content.put(parameters["BlockIndex"], parameters["BlockData"], digest=digest)
     if row["timeout_at_s"] - session.now_s < row["timeout_s"] / 2:
         # The time runs from the last block on; it need not be written down with each.
         session.run(

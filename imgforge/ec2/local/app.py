@@ -4,12 +4,13 @@ import http
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from imgforge.ec2.local.full import FullFolder, is_full
 from imgforge.ec2.local.origin import foreign_origin
-from imgforge.ec2.local.wire import Request, Response, Service, read_request
+from imgforge.ec2.local.wire import Readable, Request, Response, Service, read_request
 from imgforge.ec2.local.xml_wire import error_xml
 
 _LOG = logging.getLogger("imgforge.ec2.local")
@@ -48,6 +49,14 @@ class App:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         request = read_request(environ)
+        response = self.respond(request)
+        drain(request.body)
+        phrase = http.HTTPStatus(response.status).phrase
+        start_response(f"{response.status} {phrase}", list(response.headers.items()))
+        return () if request.method == "HEAD" else response.body
+
+    def respond(self, request: Request) -> Response:
+        """Return the answer to a request, with all its headers."""
         try:
             response = self._answer(request)
         except Exception as error:
@@ -56,14 +65,10 @@ class App:
             refuse = self._refusals.get(name, _refuse)
             wrong = (500, "InternalError", "We encountered an internal error.")
             response = refuse(*(self._full.refusal(name) if is_full(error) else wrong))
-        self._drain(environ)
-        headers = dict(response.headers)
-        headers.setdefault("x-amz-request-id", secrets.token_hex(8).upper())
+        headers = {"x-amz-request-id": secrets.token_hex(8).upper(), **response.headers}
         if response.size_bytes is not None:
             headers["Content-Length"] = str(response.size_bytes)
-        phrase = http.HTTPStatus(response.status).phrase
-        start_response(f"{response.status} {phrase}", list(headers.items()))
-        return () if request.method == "HEAD" else response.body
+        return replace(response, headers=headers)
 
     def _answer(self, request: Request) -> Response:
         caller = request.caller
@@ -91,15 +96,14 @@ class App:
         is_query = request.path == "/" and (is_form or "Action" in request.query)
         return "ec2" if is_query and "ec2" in self._services else self._default
 
-    @staticmethod
-    def _drain(environ: dict[str, Any]) -> None:
-        """Read what a refusal left of the body: the next request comes behind it."""
-        body = environ["wsgi.input"]
-        try:
-            while body.read(_DRAINED_BYTES):
-                pass
-        except (OSError, ValueError):  # gone, or chunks that are none
-            return
+
+def drain(body: Readable) -> None:
+    """Read what a refusal left of a body: the next request comes behind it."""
+    try:
+        while body.read(_DRAINED_BYTES):
+            pass
+    except (OSError, ValueError):  # gone, or chunks that are none
+        return
 
 
 def _refuse(status: int, code: str, message: str) -> Response:

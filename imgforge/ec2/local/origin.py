@@ -5,6 +5,7 @@ page's may lead here (DNS rebinding). What tells them apart is what a browser sa
 Origin (RFC 6454) and Sec-Fetch-Site (W3C, Fetch Metadata Request Headers).
 """
 
+import functools
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ def foreign_origin(headers: Mapping[str, str]) -> str:
     return ""
 
 
+@functools.lru_cache(256)
 def is_loopback(host: str) -> bool:
     """Tell whether a host, with a port or none, is this one: by address, or as (*.)localhost.
 

@@ -1,22 +1,23 @@
 """An application behind a port of the loopback, in threads of this process."""
 
+import functools
 import logging
-import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from cheroot import wsgi
 
-from imgforge.ec2.local.app import Application
-from imgforge.ec2.local.connection import Connection
+from imgforge.ec2.local.app import App, Application
+from imgforge.ec2.local.connection import Connection, Respond, cut_off
 from imgforge.ec2.local.wire import CUT
 from imgforge.errors import HostError
 
 _LOG = logging.getLogger("imgforge.ec2.local")
-_THREADS = 8
-_MOST_THREADS = 64
+_THREADS = 16
+_MORE_THREADS = 16
+_MOST_THREADS = 256
 _REQUEST_TIMEOUT_S = 60
 _TICK_S = 0.05  # how long an end is noticed after it was asked for
 _END_LIMIT_S = 10.0
@@ -27,13 +28,7 @@ class _Gateway(wsgi.Gateway_10):
 
     def get_environ(self) -> Any:
         environ = super().get_environ()  # type: ignore[no-untyped-call]
-        end = self.req.conn.socket
-
-        def cut() -> None:
-            with suppress(OSError):  # the client may have gone
-                end.shutdown(socket.SHUT_RDWR)
-
-        return {**environ, CUT: cut}
+        return {**environ, CUT: functools.partial(cut_off, self.req.conn.socket)}
 
     def respond(self) -> None:
         """Answer, headers and body in one piece where that is short."""
@@ -45,13 +40,29 @@ class _Gateway(wsgi.Gateway_10):
             answer.flush()
 
 
+class _Server(wsgi.Server):
+    """A server whose threads become more where all wait for clients that are slow."""
+
+    @property
+    def respond(self) -> Respond | None:
+        """What answers a request without WSGI; None for an application that knows nothing else."""
+        app = self.wsgi_app
+        return app.respond if isinstance(app, App) else None
+
+    def process_conn(self, conn: Any) -> None:
+        """Hand a connection that something has come on to a thread."""
+        if not self.requests.idle:
+            self.requests.grow(_MORE_THREADS)
+        super().process_conn(conn)
+
+
 @contextmanager
 def serving(app: Application, *, port: int = 0) -> Iterator[str]:
     """Answer on a port of 127.0.0.1, any free one by default, while the block runs; give its URL.
 
     Raises HostError where the port cannot be had.
     """
-    server = wsgi.Server(
+    server = _Server(
         ("127.0.0.1", port),
         app,
         numthreads=_THREADS,

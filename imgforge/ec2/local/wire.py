@@ -23,6 +23,14 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """A body, and how long its head says it is."""
+
+    stream: Readable
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks, by its signature (AWS Signature Version 4), and which region it means."""
 
@@ -80,15 +88,8 @@ class RefusalError(Exception):
 def read_request(environ: Mapping[str, Any]) -> Request:
     """Read a request out of WSGI's environment (PEP 3333)."""
     target = str(environ.get("REQUEST_URI") or environ.get("PATH_INFO", "/"))
-    path, _, query_text = target.partition("?")
-    if not path.startswith("/"):  # a proxy's form
-        path = "/" + path.partition("://")[2].partition("/")[2]
-    query_text = query_text or str(environ.get("QUERY_STRING", ""))
-    pairs = parse_qsl(query_text, keep_blank_values=True)
-    lists: dict[str, list[str]] = {}
-    for name, value in pairs:
-        lists.setdefault(name, []).append(value)
-    query = dict(pairs)
+    if "?" not in target and environ.get("QUERY_STRING"):
+        target = f"{target}?{environ['QUERY_STRING']}"
     headers = {
         name[5:].replace("_", "-").lower(): str(value)
         for name, value in environ.items()
@@ -97,16 +98,41 @@ def read_request(environ: Mapping[str, Any]) -> Request:
     if environ.get("CONTENT_TYPE"):
         headers["content-type"] = str(environ["CONTENT_TYPE"])
     length = str(environ.get("CONTENT_LENGTH") or "0")
+    return request_of(
+        str(environ["REQUEST_METHOD"]),
+        target,
+        headers,
+        Body(environ["wsgi.input"], int(length) if length.isdecimal() else 0),
+        cut=environ.get(CUT, lambda: None),
+    )
+
+
+def request_of(
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: Body,
+    *,
+    cut: Callable[[], None],
+) -> Request:
+    """Return a request of what its head says; header names are in lower case."""
+    path, _, query_text = target.partition("?")
+    if not path.startswith("/"):  # a proxy's form
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    lists: dict[str, list[str]] = {}
+    for name, value in parse_qsl(query_text, keep_blank_values=True):
+        lists.setdefault(name, []).append(value)
+    query = {name: values[-1] for name, values in lists.items()}
     return Request(
-        method=str(environ["REQUEST_METHOD"]),
+        method=method,
         path=path,
         query=query,
         headers=headers,
-        body=environ["wsgi.input"],
-        size_bytes=int(length) if length.isdecimal() else 0,
+        body=body.stream,
+        size_bytes=body.size_bytes,
         caller=_caller(headers.get("authorization", ""), query),
         lists=lists,
-        cut=environ.get(CUT, lambda: None),
+        cut=cut,
     )
 
 
