@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from imgforge.aki import listed_pv_grub
 from imgforge.bundle import MANIFEST_SUFFIX, BundleError, read_manifest
 from imgforge.catalog import (
+    LEAST_GIB,
     Architecture,
     BootMode,
     Finding,
@@ -64,16 +65,45 @@ class PreflightFinding:
         return self.severity in {Severity.REFUSED, Severity.BROKEN}
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSnapshots:
+    """The snapshots of volumes beside the root that are here: size in GiB, state if not done."""
+
+    sizes_gib: Mapping[str, int]
+    pending: Mapping[str, str]
+
+
 def preflight(
-    registration: ImageRegistration, *, disk: Disk, region: str | None = None
+    registration: ImageRegistration,
+    *,
+    disk: Disk,
+    region: str | None = None,
+    snapshots: KnownSnapshots | None = None,
 ) -> tuple[PreflightFinding, ...]:
     """Return every rule that registering `disk` so would break; the disk is only read.
 
     `region` is where it is to be registered, if that is known: kernels are of their region alone.
+    Without `snapshots` nobody was asked for those that the mapping names, and nothing is said of
+    them.
     """
-    of_request = check_registration(registration, disk=disk, snapshots={}, region=region)
+    known = snapshots or _believed(registration)
+    of_request = check_registration(
+        registration, disk=disk, snapshots=known.sizes_gib, pending=known.pending, region=region
+    )
     advice = (*advise_registration(registration), *_of_platform(disk))
     return (*map(_of_finding, (*of_request, *advice)), *_of_disk(registration, disk))
+
+
+def _believed(registration: ImageRegistration) -> KnownSnapshots:
+    """Return the snapshots of a mapping as if each were there, and fitted."""
+    root = registration.root_device_name
+    volumes = [one.ebs for one in registration.block_devices if one.device_name != root]
+    sizes = {
+        ebs.snapshot_id: ebs.volume_size_gib or LEAST_GIB[ebs.volume_type]
+        for ebs in volumes
+        if ebs is not None and ebs.snapshot_id
+    }
+    return KnownSnapshots(sizes, {})
 
 
 def preflight_bundle(

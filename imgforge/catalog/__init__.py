@@ -41,6 +41,7 @@ from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.registration import Gate, ImageRegistration, NameConflict
 from imgforge.catalog.rule_table import Severity
 from imgforge.catalog.rules import (
+    LEAST_GIB,
     Finding,
     advise_registration,
     check_gate,
@@ -49,6 +50,7 @@ from imgforge.catalog.rules import (
 )
 
 __all__ = [
+    "LEAST_GIB",
     "LOCAL_OWNER_ID",
     "Account",
     "Architecture",

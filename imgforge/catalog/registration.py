@@ -27,6 +27,7 @@ _LATER = {
     "sriov_net_support",
     "tpm_support",
     "imds_support",
+    "uefi_data",
     "throughput",
     "kms_key_id",
 }
@@ -66,6 +67,7 @@ class ImageRegistration:
     sriov_net_support: str | None = None
     tpm_support: str | None = None
     imds_support: str | None = None
+    uefi_data: str | None = None
     root_device_type: RootDeviceType = RootDeviceType.EBS
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -120,8 +122,10 @@ class ImageRegistration:
             sriov_net_support=_chosen(
                 _Sriov, parameters, "SriovNetSupport", self.sriov_net_support
             ),
-            tpm_support=parameters.get("TpmSupport", self.tpm_support),
-            imds_support=parameters.get("ImdsSupport", self.imds_support),
+            tpm_support=_chosen(_Version, parameters, "TpmSupport", self.tpm_support),
+            imds_support=_chosen(_Version, parameters, "ImdsSupport", self.imds_support),
+            uefi_data=parameters.get("UefiData", self.uefi_data),
+            tags={**self.tags, **_asked_tags(parameters)},
         )
 
     def of_bundle(self, bundle: BundleFacts, parameters: Mapping[str, Any]) -> "ImageRegistration":
@@ -183,6 +187,7 @@ class ImageRegistration:
             "SriovNetSupport": self.sriov_net_support,
             "TpmSupport": self.tpm_support,
             "ImdsSupport": self.imds_support,
+            "UefiData": self.uefi_data,
         }
         return {name: value for name, value in asked.items() if value}
 
@@ -242,6 +247,10 @@ class _Sriov(StrEnum):
     SIMPLE = "simple"
 
 
+class _Version(StrEnum):
+    V2 = "v2.0"
+
+
 Choice = TypeVar("Choice", bound=StrEnum)
 Kept = TypeVar("Kept")
 
@@ -256,6 +265,16 @@ def _chosen(
         return kind(given)
     except ValueError:
         raise invalid_value(given, f"{name[0].lower()}{name[1:]}") from None
+
+
+def _asked_tags(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return what TagSpecifications say of the image."""
+    return {
+        tag["Key"]: tag.get("Value", "")
+        for one in parameters.get("TagSpecifications", ())
+        if one.get("ResourceType") == "image"
+        for tag in one.get("Tags", ())
+    }
 
 
 def _asked_device(given: Mapping[str, Any], *, root: str) -> BlockDeviceMapping:

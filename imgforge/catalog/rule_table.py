@@ -53,6 +53,7 @@ _ROWS = (
     ),
     Rule("boot-mode", "EC2 User Guide, AMI boot modes", "InvalidParameterCombination"),
     Rule("tpm-support", f"{_API}, RegisterImage: TpmSupport", "InvalidParameterCombination"),
+    Rule("uefi-data", f"{_API}, RegisterImage: UefiData", "InvalidParameterCombination"),
     Rule("root-device-name", "EC2 User Guide, Device names", _DEVICES),
     Rule("root-device", f"{_API}, RegisterImage: RootDeviceName", _DEVICES),
     Rule("device-name", "EC2 User Guide, Device names", _DEVICES),

@@ -30,6 +30,7 @@ _RAMDISK_ID = re.compile(r"ari-([0-9a-f]{8}|[0-9a-f]{17})")
 _THROUGHPUT = (125, 2_000)
 _KERNEL_ID = re.compile(r"aki-([0-9a-f]{8}|[0-9a-f]{17})")
 _MAX_TAGS = 50
+_UEFI = (BootMode.UEFI, BootMode.UEFI_PREFERRED)
 NONE_PENDING: Mapping[str, str] = MappingProxyType({})
 # EC2 API, data type EbsBlockDevice, VolumeSize and Iops.
 _SIZES_GIB: Mapping[VolumeType, tuple[int, int]] = {
@@ -41,6 +42,7 @@ _SIZES_GIB: Mapping[VolumeType, tuple[int, int]] = {
     VolumeType.SC1: (125, 16_384),
     VolumeType.STANDARD: (1, 1_024),
 }
+LEAST_GIB: Mapping[VolumeType, int] = {kind: least for kind, (least, _) in _SIZES_GIB.items()}
 _IOPS: Mapping[VolumeType, tuple[int, int]] = {
     VolumeType.GP3: (3_000, 80_000),
     VolumeType.IO1: (100, 64_000),
@@ -140,6 +142,9 @@ def _check_virtualization(registration: ImageRegistration, disk: Disk | None) ->
     if registration.tpm_support and registration.boot_mode is not BootMode.UEFI:
         found = f"{registration.tpm_support} with boot mode {registration.boot_mode or 'none'}"
         yield Finding("tpm-support", found, "NitroTPM needs boot mode uefi")
+    if registration.uefi_data and registration.boot_mode not in _UEFI:
+        found = f"with boot mode {registration.boot_mode or 'none'}"
+        yield Finding("uefi-data", found, "it needs boot mode uefi or uefi-preferred")
     if kind is VirtualizationType.HVM:
         return
     if registration.ena_support:
@@ -147,7 +152,7 @@ def _check_virtualization(registration: ImageRegistration, disk: Disk | None) ->
     if registration.sriov_net_support:
         found = registration.sriov_net_support
         yield Finding("sriov-net-support", found, "a paravirtual image cannot have it")
-    if registration.boot_mode in {BootMode.UEFI, BootMode.UEFI_PREFERRED}:
+    if registration.boot_mode in _UEFI:
         yield Finding("boot-mode", str(registration.boot_mode), "paravirtual images know no UEFI")
 
 

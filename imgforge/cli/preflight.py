@@ -12,15 +12,20 @@ from imgforge.cli.registration_options import (
     BootModeOption,
     DescriptionOption,
     EnaOption,
+    ImageTagOption,
+    ImdsOption,
     KernelOption,
     MappingsOption,
     NameOption,
     RamdiskOption,
     RootDeviceOption,
     SriovOption,
+    TpmOption,
+    UefiDataOption,
     VirtualizationOption,
     given_parameters,
     parse_mappings,
+    tag_parameter,
 )
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.errors import ExitCode
@@ -49,6 +54,10 @@ def preflight(
     boot_mode: BootModeOption = None,
     ena_support: EnaOption = None,
     sriov_net_support: SriovOption = None,
+    tpm_support: TpmOption = None,
+    imds_support: ImdsOption = None,
+    uefi_data: UefiDataOption = None,
+    tag: ImageTagOption = None,
     region: Annotated[
         str | None, typer.Option("--region", metavar="REGION", help="Where it goes: its AKIs.")
     ] = None,
@@ -79,6 +88,10 @@ def preflight(
         BootMode=boot_mode,
         EnaSupport=ena_support,
         SriovNetSupport=sriov_net_support,
+        TpmSupport=tpm_support,
+        ImdsSupport=imds_support,
+        UefiData=uefi_data,
+        TagSpecifications=tag_parameter(tag),
     )
     with shown_progress(stderr_console()):
         if disk.name.endswith(MANIFEST_SUFFIX):

@@ -15,15 +15,20 @@ from imgforge.cli.registration_options import (
     BootModeOption,
     DescriptionOption,
     EnaOption,
+    ImageTagOption,
+    ImdsOption,
     KernelOption,
     MappingsOption,
     NameOption,
     RamdiskOption,
     RootDeviceOption,
     SriovOption,
+    TpmOption,
+    UefiDataOption,
     VirtualizationOption,
     given_parameters,
     parse_mappings,
+    tag_parameter,
 )
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.errors import BadInputError
@@ -72,6 +77,10 @@ def register(
     boot_mode: BootModeOption = None,
     ena_support: EnaOption = None,
     sriov_net_support: SriovOption = None,
+    tpm_support: TpmOption = None,
+    imds_support: ImdsOption = None,
+    uefi_data: UefiDataOption = None,
+    tag: ImageTagOption = None,
     where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
@@ -96,6 +105,10 @@ def register(
         BootMode=boot_mode,
         EnaSupport=ena_support,
         SriovNetSupport=sriov_net_support,
+        TpmSupport=tpm_support,
+        ImdsSupport=imds_support,
+        UefiData=uefi_data,
+        TagSpecifications=tag_parameter(tag),
     )
     what = str(disk) if disk else snapshot or manifest
     _check(disk, snapshot, manifest, name=name)

@@ -43,6 +43,18 @@ SriovOption = Annotated[
     TextOption, _option("--sriov-net-support", "simple", "Enhanced networking.")
 ]
 
+TpmOption = Annotated[TextOption, _option("--tpm-support", "v2.0", "NitroTPM; needs uefi.")]
+ImdsOption = Annotated[
+    TextOption, _option("--imds-support", "v2.0", "Instances ask IMDSv2 unless told otherwise.")
+]
+UefiDataOption = Annotated[
+    TextOption, _option("--uefi-data", "BASE64", "The UEFI variable store; needs uefi.")
+]
+ImageTagOption = Annotated[
+    list[str] | None,
+    _option("--tag", "KEY=VALUE", "The image's, beside the recipe's. May be given several times."),
+]
+
 _MAPPING = {"DeviceName": str, "VirtualName": str, "NoDevice": str, "Ebs": dict}
 # EC2 API, EbsBlockDevice: what images have of it.
 _EBS = {
@@ -60,6 +72,16 @@ _EBS = {
 def given_parameters(**parameters: Any) -> dict[str, Any]:
     """Return those parameters of RegisterImage that were given."""
     return {name: value for name, value in parameters.items() if value is not None}
+
+
+def tag_parameter(texts: list[str] | None) -> list[dict[str, Any]] | None:
+    """Return TagSpecifications of an option's texts; None without one. Raises BadInputError."""
+    if not texts:
+        return None
+    from imgforge.ec2 import tag_specifications
+    from imgforge.made_tags import parse_tags
+
+    return tag_specifications(image=parse_tags(texts))
 
 
 def parse_mappings(text: str | None) -> list[dict[str, Any]] | None:

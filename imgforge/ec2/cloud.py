@@ -135,7 +135,8 @@ def _session(wish: CloudWish) -> boto3.session.Session:
     with explained("Endpoint"):
         return boto3.session.Session(
             profile_name=wish.profile or None,
-            region_name=wish.region or None,
+            # Of AWS's SDKs boto3 alone does not read AWS_REGION.
+            region_name=wish.region or host.aws_region() or None,
             **_keys(wish.credentials),
         )
 

@@ -53,7 +53,8 @@ def register_bundle(cloud: Cloud, wish: BundleWish) -> Image:
     location = f"{place.bucket}/{place.key(name)}"
     key = [location, hashlib.sha256(content).hexdigest(), wish.name, wish.parameters]
     work = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:_DIGITS]
-    asked = Asked(wish.name, work, gate_tags(None), wish.conflict)
+    tags = {**asked_for.tags, **gate_tags(None)}
+    asked = Asked(wish.name, work, tags, wish.conflict)
     with turn(work, what=f"Image {wish.name!r}"):
         image = find_same(cloud, asked)
         if image is None:

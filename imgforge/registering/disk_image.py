@@ -8,7 +8,7 @@ from imgforge.disk import Disk
 from imgforge.ec2 import Cloud, Image, Snapshot
 from imgforge.errors import BadInputError
 from imgforge.made_tags import LAYOUT, LOCK_SHA256, RECIPE_SHA256, SHA256, SIZE_BYTES
-from imgforge.preflight import preflight
+from imgforge.preflight import KnownSnapshots, preflight
 from imgforge.registering.asking import MADE_BY, Asked, find_same, gate_tags, register
 from imgforge.registering.check import refuse_or_warn
 from imgforge.registering.snapshot import (
@@ -60,7 +60,9 @@ def register_disk(cloud: Cloud, wish: DiskWish) -> Image:
     check_gate(wish.disk, verdict=wish.verdict, gate=wish.gate)
     if not wish.disk.path.is_file():
         raise BadInputError(f"Disk {wish.disk.path}: is not there any more.")
-    found = preflight(wish.registration, disk=wish.disk, region=cloud.region)
+    found = preflight(
+        wish.registration, disk=wish.disk, region=cloud.region, snapshots=_named(cloud, wish)
+    )
     refuse_or_warn(name, found, verdict=wish.verdict)
     asked = Asked(name, wish.work, _tags(wish), wish.conflict)
     with turn(wish.work, what=f"Image {name!r}"):
@@ -73,6 +75,17 @@ def register_disk(cloud: Cloud, wish: DiskWish) -> Image:
             image = register(cloud, asked, request)
         finished(cloud, snapshot)
         return image
+
+
+def _named(cloud: Cloud, wish: DiskWish) -> KnownSnapshots:
+    """Look at the snapshots of volumes beside the root; raise CloudError for one that is not."""
+    volumes = [one.ebs for one in wish.registration.block_devices if one.ebs is not None]
+    ids = sorted({ebs.snapshot_id for ebs in volumes if ebs.snapshot_id})
+    told = cloud.compute.snapshots(ids=ids) if ids else []
+    return KnownSnapshots(
+        {one.snapshot_id: one.volume_size_gib for one in told},
+        {one.snapshot_id: one.state for one in told if one.state != "completed"},
+    )
 
 
 def _snapshot(cloud: Cloud, wish: DiskWish) -> Snapshot:

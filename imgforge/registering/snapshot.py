@@ -8,7 +8,7 @@ from imgforge import host
 from imgforge.disk import Disk, disk_sha256
 from imgforge.ec2 import Cloud, EndpointKind, Snapshot
 from imgforge.errors import BadInputError, CloudError, HostError
-from imgforge.made_tags import MADE, SHA256, SIZE_BYTES, UNFINISHED, WORK
+from imgforge.made_tags import LAYOUT, MADE, SHA256, SIZE_BYTES, UNFINISHED, WORK
 from imgforge.progress import report, warn
 from imgforge.snapshot_transfer import Holes, SnapshotWish, upload_snapshot
 
@@ -76,7 +76,9 @@ def find_snapshot(cloud: Cloud, wish: SnapshotOf) -> Snapshot | None:
 
 
 def _tags(wish: SnapshotOf) -> Mapping[str, str]:
+    layout = {LAYOUT: str(wish.disk.layout)} if wish.disk.layout else {}
     return {
+        **layout,
         MADE: wish.made,
         WORK: wish.work,
         UNFINISHED: wish.work,

@@ -1,66 +1,35 @@
 """The life of an image, as a client sees it: on `imgforge serve`, and with --aws on AWS itself.
 
-With --aws the credentials and the region are boto3's own (AWS_PROFILE, AWS_REGION, …). What is made
-has names that begin with "imgforge-test-", and goes however the test ends. It needs the rights to
-the EC2 and EBS actions below, in two regions.
+With --aws the credentials are boto3's own, the region AWS_REGION or the profile's. What is made has
+names or tags that begin with "imgforge-test-" and 12 digits of this run, and goes however the test
+ends; nothing else is written to. It needs the rights to the EC2 and EBS actions below, in that
+region and one more, and takes some ten minutes. It costs less than a cent: some six snapshots of
+1 GiB with a few MiB of data for minutes, a hundred calls of EBS direct, and some MiB from one
+region to the other.
 """
 
 import base64
 import hashlib
+import io
 import json
 import os
+import secrets
 import subprocess
 import sys
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.serving import ACCOUNT, Serving, code_of
+from imgforge.cli.command_line import run_command_line
+from tests.aws_cloud import NOT_YET, STILL, Cloud, aws_itself, served, snapshots_of
+from tests.registering import make_disk
+from tests.serving import Serving, code_of
 
 BLOCK_BYTES = 512 * 1024
-Client = Callable[[str, str], Any]
-"""Gives boto3's client of a service in a region."""
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """Who is asked, and what is to go at the end; `environment` is for the AWS CLI."""
-
-    client: Client
-    region: str
-    other_region: str
-    prefix: str
-    environment: dict[str, str]
-    waits: dict[str, int]
-    leftovers: ExitStack = field(default_factory=ExitStack)
-
-    def keep_in_mind(self, region: str, image_id: str) -> None:
-        """Let an image go at the end, and its snapshots."""
-        self.leftovers.callback(self._remove, region, image_id)
-
-    def _remove(self, region: str, image_id: str) -> None:
-        ec2 = self.client("ec2", region)
-        with suppress(ClientError):
-            ec2.disable_image_deregistration_protection(ImageId=image_id)
-        with suppress(ClientError):
-            images = ec2.describe_images(ImageIds=[image_id], IncludeDisabled=True)["Images"]
-            ec2.deregister_image(ImageId=image_id)
-            for snapshot_id in snapshots_of(images[0]):
-                with suppress(ClientError):
-                    ec2.delete_snapshot(SnapshotId=snapshot_id)
-
-    def wait(self, what: str, region: str, **asked: Any) -> None:
-        """Wait until an image or a snapshot is done."""
-        waiter = self.client("ec2", region).get_waiter(what)
-        waiter.wait(**asked, WaiterConfig=self.waits)
 
 
 @pytest.fixture(scope="module")
@@ -74,60 +43,9 @@ def cloud(
             folder = tmp_path_factory.mktemp("serve")
             made = served(stack.enter_context(Serving(folder / "catalog")), folder)
         with made.leftovers:
+            made.sweep_at_the_end()
             yield made
-        assert left_behind(made) == []
-
-
-def aws_itself() -> Cloud:
-    session = boto3.session.Session()
-    if session.get_credentials() is None:
-        pytest.skip("--aws: boto3 finds no credentials")
-    if session.region_name is None:
-        pytest.skip("--aws: boto3 finds no region (AWS_REGION)")
-    return Cloud(
-        client=lambda service, region: session.client(service, region_name=region),
-        region=session.region_name,
-        other_region="us-west-2" if session.region_name == "us-east-1" else "us-east-1",
-        prefix=f"imgforge-test-{uuid.uuid4().hex[:12]}",
-        environment=dict(os.environ),
-        waits={"Delay": 10, "MaxAttempts": 120},
-    )
-
-
-def served(serving: Serving, home: Path) -> Cloud:
-    return Cloud(
-        client=lambda service, region: serving.client(service, region=region),
-        region="us-east-1",
-        other_region="us-west-2",
-        prefix=f"imgforge-test-{uuid.uuid4().hex[:12]}",
-        environment={
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "AWS_ENDPOINT_URL": serving.url,
-            "AWS_ACCESS_KEY_ID": ACCOUNT,
-            "AWS_SECRET_ACCESS_KEY": "secret",
-        },
-        waits={"Delay": 1, "MaxAttempts": 60},
-    )
-
-
-def left_behind(cloud: Cloud) -> list[str]:
-    """Return what a test made and nothing removed."""
-    found = []
-    named = [{"Name": "name", "Values": [f"{cloud.prefix}*"]}]
-    tagged = [{"Name": "tag:Name", "Values": [cloud.prefix]}]
-    for region in (cloud.region, cloud.other_region):
-        ec2 = cloud.client("ec2", region)
-        images = ec2.describe_images(Owners=["self"], Filters=named)["Images"]
-        snapshots = ec2.describe_snapshots(OwnerIds=["self"], Filters=tagged)["Snapshots"]
-        found += [image["ImageId"] for image in images]
-        found += [snapshot["SnapshotId"] for snapshot in snapshots]
-    return found
-
-
-def snapshots_of(image: Any) -> list[str]:
-    mapped = (device.get("Ebs", {}) for device in image["BlockDeviceMappings"])
-    return [ebs["SnapshotId"] for ebs in mapped if "SnapshotId" in ebs]
+        assert made.left_behind() == []
 
 
 def base64_sha256(data: bytes) -> str:
@@ -141,11 +59,11 @@ def snapshot_id(cloud: Cloud) -> str:
     tags = [{"Key": "Name", "Value": cloud.prefix}]
     started = ebs.start_snapshot(VolumeSize=1, Description=cloud.prefix, Tags=tags, Timeout=10)
     made = str(started["SnapshotId"])
-    ec2 = cloud.client("ec2", cloud.region)
-    cloud.leftovers.callback(code_of, ec2.delete_snapshot, SnapshotId=made)
     blocks = {0: b"\1" * BLOCK_BYTES, 2047: b"\2" * BLOCK_BYTES}
     for index, data in blocks.items():
-        ebs.put_snapshot_block(
+        cloud.settled(
+            ebs.put_snapshot_block,
+            NOT_YET,
             SnapshotId=made,
             BlockIndex=index,
             BlockData=data,
@@ -198,11 +116,8 @@ def asked(cloud: Cloud, snapshot_id: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def image_id(cloud: Cloud, asked: dict[str, Any]) -> str:
-    tags = [{"Key": "Name", "Value": cloud.prefix}]
-    specification = [{"ResourceType": "image", "Tags": tags}]
     ec2 = cloud.client("ec2", cloud.region)
-    made = str(ec2.register_image(**asked, TagSpecifications=specification)["ImageId"])
-    cloud.keep_in_mind(cloud.region, made)
+    made = str(ec2.register_image(**asked, TagSpecifications=cloud.tags("image"))["ImageId"])
     cloud.wait("image_available", cloud.region, ImageIds=[made])
     return made
 
@@ -309,10 +224,10 @@ def test_a_copy_is_its_regions_own(cloud: Cloud, ec2: Any, image_id: str, encryp
         Name=f"{cloud.prefix} copy {encrypted}",
         SourceImageId=image_id,
         SourceRegion=cloud.region,
+        TagSpecifications=cloud.tags("snapshot"),
         **more,
     )
     copy_id = copied["ImageId"]
-    cloud.keep_in_mind(cloud.other_region, copy_id)
     cloud.wait("image_available", cloud.other_region, ImageIds=[copy_id])
     copy, source = describe(there, copy_id), describe(ec2, image_id)
     same = ("Architecture", "BootMode", "EnaSupport", "RootDeviceName", "VirtualizationType")
@@ -320,7 +235,15 @@ def test_a_copy_is_its_regions_own(cloud: Cloud, ec2: Any, image_id: str, encryp
     assert not set(snapshots_of(copy)) & set(snapshots_of(source))
     assert copy.get("Tags", []) == []
     [snapshot] = there.describe_snapshots(SnapshotIds=snapshots_of(copy))["Snapshots"]
-    assert snapshot["Encrypted"] is encrypted
+    by_default = there.get_ebs_encryption_by_default()["EbsEncryptionByDefault"]
+    assert snapshot["Encrypted"] is (encrypted or by_default)
+    if encrypted:
+        refused = code_of(
+            there.modify_image_attribute,
+            ImageId=copy_id,
+            LaunchPermission={"Add": [{"UserId": copy["OwnerId"]}]},
+        )
+        assert refused or cloud.is_aws  # by the account's own key; AWS may take the owner itself
 
 
 def test_an_image_is_shared_and_no_longer(ec2: Any, image_id: str) -> None:
@@ -330,6 +253,7 @@ def test_an_image_is_shared_and_no_longer(ec2: Any, image_id: str) -> None:
         asked = {"ImageId": image_id, "Attribute": "launchPermission"}
         return ec2.describe_image_attribute(**asked)["LaunchPermissions"]
 
+    # The owner itself: nobody else is to see what a test makes.
     for change, left in (("Add", [{"UserId": owner}]), ("Remove", [])):
         changed = {change: [{"UserId": owner}]}
         ec2.modify_image_attribute(ImageId=image_id, LaunchPermission=changed)
@@ -384,12 +308,66 @@ def test_in_the_end_the_image_goes_and_then_its_snapshot(
 ) -> None:
     last = {**asked, "Name": f"{cloud.prefix} last"}
     image_id = ec2.register_image(**last)["ImageId"]
-    cloud.keep_in_mind(cloud.region, image_id)
     cloud.wait("image_available", cloud.region, ImageIds=[image_id])
-    ec2.deregister_image(ImageId=image_id)
-    found = ec2.describe_images(
-        Owners=["self"], Filters=[{"Name": "name", "Values": [last["Name"]]}]
-    )
-    assert found["Images"] == []
+    cloud.settled(ec2.deregister_image, STILL, ImageId=image_id)
+    assert image_id not in [image["ImageId"] for image in cloud.images(cloud.region)]
     [snapshot] = ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
     assert snapshot["State"] == "completed"
+
+
+@pytest.fixture
+def own(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process runs asks as whoever is asked."""
+    for name in [one for one in os.environ if one.startswith(("AWS_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    for name, value in cloud.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def imgforge(*words: str, code: int = 0) -> Any:
+    """Run a command; return its JSON, or what it said of a refusal."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        ended = run_command_line([*words, *([] if code else ["--json"])])
+    assert ended == code, err.getvalue()
+    return err.getvalue() if code else json.loads(out.getvalue())
+
+
+@pytest.mark.usefixtures("own")
+def test_imgforges_own_commands_lead_a_whole_life(cloud: Cloud, ec2: Any, tmp_path: Path) -> None:
+    disk = make_disk(tmp_path / "disk.raw", seed=secrets.token_bytes(1))
+    cloud.disks.append(disk.sha256)
+    name = f"{cloud.prefix} by imgforge"
+    words = ("register", str(disk.path), "--unverified", "--name", name)
+    made = imgforge(*words)
+    image_id = str(made["ImageId"])
+    assert (made["State"], made["Name"]) == ("available", name)
+    assert imgforge(*words)["ImageId"] == image_id  # again: nothing twice
+    found = imgforge("images", "find", "--owner", "self", "--name", f"{cloud.prefix} by*")
+    assert [image["ImageId"] for image in found] == [image_id]
+    published = imgforge("publish", image_id, "--to", cloud.other_region, "--unverified")
+    [_, copy] = published["images"]
+    there = describe(cloud.client("ec2", cloud.other_region), copy["image_id"])
+    tags = {tag["Key"]: tag["Value"] for tag in there["Tags"]}
+    assert tags["imgforge:sha256"] == disk.sha256
+    imgforge("images", "tag", image_id, "team=web")
+    imgforge("images", "share", image_id, "--account", there["OwnerId"])
+    imgforge("images", "unshare", image_id, "--account", there["OwnerId"])
+    imgforge("images", "protect", image_id)
+    refused = imgforge("images", "deregister", image_id, code=2)
+    assert "deregister-protected" in refused
+    imgforge("images", "unprotect", image_id)
+    back = tmp_path / "back.raw"
+    [snapshot_id] = snapshots_of(made)
+    imgforge("snapshots", "download", snapshot_id, "-o", str(back))
+    assert back.read_bytes()[: disk.size_bytes] == disk.path.read_bytes()
+    imgforge("images", "deregister", image_id)
+    # Its snapshot is what nothing refers to now: gc names it, and only names it. Others of the
+    # account are nobody's business here.
+    left = imgforge("images", "gc", "--dry-run", "--older-than", "0s")
+    assert snapshot_id in json.dumps(left)
+    assert image_id not in json.dumps(left)
+    imgforge("snapshots", "delete", snapshot_id)
+    there_too = ("--region", cloud.other_region, "--with-snapshots")
+    imgforge("images", "deregister", copy["image_id"], *there_too)
+    assert not set(cloud.left_behind()) & {image_id, snapshot_id, copy["image_id"]}

@@ -17,7 +17,7 @@ from imgforge.catalog.image import (
 )
 from imgforge.catalog.life_rules import check_deregister, check_name_is_free
 from imgforge.catalog.records import insert_devices, insert_tags
-from imgforge.catalog.refusal import RefusedError, combination, missing
+from imgforge.catalog.refusal import RefusedError, missing
 from imgforge.catalog.registration import ImageRegistration
 from imgforge.catalog.rules import Finding, check_registration, refuse_as_ec2
 from imgforge.catalog.session import (
@@ -53,7 +53,7 @@ def register_image(session: Session, parameters: Parameters) -> Result:
             **_columns(session, registration),
             "image_id": image_id,
             "image_location": location,
-            "uefi_data": parameters.get("UefiData"),
+            "uefi_data": registration.uefi_data,
             "creation_date": iso(session.now),
         },
     )
@@ -102,8 +102,10 @@ def _registration(
         block_devices=(),
         tags=tags,
     )
-    if parameters.get("UefiData") and parameters.get("BootMode") not in {"uefi", "uefi-preferred"}:
-        raise combination("UefiData needs the boot mode uefi or uefi-preferred")
+    if parameters.get("BillingProducts"):
+        raise RefusedError(
+            "AuthFailure", "The account is not authorized to specify billing product codes."
+        )
     if session.bundle is not None:
         return base.of_bundle(session.bundle, parameters)
     return base.asked(parameters)
