@@ -27,6 +27,7 @@ _FACTS = "snapshot.json"
 _LOCK = ".lock"
 _LIMIT_S = 6 * 3600.0
 _CHUNK_BYTES = 2**20
+_MOST_DIGITS = 18
 _KNOWN_LAYOUTS = {*Layout}
 
 
@@ -105,7 +106,7 @@ def _fetch(cloud: Cloud, image: Image, folder: Path) -> None:
 def _cut(fetched: Path, image: Image) -> None:
     """Give the disk the size it had: a volume is rounded up, with zeros behind the disk."""
     text = image.tags.get(SIZE_BYTES, "")
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
         return
     size_bytes = int(text)
     if 0 < size_bytes < fetched.stat().st_size and not _has_data(fetched, size_bytes):

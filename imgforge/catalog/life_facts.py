@@ -79,7 +79,7 @@ class ImageFacts:
         seen = {one["SnapshotId"]: one for one in snapshots}
         return cls(
             image_id=shown["ImageId"],
-            owner_id=shown["OwnerId"],
+            owner_id=shown.get("OwnerId", ""),
             region=region,
             root_device_type=shown.get("RootDeviceType", RootDeviceType.EBS),
             state=shown.get("State", "available"),
@@ -87,13 +87,15 @@ class ImageFacts:
             protection=shown.get("DeregistrationProtection", "disabled"),
             image_location=shown.get("ImageLocation", ""),
             platform_details=shown.get("PlatformDetails", ""),
-            product_codes=tuple(one["ProductCodeId"] for one in shown.get("ProductCodes", ())),
+            product_codes=tuple(
+                one.get("ProductCodeId", "") for one in shown.get("ProductCodes", ())
+            ),
             snapshots=tuple(
                 SnapshotFacts.of_ec2(seen[snapshot_id], default_keys=default_keys)
                 if snapshot_id in seen
                 else SnapshotFacts(
                     snapshot_id,
-                    owner_id=shown["OwnerId"],
+                    owner_id=shown.get("OwnerId", ""),
                     is_encrypted=bool(ebs.get("Encrypted")),
                     is_usable=False,
                 )

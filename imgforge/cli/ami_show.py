@@ -71,7 +71,10 @@ def show_image(console: Console, view: ImageView) -> None:
             ("protected", _protection(image)),
             ("source", _source(image)),
             ("location", "" if image.is_ebs else image.text("ImageLocation")),
-            ("products", ", ".join(one["ProductCodeId"] for one in told.get("ProductCodes", ()))),
+            (
+                "products",
+                ", ".join(one.get("ProductCodeId", "") for one in told.get("ProductCodes", ())),
+            ),
             ("shared with", _permissions(view.permissions)),
             ("verdict", view.verdict or "none: its tags tell of none"),
             ("sha256", view.sha256),

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from imgforge.cli.terminal import plain_text
+
 
 @contextmanager
 def shown_bars(console: Console) -> Iterator[logging.Handler]:
@@ -32,7 +34,8 @@ class _BarHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
-            self._progress.console.print(record.getMessage(), markup=False, highlight=False)
+            words = plain_text(record.getMessage())
+            self._progress.console.print(words, markup=False, highlight=False)
             return
         subject = getattr(record, "subject", "")
         if subject not in self._tasks:
@@ -40,7 +43,7 @@ class _BarHandler(logging.Handler):
         message = f"{subject}: {record.getMessage()}" if subject else record.getMessage()
         self._progress.update(
             self._tasks[subject],
-            description=message,
+            description=plain_text(message),
             completed=getattr(record, "done", None) or 0,
             total=getattr(record, "total", None),
         )

@@ -14,6 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.parsers import create_parser
 from botocore.utils import get_environ_proxies
 
+from imgforge.ec2.answer_limits import Head, StrangeAnswerError, check_answer, send_within
 from imgforge.ec2.plain_http import BlockAnswer, Headers, OtherHttpError, PlainHttp
 
 _SERVICE = "ebs"
@@ -63,21 +64,27 @@ class BlockWire:
         except OtherHttpError:  # all of HTTP is botocore's to know
             self._http = self._botocore
             answer = self._http.send(request)
-        if answer.status >= 300:
+        if not 200 <= answer.status < 300:
             self._refuse(method, answer)
         return answer
 
     def _refuse(self, method: str, answer: BlockAnswer) -> None:
         operation = self._operations[method]
-        told = self._parser.parse(
-            {
-                "headers": answer.headers,
-                "status_code": answer.status,
-                "body": answer.body,
-                "context": {"operation_name": operation.name},
-            },
-            operation.output_shape,
-        )
+        head = Head(answer.status, answer.headers)
+        check_answer(head, answer.body, service=_SERVICE, action=operation.name)
+        try:
+            told = self._parser.parse(
+                {
+                    "headers": answer.headers,
+                    "status_code": answer.status,
+                    "body": answer.body,
+                    "context": {"operation_name": operation.name},
+                },
+                operation.output_shape,
+            )
+        except (ValueError, TypeError, KeyError, AttributeError):
+            # Members that are of no such type: botocore does not look.
+            raise StrangeAnswerError(head.words) from None
         raise boto.ClientError(told, operation.name)
 
 
@@ -89,6 +96,6 @@ class _BotocoreHttp:
 
     def send(self, request: Any) -> BlockAnswer:
         """Send a signed request."""
-        found = self._session.send(request.prepare())
+        found = send_within(self._session, request.prepare())
         headers = {name.lower(): value for name, value in found.headers.items()}
         return BlockAnswer(found.status_code, headers, found.content)

@@ -11,16 +11,21 @@ from enum import StrEnum
 from typing import Any
 
 from botocore import exceptions as boto
+from botocore import xform_name
 from botocore.parsers import ResponseParserError
 
+from imgforge.ec2.answer_form import find_deformity
 from imgforge.ec2.block_wire import BlockWire
+from imgforge.ec2.image import Told, is_id
+from imgforge.ec2.paging import Patience
 from imgforge.ec2.plain_http import BlockAnswer
 from imgforge.ec2.problem import error_code, explain, explained, no_answer
 from imgforge.errors import CloudError, HostError, ImgforgeError
 
 BLOCK_BYTES = 512 * 1024
 """EBS direct's block size; the last block of a disk is padded with zeros."""
-_MOST_PAGES = 100_000
+_MOST_GIB = 65_536
+_BLOCKS_OF_GIB = 2**30 // BLOCK_BYTES
 _MOST_BLOCKS_OF_PAGE = 10_000
 _THROTTLED = {
     "ThrottlingException",
@@ -125,14 +130,13 @@ class Blocks:
         if wish.is_encrypted:
             asked["Encrypted"] = True
         what = "A new snapshot"
-        with explained(what, service="EBS"):
-            told = self._client.start_snapshot(**asked)
-        if not told.get("SnapshotId") or told.get("BlockSize", BLOCK_BYTES) != BLOCK_BYTES:
+        told = self._ask(what, "StartSnapshot", asked)
+        if not is_id(told.get("SnapshotId")) or told.get("BlockSize", BLOCK_BYTES) != BLOCK_BYTES:
             raise no_answer(what, "no snapshot of 512 KiB blocks", service="EBS")
         sse = told.get("SseType", "none")
         return StartedSnapshot(
             str(told["SnapshotId"]),
-            int(told.get("VolumeSize") or wish.volume_size_gib),
+            _volume_size(what, told.get("VolumeSize", wish.volume_size_gib)),
             is_encrypted=bool(told.get("KmsKeyArn")) or sse != "none",
         )
 
@@ -150,7 +154,10 @@ class Blocks:
         }
         what = _block(snapshot_id, number)
         answer = self._send(what, "PUT", f"/snapshots/{snapshot_id}/blocks/{number}", headers, data)
-        if answer.headers.get("x-amz-checksum", checksum) != checksum:
+        taken = answer.headers.get("x-amz-checksum")
+        if taken is None:  # such as from a log-in page
+            raise no_answer(what, "no SHA-256 of what it took", service="EBS")
+        if taken != checksum:
             raise CloudError(
                 f"{what}: was taken with another SHA-256 than it was sent with.", code="BadDigest"
             )
@@ -178,14 +185,14 @@ class Blocks:
         Raises CloudError (ValidationException where the endpoint has other blocks, or it was
         completed before).
         """
-        with explained(f"Snapshot {snapshot_id}", service="EBS"):
-            self._client.complete_snapshot(
-                SnapshotId=snapshot_id,
-                ChangedBlocksCount=count,
-                Checksum=checksum,
-                ChecksumAlgorithm="SHA256",
-                ChecksumAggregationMethod="LINEAR",
-            )
+        asked = {
+            "SnapshotId": snapshot_id,
+            "ChangedBlocksCount": count,
+            "Checksum": checksum,
+            "ChecksumAlgorithm": "SHA256",
+            "ChecksumAggregationMethod": "LINEAR",
+        }
+        self._ask(f"Snapshot {snapshot_id}", "CompleteSnapshot", asked)
 
     def list(self, snapshot_id: str) -> Iterator[BlockList]:
         """Yield the blocks that a completed snapshot has, by ascending number, in pages.
@@ -193,30 +200,38 @@ class Blocks:
         Pages may be empty. Raises CloudError.
         """
         what = f"Snapshot {snapshot_id}"
-        for page in self._pages(what, "list_snapshot_blocks", {"SnapshotId": snapshot_id}):
-            yield BlockList(
-                int(page.get("VolumeSize", 0)),
-                tuple(
-                    ListedBlock(int(one["BlockIndex"]), str(one["BlockToken"]))
-                    for one in page.get("Blocks", ())
-                ),
-            )
+        known = 0
+        for page in self._pages(what, "ListSnapshotBlocks", {"SnapshotId": snapshot_id}):
+            size_gib = _volume_size(what, page.get("VolumeSize"))
+            blocks = tuple(_listed(what, one) for one in page.get("Blocks") or ())
+            known += len(blocks)
+            if known > size_gib * _BLOCKS_OF_GIB:
+                found = f"more blocks than its {size_gib} GiB have"
+                raise no_answer(what, found, service="EBS")
+            yield BlockList(size_gib, blocks)
 
-    def _pages(self, what: str, method: str, asked: Mapping[str, Any]) -> Iterator[Any]:
+    def _pages(self, what: str, action: str, asked: Mapping[str, Any]) -> Iterator[Told]:
         token = ""
-        for _ in range(_MOST_PAGES):
+        patience = Patience(f"{what}: the rest of its blocks", service="EBS")
+        while True:
             more = {"NextToken": token} if token else {}
-            with explained(what, service="EBS"):
-                page = getattr(self._client, method)(
-                    **asked, **more, MaxResults=_MOST_BLOCKS_OF_PAGE
-                )
+            page = self._ask(what, action, {**asked, **more, "MaxResults": _MOST_BLOCKS_OF_PAGE})
             yield page
-            before, token = token, page.get("NextToken", "")
+            patience.spend(is_empty=not page.get("Blocks"))
+            before, token = token, str(page.get("NextToken") or "")
             if not token:
                 return
             if token == before:
-                break
-        raise no_answer(what, "a list without an end", service="EBS")
+                raise no_answer(what, "a list without an end", service="EBS")
+
+    def _ask(self, what: str, action: str, asked: Mapping[str, Any]) -> Told:
+        """Ask for what is no block; return an answer whose members are of their types."""
+        with explained(what, service="EBS"):
+            told: Told = getattr(self._client, xform_name(action))(**asked)
+        shape = self._client.meta.service_model.operation_model(action).output_shape
+        if wrong := find_deformity(told, shape):
+            raise no_answer(what, f"a {wrong} that is none", service="EBS")
+        return told
 
     def _send(
         self,
@@ -265,6 +280,20 @@ def _trouble_of(error: boto.ClientError) -> Trouble | None:
     if response.get("Reason") == _CONFLICT or status >= 500:
         return Trouble.FAILED
     return Trouble.UNKNOWN_YET if code == _NOT_FOUND else None
+
+
+def _volume_size(what: str, told: Any) -> int:
+    """Return a volume's size in GiB. Raises CloudError for one that no volume has."""
+    if not isinstance(told, int) or not 1 <= told <= _MOST_GIB:
+        raise no_answer(what, f"a volume of {told!r:.30} GiB", service="EBS")
+    return told
+
+
+def _listed(what: str, one: Told) -> ListedBlock:
+    number, token = one.get("BlockIndex"), one.get("BlockToken")
+    if number is None or number < 0 or not token:
+        raise no_answer(what, "a block without a number or a token", service="EBS")
+    return ListedBlock(number, token)
 
 
 def _block(snapshot_id: str, number: int) -> str:

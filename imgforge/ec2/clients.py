@@ -6,6 +6,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from imgforge.ec2.answer_limits import limit_answers
 from imgforge.ec2.problem import explained
 
 
@@ -36,9 +37,11 @@ class Clients:
         key = (service, region, repr(own and sorted(vars(own).items(), key=str)))
         with self._turn, explained("Endpoint"):
             if key not in self._made:  # a session itself is not safe between threads
-                self._made[key] = self._session.client(
+                made = self._session.client(
                     service, region_name=region, endpoint_url=self._url or None, config=config
                 )
+                limit_answers(made, service=service)
+                self._made[key] = made
             return self._made[key]
 
     @property

@@ -6,14 +6,15 @@ from typing import Any
 
 from botocore import xform_name
 
-from imgforge.ec2.image import Image, Snapshot, Told, plain, tag_list
+from imgforge.ec2.answer_form import find_deformity
+from imgforge.ec2.image import Image, Snapshot, Told, is_id, plain, tag_list
+from imgforge.ec2.paging import Patience
 from imgforge.ec2.problem import explained, no_answer
 from imgforge.ec2.waiting import Wait, wait_for
 
 _IMAGE_LIMIT_S = 3600.0
 _KNOWN_LIMIT_S = 60.0
 _SNAPSHOT_LIMIT_S = 6 * 3600.0
-_MOST_PAGES = 100_000
 Filters = Mapping[str, Sequence[str]]
 """EC2's filters: each name with the values that match, `*` and `?` for any."""
 
@@ -31,11 +32,11 @@ class Compute:
         Raises CloudError, HostError, BadInputError for parameters that EC2's model does not know.
         """
         with explained(what, service="EC2"):
-            return self._send(action, parameters)
-
-    def _send(self, action: str, parameters: Mapping[str, Any]) -> Told:
-        # botocore's own rule of naming methods: DescribeImages is describe_images.
-        told: Told = getattr(self.client, xform_name(action))(**parameters)
+            # botocore's own rule of naming methods: DescribeImages is describe_images.
+            told: Told = getattr(self.client, xform_name(action))(**parameters)
+        shape = self.client.meta.service_model.operation_model(action).output_shape
+        if shape is not None and (wrong := find_deformity(told, shape)):
+            raise no_answer(what, f"a {wrong} that is none", service="EC2")
         return told
 
     def pages(
@@ -43,9 +44,12 @@ class Compute:
     ) -> Iterator[Told]:
         """Yield all that a listing action tells under the name `of`, page by page."""
         asked = dict(parameters)
-        for _ in range(_MOST_PAGES):
+        patience = Patience(f"{what}: the rest of the list", service="EC2")
+        while True:
             told = self.ask(what, action, asked)
-            yield from told.get(of) or ()
+            listed = told.get(of) or ()
+            yield from listed
+            patience.spend(is_empty=not listed)
             token = told.get("NextToken")
             if not token:
                 return
@@ -222,7 +226,7 @@ class Compute:
     def regions(self) -> list[str]:
         """Return the regions that the account may use."""
         told = self.ask("Regions", "DescribeRegions", {})
-        return sorted(str(one.get("RegionName", "")) for one in told.get("Regions", ()))
+        return sorted(str(one.get("RegionName", "")) for one in told.get("Regions") or ())
 
 
 def filter_list(filters: Filters | None) -> list[dict[str, Any]]:
@@ -239,6 +243,6 @@ def tag_specifications(**tags: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def _told_id(what: str, told: Told, name: str) -> str:
     found = told.get(name)
-    if not found:
+    if not is_id(found):
         raise no_answer(what, "no id", service="EC2")
     return str(found)

@@ -1,5 +1,6 @@
 """Images and snapshots as EC2 tells of them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,6 +8,8 @@ from typing import Any, Self
 
 from imgforge.ec2.problem import no_answer
 
+_ID = re.compile(r"[a-z]+-[0-9a-zA-Z]{1,40}")
+_MOST_GIB = 2**20
 Told = Mapping[str, Any]
 """An answer of EC2's by the names of its API; times are ISO 8601 with milliseconds and Z."""
 
@@ -25,7 +28,7 @@ class Image:
     def of(cls, told: Told) -> Self:
         """Return the image of an answer. Raises CloudError for what is none."""
         image_id, state = told.get("ImageId"), told.get("State")
-        if not image_id or not state:
+        if not is_id(image_id) or not state:
             raise no_answer("Images", "an image without an id or a state", service="EC2")
         return cls(
             image_id=str(image_id),
@@ -57,7 +60,7 @@ class Image:
     @property
     def snapshots(self) -> dict[str, str]:
         """The snapshots that its volumes are made from, by their device's name."""
-        devices: Sequence[Told] = self.told.get("BlockDeviceMappings", ())
+        devices: Sequence[Told] = self.told.get("BlockDeviceMappings") or ()
         return {
             str(device.get("DeviceName", "")): str(device["Ebs"]["SnapshotId"])
             for device in devices
@@ -85,13 +88,17 @@ class Snapshot:
     def of(cls, told: Told) -> Self:
         """Return the snapshot of an answer. Raises CloudError for what is none."""
         snapshot_id, state = told.get("SnapshotId"), told.get("State")
-        if not snapshot_id or not state:
+        if not is_id(snapshot_id) or not state:
             raise no_answer("Snapshots", "a snapshot without an id or a state", service="EC2")
+        size_gib = int(told.get("VolumeSize") or 0)
+        if not 0 <= size_gib <= _MOST_GIB:
+            found = f"a size of {size_gib} GiB"
+            raise no_answer(f"Snapshot {snapshot_id}", found, service="EC2")
         return cls(
             snapshot_id=str(snapshot_id),
             state=str(state),
             owner_id=str(told.get("OwnerId") or ""),
-            volume_size_gib=int(told.get("VolumeSize") or 0),
+            volume_size_gib=size_gib,
             is_encrypted=bool(told.get("Encrypted")),
             told=plain(told),
         )
@@ -104,6 +111,11 @@ class Snapshot:
     def tags(self) -> dict[str, str]:
         """The tags that the caller sees: another account's are not shown."""
         return tags_of(self.told)
+
+
+def is_id(told: object) -> bool:
+    """Tell whether this is an id such as ami-… or snap-…; files are named after some."""
+    return isinstance(told, str) and _ID.fullmatch(told) is not None
 
 
 def tags_of(told: Told) -> dict[str, str]:

@@ -1,11 +1,12 @@
 """KMS, as far as it is asked which key is meant: a courtesy, since EC2 itself decides."""
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-
+from imgforge.ec2.answer_form import find_deformity
 from imgforge.ec2.cloud import Cloud
 from imgforge.ec2.image import Told
+from imgforge.ec2.problem import explained
 from imgforge.errors import ImgforgeError
 
+_ARN_COLONS = 5  # arn:aws:kms:REGION:ACCOUNT:key/ID
 DEFAULT_KEY = "alias/aws/ebs"
 """The account's own key for EBS, which is used where none is named, and cannot be shared."""
 
@@ -16,8 +17,13 @@ def find_key(cloud: Cloud, name: str) -> Told | None:
     None where KMS does not tell: whoever copies an image need not be allowed to ask for its key.
     """
     try:
-        told = cloud.clients.client("kms", cloud.region).describe_key(KeyId=name)
-    except (ClientError, BotoCoreError, HTTPClientError, ImgforgeError):
+        client = cloud.clients.client("kms", cloud.region)
+        with explained(f"Key {name}", service="KMS"):
+            told = client.describe_key(KeyId=name)
+    except ImgforgeError:
         return None
+    shape = client.meta.service_model.operation_model("DescribeKey").output_shape
     found: Told | None = told.get("KeyMetadata")
-    return found if found and found.get("Arn") else None
+    if find_deformity(told, shape) or not found:
+        return None
+    return found if str(found.get("Arn")).count(":") >= _ARN_COLONS else None

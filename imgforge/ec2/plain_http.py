@@ -9,11 +9,15 @@ import struct
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
 
+from imgforge.ec2.answer_limits import WHOLE_LIMIT_S, EndlessAnswerError
+
+_MOST_DIGITS = 7  # of a body's length: a block has 512 KiB
 _MOST_HEAD_BYTES = 2**16
 _CONNECT_LIMIT_S = 10
 Headers = Mapping[str, str]
@@ -104,6 +108,7 @@ class PlainHttp:
 def _read_answer(end: socket.socket) -> tuple[BlockAnswer, bool]:
     """Return an answer, and whether another can follow it (RFC 9112)."""
     content = b""
+    end_s = monotonic() + WHOLE_LIMIT_S
     while (split := content.find(b"\r\n\r\n")) < 0:
         piece = end.recv(_MOST_HEAD_BYTES)
         if not piece:
@@ -111,6 +116,8 @@ def _read_answer(end: socket.socket) -> tuple[BlockAnswer, bool]:
         content += piece
         if len(content) > _MOST_HEAD_BYTES * 2:
             raise OtherHttpError
+        if monotonic() > end_s:  # a piece now and then is no silence
+            raise EndlessAnswerError(limit_s=WHOLE_LIMIT_S)
     first, *lines = content[:split].decode("latin-1").split("\r\n")
     protocol, _, status = first.partition(" ")
     headers = {}
@@ -118,8 +125,10 @@ def _read_answer(end: socket.socket) -> tuple[BlockAnswer, bool]:
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
     length = headers.get("content-length", "")
-    is_read = protocol == "HTTP/1.1" and status[:3].isdecimal() and length.isdecimal()
-    if not is_read or status[0] == "1" or "transfer-encoding" in headers:
+    code = status.partition(" ")[0]
+    is_read = protocol == "HTTP/1.1" and len(code) == 3 and code.isdecimal()
+    is_sized = length.isdecimal() and len(length) <= _MOST_DIGITS
+    if not is_read or not is_sized or code[0] == "1" or "transfer-encoding" in headers:
         raise OtherHttpError
     body = content[split + 4 :]
     missing = int(length) - len(body)
@@ -130,5 +139,7 @@ def _read_answer(end: socket.socket) -> tuple[BlockAnswer, bool]:
             raise ClosedError
         pieces.append(piece)
         missing -= len(piece)
+        if missing > 0 and monotonic() > end_s:
+            raise EndlessAnswerError(limit_s=WHOLE_LIMIT_S)
     is_kept = headers.get("connection", "").lower() != "close" and missing == 0
-    return BlockAnswer(int(status[:3]), headers, b"".join(pieces)[: int(length)]), is_kept
+    return BlockAnswer(int(code), headers, b"".join(pieces)[: int(length)]), is_kept

@@ -1,11 +1,15 @@
 """What boto3 raises, in words: who refused what, and what to do."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
+import botocore.session
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
+from imgforge.ec2.answer_limits import EndlessAnswerError, StrangeAnswerError
 from imgforge.errors import BadInputError, CloudError, HostError, ImgforgeError
 
 _SHOWN_CHARACTERS = 300
@@ -34,7 +38,23 @@ _ELSEWHERE = {
     "IllegalLocationConstraintException",
     "301",
 }
-_NOT_READ = {"S3": "what is no XML", "EC2": "what is no XML", "EBS": "what is no JSON"}
+_NOT_READ = {
+    "KMS": "what is no JSON",
+    "S3": "what is no XML",
+    "EC2": "what is no XML",
+    "EBS": "what is no JSON",
+}
+_AWS_HOST = re.compile(r"https?://[a-z0-9-]+\.([a-z0-9-]+)\.(?:amazonaws\.com|api\.aws)")
+_AGAIN = "What was done so far stays: run the command again when it answers."
+# What botocore raises for a value that is not of its type, such as a size "abc".
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+)
 _NO_ACLS = (
     "EC2 reads a bundle by its ACL. Let the bucket take ACLs (aws s3api "
     "put-bucket-ownership-controls, ObjectOwnership=BucketOwnerPreferred), name another bucket, or "
@@ -77,13 +97,30 @@ def explained(what: str, *, service: str = "S3") -> Iterator[None]:
         RecursionError,
     ) as error:
         raise explain(what, error, service=service) from None
+    except _MALFORMED as error:
+        if not _is_of_botocore(error.__traceback__):
+            raise
+        raise no_answer(what, "a value that is none", service=service) from None
+
+
+def _is_of_botocore(trace: TracebackType | None) -> bool:
+    """Tell whether an error came up in botocore, as while it reads an answer, not in our code."""
+    names = []
+    while trace is not None:
+        names.append(str(trace.tb_frame.f_globals.get("__name__")))
+        trace = trace.tb_next
+    return any(one.startswith("botocore.") for one in names) and "imgforge" not in names[-1]
 
 
 def explain(what: str, error: Exception, *, service: str = "S3") -> ImgforgeError:
     """Return an error of ours for one of boto3's. No secret is in it."""
     match error:
         case boto.ClientError():
-            return _refusal(what, error)
+            return _refusal(what, error, service=service)
+        case StrangeAnswerError():
+            return no_answer(what, error.found, service=service)
+        case EndlessAnswerError():
+            return HostError(f"{what}: {error}.", hint=_AGAIN)
         case boto.NoCredentialsError() | boto.PartialCredentialsError():
             return CloudError(
                 f"{what}: there are no credentials to ask with.",
@@ -101,10 +138,7 @@ def explain(what: str, error: Exception, *, service: str = "S3") -> ImgforgeErro
         case ResponseParserError():
             return no_answer(what, _NOT_READ[service], service=service)
         case boto.ConnectionError() | boto.HTTPClientError():
-            return HostError(
-                f"{what}: the endpoint does not answer: {_short(error)}",
-                hint="What was done so far stays: run the command again when it answers.",
-            )
+            return _silence(what, error)
         case _:
             return HostError(f"{what}: {_short(error)}")
 
@@ -124,11 +158,37 @@ def no_answer(what: str, found: str, *, service: str) -> CloudError:
     )
 
 
-def _refusal(what: str, error: boto.ClientError) -> ImgforgeError:
-    code = error_code(error)
+def _silence(what: str, error: boto.ConnectionError | boto.HTTPClientError) -> HostError:
+    if isinstance(error, boto.ProxyConnectionError):
+        return HostError(
+            f"{what}: the proxy on the way to the endpoint does not answer: {_short(error)}",
+            hint=f"Look at HTTP_PROXY and HTTPS_PROXY; NO_PROXY names who needs none. {_AGAIN}",
+        )
+    hint = _silence_hint(error)
+    return HostError(f"{what}: the endpoint does not answer: {_short(error)}", hint=hint)
+
+
+def _silence_hint(error: boto.ConnectionError | boto.HTTPClientError) -> str:
+    """Return what to do where nobody answers: a region that AWS has not has no host either."""
+    asked = _AWS_HOST.match(str(getattr(error, "kwargs", {}).get("endpoint_url", "")))
+    if asked is None or not isinstance(error, boto.EndpointConnectionError):
+        return _AGAIN
+    known = botocore.session.Session()
+    partitions = known.get_available_partitions()
+    regions = {one for name in partitions for one in known.get_available_regions("ec2", name)}
+    if asked[1] in regions:
+        return _AGAIN
+    return (
+        f"boto3 knows no region {asked[1]}: look at --region, AWS_REGION and your profile. "
+        "One that is newer needs a newer boto3."
+    )
+
+
+def _refusal(what: str, error: boto.ClientError, *, service: str) -> ImgforgeError:
+    code = _plain(error_code(error)) or "with no code"
     message = str(error.response.get("Error", {}).get("Message", "")) or "no words"
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _ELSEWHERE and (words := _elsewhere(error)):
+    if service == "S3" and code in _ELSEWHERE and (words := _elsewhere(error)):
         return CloudError(f"{what}: refused, {code}: {words[0]}", code=code, hint=words[1])
     hint = _HINTS.get(code, "")
     if not hint and status >= 500:
