@@ -263,6 +263,11 @@ def _settle(
     kind = wish.filesystem or (FilesystemType(kind_text) if kind_text in _KINDS else _DEFAULT_KIND)
     if kind_text not in _KINDS and kind_text and wish.filesystem is None:
         warn(f"Volume {source.path}: is {kind_text}, which GRUB Legacy cannot read: {kind} it is.")
+    if kind is FilesystemType.XFS:
+        warn(
+            f"Volume {source.path}: the image's xfs is of version 4, the last that GRUB Legacy "
+            "reads; a kernel without CONFIG_XFS_SUPPORT_V4 does not mount it."
+        )
     if line and line.kind not in {kind.value, "auto"}:
         warn(f"Volume {source.path}: fstab mounts / as {line.kind}; the image's is {kind}.")
     label, identity = source.label, source.identity

@@ -168,6 +168,15 @@ _ALL = (
         required=False,
     ),
     Program(
+        name="xfs_repair",
+        purpose="sets xfs right that has hard links",
+        debian="xfsprogs",
+        fedora="xfsprogs",
+        arch="xfsprogs",
+        version_arguments=("-V",),
+        required=False,
+    ),
+    Program(
         name="xfs_logprint",
         purpose="tells whether xfs was unmounted",
         debian="xfsprogs",

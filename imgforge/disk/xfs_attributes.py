@@ -133,7 +133,7 @@ class _Blocks:
             raise _damaged(self._number)
         for position in range(head, head + count * 8, 8):
             at, flags = struct.unpack_from(">HB", data, position + 4)
-            if at + 9 > len(data):
+            if at + (3 if flags & _IS_LOCAL else 9) > len(data):
                 raise _damaged(self._number)
             if not flags & _IS_LOCAL:
                 yield self._remote(data, at, flags)

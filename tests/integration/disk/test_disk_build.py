@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from imgforge.recipe import Layout, RecipeFile
 from imgforge.rootfs import EntryKind, Rootfs, TreeEntry
 from imgforge.rootfs.plain_tree import PlainTree
 from imgforge.rootfs.tree import write_index
+from tests.volume_material import see_disk, see_folder
 
 MakeRecipe = Callable[..., RecipeFile]
 ROOT_OFFSETS = {Layout.HVM_MBR: 2048, Layout.HVM_GPT: 4096, Layout.PV: 0, Layout.PV_PART: 2048}
@@ -63,7 +65,7 @@ def test_grub_legacy_reads_the_file_system(
     tmp_path: Path, rootfs: Rootfs, recipe: MakeRecipe, kind: str
 ) -> None:
     if kind == "xfs":
-        rootfs = plain_tree(tmp_path / "plain")
+        write_index(rootfs.index, [replace(entry, xattrs={}) for entry in rootfs.entries()])
     disk = build_disk(
         rootfs, recipe(filesystem=kind), layout=Layout.HVM_MBR, destination=tmp_path / "a.raw"
     )
@@ -81,7 +83,7 @@ def test_grub_legacy_reads_the_file_system(
 
 
 def plain_tree(folder: Path) -> Rootfs:
-    """What even a prototype file of mkfs.xfs can express."""
+    """What a prototype file of mkfs.xfs can express."""
     tree = folder / "tree"
     (tree / "boot").mkdir(parents=True)
     (tree / "tmp").mkdir()
@@ -116,14 +118,34 @@ def test_xfs_keeps_modes_owners_and_times(tmp_path: Path, recipe: MakeRecipe) ->
     assert run("xfs_repair", ["-n", "-f", disk.path]).exit_code == 0
 
 
-def test_xfs_refuses_by_name_what_it_cannot_express(
+def test_xfs_holds_what_a_prototype_file_cannot_say(
     tmp_path: Path, rootfs: Rootfs, recipe: MakeRecipe
 ) -> None:
-    with pytest.raises(BadInputError, match=r"/.*: mkfs.xfs has no way to express") as caught:
+    """All but an empty attribute, and times beyond 2038, which version 4 has not."""
+    with pytest.raises(BadInputError, match=r"/usr/two: .* the empty extended attribute user\.a"):
         build_disk(
-            rootfs, recipe(filesystem="xfs"), layout=Layout.PV, destination=tmp_path / "x.raw"
+            rootfs, recipe(filesystem="xfs"), layout=Layout.PV, destination=tmp_path / "no.raw"
         )
-    assert "ext4" in caught.value.hint
+    entries = [
+        replace(
+            entry,
+            xattrs={name: value for name, value in entry.xattrs.items() if value},
+            mtime_s=min(entry.mtime_s, 2**31 - 1),
+        )
+        for entry in rootfs.entries()
+    ]
+    write_index(rootfs.index, entries)
+    disk = build_disk(
+        rootfs, recipe(filesystem="xfs"), layout=Layout.PV, destination=tmp_path / "x.raw"
+    )
+    assert run("xfs_repair", ["-n", "-f", disk.path]).exit_code == 0
+    seen, plain = see_disk(disk.path), see_folder(rootfs.tree)
+    for entry in entries:
+        made, there = seen[entry.path], plain[entry.path]
+        assert (made.entry, made.target) == (entry, there.target)
+        if entry.kind is EntryKind.FILE:
+            assert (made.content, made.links) == (there.content, there.links)
+    assert len(seen) == len(entries) + 2  # /boot/grub and its menu.lst
 
 
 def test_a_disk_keeps_its_holes(tmp_path: Path, rootfs: Rootfs, recipe: MakeRecipe) -> None:
