@@ -2,15 +2,7 @@
 
 from imgforge.catalog.account import Account
 from imgforge.catalog.bundle_facts import BundleFacts
-from imgforge.catalog.image import (
-    LOCAL_OWNER_ID,
-    Architecture,
-    BlockDeviceMapping,
-    BootMode,
-    EbsDevice,
-    VirtualizationType,
-    VolumeType,
-)
+from imgforge.catalog.image import LOCAL_OWNER_ID, BlockDeviceMapping, EbsDevice
 from imgforge.catalog.import_source import ImportSource, ImportTask
 from imgforge.catalog.import_tasks import ImportTasks
 from imgforge.catalog.life_facts import (
@@ -48,6 +40,7 @@ from imgforge.catalog.rules import (
     check_registration,
     refuse_before,
 )
+from imgforge.image_choice import Architecture, BootMode, VirtualizationType, VolumeType
 
 __all__ = [
     "LEAST_GIB",

@@ -4,52 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from imgforge.recipe import Layout
+from imgforge.image_choice import VolumeType
 
 LOCAL_OWNER_ID = "123456789012"
 """The account that owns what is registered here; the metadata service tells the same one."""
-
-
-class Architecture(StrEnum):
-    """EC2's ArchitectureValues."""
-
-    I386 = "i386"
-    X86_64 = "x86_64"
-    ARM64 = "arm64"
-    X86_64_MAC = "x86_64_mac"
-    ARM64_MAC = "arm64_mac"
-
-
-class VirtualizationType(StrEnum):
-    """Whether a BIOS or PV-GRUB starts the disk."""
-
-    HVM = "hvm"
-    PARAVIRTUAL = "paravirtual"
-
-    @classmethod
-    def of_layout(cls, layout: Layout) -> "VirtualizationType":
-        """Return what a disk of this layout is made for."""
-        return cls.PARAVIRTUAL if layout.is_pv else cls.HVM
-
-
-class BootMode(StrEnum):
-    """EC2's BootModeValues."""
-
-    LEGACY_BIOS = "legacy-bios"
-    UEFI = "uefi"
-    UEFI_PREFERRED = "uefi-preferred"
-
-
-class VolumeType(StrEnum):
-    """EC2's VolumeType."""
-
-    GP2 = "gp2"
-    GP3 = "gp3"
-    IO1 = "io1"
-    IO2 = "io2"
-    ST1 = "st1"
-    SC1 = "sc1"
-    STANDARD = "standard"
 
 
 class RootDeviceType(StrEnum):

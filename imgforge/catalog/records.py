@@ -3,11 +3,8 @@
 import sqlite3
 from collections.abc import Iterable, Mapping
 
-from imgforge.catalog.image import (
-    BlockDeviceMapping,
-    EbsDevice,
-    VolumeType,
-)
+from imgforge.catalog.image import BlockDeviceMapping, EbsDevice
+from imgforge.image_choice import VolumeType
 
 _DEVICE_COLUMNS = (
     "image_id",

@@ -9,15 +9,19 @@ from typing import Any, TypeVar
 
 from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.image import (
-    Architecture,
     BlockDeviceMapping,
-    BootMode,
     EbsDevice,
     RootDeviceType,
+)
+from imgforge.catalog.refusal import RefusedError, combination, invalid_value
+from imgforge.image_choice import (
+    Architecture,
+    BootMode,
+    SriovSupport,
+    SupportVersion,
     VirtualizationType,
     VolumeType,
 )
-from imgforge.catalog.refusal import RefusedError, combination, invalid_value
 from imgforge.recipe import BlockDevice, ImagePart, Layout
 
 _NOT_OF_IMAGES = ("OutpostArn", "AvailabilityZone", "AvailabilityZoneId", "EbsCardIndex")
@@ -120,10 +124,10 @@ class ImageRegistration:
             kernel_id=parameters.get("KernelId", self.kernel_id) or None,
             ramdisk_id=parameters.get("RamdiskId", self.ramdisk_id) or None,
             sriov_net_support=_chosen(
-                _Sriov, parameters, "SriovNetSupport", self.sriov_net_support
+                SriovSupport, parameters, "SriovNetSupport", self.sriov_net_support
             ),
-            tpm_support=_chosen(_Version, parameters, "TpmSupport", self.tpm_support),
-            imds_support=_chosen(_Version, parameters, "ImdsSupport", self.imds_support),
+            tpm_support=_chosen(SupportVersion, parameters, "TpmSupport", self.tpm_support),
+            imds_support=_chosen(SupportVersion, parameters, "ImdsSupport", self.imds_support),
             uefi_data=parameters.get("UefiData", self.uefi_data),
             tags={**self.tags, **_asked_tags(parameters)},
         )
@@ -241,14 +245,6 @@ def _requested_device(device: BlockDeviceMapping, *, snapshot_id: str) -> dict[s
         "Encrypted": ebs.encrypted,
     }
     return {**named, "Ebs": {name: value for name, value in asked.items() if value is not None}}
-
-
-class _Sriov(StrEnum):
-    SIMPLE = "simple"
-
-
-class _Version(StrEnum):
-    V2 = "v2.0"
 
 
 Choice = TypeVar("Choice", bound=StrEnum)

@@ -7,18 +7,13 @@ from types import MappingProxyType
 
 from imgforge.acceptance import Verdict
 from imgforge.aki import identify
-from imgforge.catalog.image import (
-    BootMode,
-    EbsDevice,
-    RootDeviceType,
-    VirtualizationType,
-    VolumeType,
-)
+from imgforge.catalog.image import EbsDevice, RootDeviceType
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.registration import Gate, ImageRegistration
 from imgforge.catalog.rule_table import RULES, Severity
 from imgforge.disk import Disk
 from imgforge.errors import BadInputError, ImageRejectedError
+from imgforge.image_choice import BootMode, VirtualizationType, VolumeType
 
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}")
 _PV_DEVICE = re.compile(r"/dev/(sd|hd)[a-z](1[0-5]|[1-9])?")

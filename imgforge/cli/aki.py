@@ -23,6 +23,7 @@ from imgforge.aki import (
     parse_name,
     update_commands,
 )
+from imgforge.cli.options import JsonOption
 from imgforge.cli.tables import print_rows
 from imgforge.cli.terminal import print_json, stdout_console
 from imgforge.errors import BadInputError, ExitCode
@@ -37,7 +38,6 @@ WhatArgument = Annotated[
 ]
 _INSTANCE = re.compile(r"i-[0-9a-f]{8}(?:[0-9a-f]{9})?")
 RegionOption = Annotated[str | None, typer.Option("--region", help="The region.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 @aki_app.command("find")

@@ -3,20 +3,10 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from imgforge.cli.ami import images_app
-from imgforge.cli.ami_input import (
-    AccountOption,
-    EncryptOption,
-    ImageArgument,
-    OrganizationOption,
-    PublicOption,
-    RemoveOption,
-    TagsArgument,
-    ToOption,
-    WithSnapshotsOption,
-)
+from imgforge.cli.ami_input import CopyOptions, ImageArgument, ImageAudienceOptions, TagOptions
+from imgforge.cli.ami_results import Copy, in_words, show_copies, show_tags
 from imgforge.cli.cloud import CloudOptions
 from imgforge.cli.option_group import with_groups
 from imgforge.cli.options import JsonOption
@@ -35,12 +25,8 @@ __all__ = ["images_app"]
 def copy(
     image_id: ImageArgument,
     *,
-    to: ToOption,
+    options: CopyOptions,
     name: Annotated[str, typer.Option("--name", help="Else the image's own.")] = "",
-    description: Annotated[
-        str | None, typer.Option("--description", help="Else the image's own.")
-    ] = None,
-    encrypt: EncryptOption = False,
     kms_key: Annotated[
         str,
         typer.Option("--kms-key", metavar="KEY", help="With --encrypt, for regions without one."),
@@ -48,7 +34,6 @@ def copy(
     copy_tags: Annotated[
         bool, typer.Option("--copy-tags", help="Give the copies the image's tags.")
     ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Until the copies are available.")] = False,
     where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,45 +42,26 @@ def copy(
     EC2 copies neither launch permissions nor tags. Run it again after a failure: a copy that is
     there is not made twice. Where one region refuses, what this run made in others is taken back.
     """
-    from imgforge.image_copy import (
-        Destination,
-        Ending,
-        ImageCopyWish,
-        copy_image,
-        parse_destinations,
-    )
+    from imgforge.image_copy import Destination, ImageCopyWish, copy_image
 
-    destinations = parse_destinations(to)
-    if kms_key and not encrypt:
+    if kms_key and not options.encrypt:
         raise BadInputError(
             f"Key {kms_key}: EC2 takes a key only where it is to encrypt.",
             hint="Give --encrypt, too; or --to REGION=KEY, which says both.",
         )
     wish = ImageCopyWish(
         image_id,
-        [Destination(one.region, one.key or kms_key) for one in destinations],
+        [Destination(one.region, one.key or kms_key) for one in options.destinations()],
         name=name,
-        description=description,
-        encrypted=encrypt,
+        description=options.description,
+        encrypted=options.encrypt,
         copies_tags=copy_tags,
-        ending=Ending.AVAILABLE if wait else Ending.ASKED,
+        ending=options.ending,
     )
     with where.reached() as cloud:
         done = copy_image(cloud, wish)
-    if as_json:
-        values = [
-            {
-                "region": one.region,
-                "image_id": one.image.image_id,
-                "state": one.image.state,
-                "new": one.is_new,
-            }
-            for one in done
-        ]
-        print_json({"source": image_id, "copies": values})
-    else:
-        rows = [(one.region, one.image.image_id, one.image.state) for one in done]
-        print_rows(stdout_console(), ("region", "image", "state"), rows)
+    copies = [Copy(one.region, one.image.image_id, one.image.state, one.is_new) for one in done]
+    show_copies(image_id, copies, what="image", as_json=as_json)
 
 
 @images_app.command("share")
@@ -103,10 +69,7 @@ def copy(
 def share(
     image_id: ImageArgument,
     *,
-    account: AccountOption = None,
-    org: OrganizationOption = None,
-    public: PublicOption = False,
-    with_snapshots: WithSnapshotsOption = False,
+    whom: ImageAudienceOptions,
     where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
@@ -115,12 +78,11 @@ def share(
     Its snapshots need not be shared for that; with --with-snapshots accounts may also make volumes
     of them. What is encrypted cannot be public, and with EBS's own key not be shared.
     """
-    from imgforge.image_sharing import Reach, read_audience, share_image
+    from imgforge.image_sharing import share_image
 
-    audience = read_audience(accounts=account or (), organizations=org or (), everybody=public)
-    reach = Reach.SNAPSHOTS if with_snapshots else Reach.IMAGE
+    audience = whom.audience()
     with where.reached() as cloud:
-        done = share_image(cloud, image_id, audience, reach=reach)
+        done = share_image(cloud, image_id, audience, reach=whom.reach)
     _show_shared(done, as_json=as_json)
 
 
@@ -129,29 +91,24 @@ def share(
 def unshare(
     image_id: ImageArgument,
     *,
-    account: AccountOption = None,
-    org: OrganizationOption = None,
-    public: PublicOption = False,
+    whom: ImageAudienceOptions,
     everybody: Annotated[bool, typer.Option("--all", help="Whoever it is shared with.")] = False,
-    with_snapshots: WithSnapshotsOption = False,
     where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Take launch permissions back; the owner always keeps its own."""
-    from imgforge.image_sharing import Change, Reach, read_audience, share_image, unshare_all
+    from imgforge.image_sharing import Change, share_image, unshare_all
 
-    reach = Reach.SNAPSHOTS if with_snapshots else Reach.IMAGE
-    if everybody and (account or org or public):
+    if everybody and whom.is_given:
         raise BadInputError(
             "Options --all and --account, --org or --public: name some or all, not both."
         )
-    if everybody:
-        with where.reached() as cloud:
-            done = unshare_all(cloud, image_id, reach=reach)
-    else:
-        audience = read_audience(accounts=account or (), organizations=org or (), everybody=public)
-        with where.reached() as cloud:
-            done = share_image(cloud, image_id, audience, change=Change.REMOVE, reach=reach)
+    audience = () if everybody else whom.audience()
+    with where.reached() as cloud:
+        if everybody:
+            done = unshare_all(cloud, image_id, reach=whom.reach)
+        else:
+            done = share_image(cloud, image_id, audience, change=Change.REMOVE, reach=whom.reach)
     _show_shared(done, as_json=as_json)
 
 
@@ -159,23 +116,21 @@ def unshare(
 @with_groups
 def tag(
     image_id: ImageArgument,
-    tags: TagsArgument = None,
     *,
-    remove: RemoveOption = None,
+    wanted: TagOptions,
     where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Give an image tags, or take some."""
     from imgforge.image_lookup import look_at_own_image
     from imgforge.image_protection import change_tags
-    from imgforge.made_tags import parse_tags
 
-    put = parse_tags(tags or ())
+    put = wanted.put()
     with where.reached() as cloud:
         look_at_own_image(cloud, image_id)
-        change_tags(cloud, image_id, put=put, remove=remove or ())
+        change_tags(cloud, image_id, put=put, remove=wanted.remove or ())
         found = cloud.compute.image(image_id).tags
-    show_tags(stdout_console(), image_id, found, as_json=as_json)
+    show_tags(image_id, found, as_json=as_json)
 
 
 @images_app.command("protect")
@@ -280,22 +235,6 @@ def deregister(
     print_rows(console, ("what", "which", "now"), rows)
 
 
-def show_tags(console: Console, resource_id: str, tags: dict[str, str], *, as_json: bool) -> None:
-    """Show the tags that a resource has now."""
-    if as_json:
-        print_json({"id": resource_id, "tags": tags})
-    elif tags:
-        print_rows(console, ("tag", "value"), sorted(tags.items()))
-    else:
-        console.print(f"{resource_id} has no tags", markup=False)
-
-
-def whom(permissions: "tuple[tuple[str, str], ...]") -> str:
-    """Return permissions in words."""
-    named = ["everybody" if kind == "Group" else value for kind, value in permissions]
-    return ", ".join(named) or "nobody"
-
-
 def _show_shared(done: "Shared", *, as_json: bool) -> None:
     if as_json:
         print_json(
@@ -310,8 +249,8 @@ def _show_shared(done: "Shared", *, as_json: bool) -> None:
             }
         )
         return
-    rows = [(done.image_id, whom(done.permissions))]
-    rows += [(snapshot, whom(permissions)) for snapshot, permissions in done.snapshots.items()]
+    rows = [(done.image_id, in_words(done.permissions))]
+    rows += [(snapshot, in_words(permissions)) for snapshot, permissions in done.snapshots.items()]
     print_rows(stdout_console(), ("what", "shared with"), rows)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from imgforge.cli.ami_results import in_words
 from imgforge.cli.tables import human_size, print_fields, print_rows
 
 if TYPE_CHECKING:
@@ -135,10 +136,7 @@ def show_snapshot(
 
 
 def _permissions(permissions: Sequence[Permission] | None) -> str:
-    if permissions is None:
-        return ""
-    whom = ["everybody" if kind == "Group" else value for kind, value in permissions]
-    return ", ".join(whom) or "nobody"
+    return "" if permissions is None else in_words(permissions)
 
 
 def _devices(view: ImageView) -> list[tuple[str, ...]]:

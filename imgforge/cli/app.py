@@ -39,7 +39,6 @@ from imgforge.cli.options import (
     RunMachineOptions,
     SuiteOption,
     UserDataOption,
-    told_user_data,
 )
 from imgforge.cli.preflight import preflight
 from imgforge.cli.progress import shown_progress
@@ -50,7 +49,7 @@ from imgforge.cli.seed import seed
 from imgforge.cli.serve import serve
 from imgforge.cli.snapshots import snapshots_app
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
-from imgforge.cli.user_data import user_data_app
+from imgforge.cli.user_data import told_user_data, user_data_app
 from imgforge.errors import ExitCode
 from imgforge.layout import Layout
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgforge import host
+from imgforge.cli.options import JsonOption
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.tables import human_size, print_rows
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
@@ -29,7 +30,6 @@ KindOption = Annotated[
     list[CacheKind] | None,
     typer.Option("--kind", metavar="KIND", help=f"Only {_KINDS}; may be given several times."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 @cache_app.command("ls")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from imgforge.cli.options import JsonOption
 from imgforge.cli.terminal import print_json, stdout_console
 
 certificate_app = typer.Typer(help="The certificate that signs bundles.", no_args_is_help=True)
@@ -44,7 +45,7 @@ def create(
         int, typer.Option("--days", min=1, max=36500, help="How long it is valid.")
     ] = 365,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make an RSA key and an X.509 certificate of it, both PEM, for your eyes only (0600).
 

@@ -16,6 +16,8 @@ from imgforge.cli.terminal import stderr_console
 from imgforge.errors import ExitCode, HostError, ImgforgeError
 
 _USAGE_HINTS = {"imgforge": "imgforge --help, or imgforge COMMAND --help, lists what there is."}
+_PYDANTIC_WORDS = ": Value error, "
+"""What typer lets through of pydantic's own words."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -52,7 +54,7 @@ def _tell(console: Console, error: Exception, *, debug: bool, name: str) -> int:
             _explain(console, error, debug=debug)
             return error.exit_code
         case TyperException():
-            if message := error.format_message():
+            if message := error.format_message().replace(_PYDANTIC_WORDS, ": "):
                 console.print(message, markup=False, highlight=False, soft_wrap=True)
             console.print(
                 _USAGE_HINTS.get(name, f"{name} --help lists what there is."), soft_wrap=True

@@ -8,9 +8,10 @@ import typer
 from imgforge.cli import show
 from imgforge.cli.cloud import CloudOptions
 from imgforge.cli.option_group import with_groups
-from imgforge.cli.options import JsonOption, MachineOptions, told_user_data
+from imgforge.cli.options import JsonOption, MachineOptions
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
+from imgforge.cli.user_data import told_user_data
 
 
 @with_groups

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from imgforge.aki import read_pv_grub
+from imgforge.cli.options import DiskArgument, JsonOption
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.errors import BadInputError, ExitCode
@@ -19,8 +20,6 @@ menu_lst_app = typer.Typer(
     help="menu.lst of a disk: show it, check it by EC2's rules, add a kernel to it.",
     no_args_is_help=True,
 )
-DiskArgument = Annotated[Path, typer.Argument(metavar="DISK", help="A raw disk.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 @menu_lst_app.command("show")

@@ -8,8 +8,6 @@ import typer
 
 from imgforge.accelerator import AcceleratorWish
 from imgforge.aki import read_pv_grub
-from imgforge.cli.instance import read_user_data
-from imgforge.cli.user_data import tell_findings
 from imgforge.layout import Layout
 from imgforge.pv_way import PvWay, PvWish
 
@@ -84,12 +82,3 @@ class RunMachineOptions(MachineOptions):
     """The same for `imgforge run`, which has the time for Xen."""
 
     pv_boot: PvBootOption = PvWay.XEN_GRUB
-
-
-def told_user_data(path: Path | None) -> bytes | None:
-    """Return the user data of a file, and tell what a guest would not do with it."""
-    if path is None:
-        return None
-    data = read_user_data(path)
-    tell_findings("user-data", data)
-    return data

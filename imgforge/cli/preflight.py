@@ -6,27 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imgforge.cli.option_group import with_groups
+from imgforge.cli.options import JsonOption
 from imgforge.cli.progress import shown_progress
-from imgforge.cli.registration_options import (
-    ArchitectureOption,
-    BootModeOption,
-    DescriptionOption,
-    EnaOption,
-    ImageTagOption,
-    ImdsOption,
-    KernelOption,
-    MappingsOption,
-    NameOption,
-    RamdiskOption,
-    RootDeviceOption,
-    SriovOption,
-    TpmOption,
-    UefiDataOption,
-    VirtualizationOption,
-    given_parameters,
-    parse_mappings,
-    tag_parameter,
-)
+from imgforge.cli.registration_options import RegistrationOptions
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.errors import ExitCode
 
@@ -38,26 +21,13 @@ if TYPE_CHECKING:
     from imgforge.preflight import PreflightFinding
 
 
+@with_groups
 def preflight(
     disk: Annotated[
         Path, typer.Argument(metavar="DISK|MANIFEST", help="A raw disk, or a bundle's manifest.")
     ],
     *,
-    name: NameOption = None,
-    description: DescriptionOption = None,
-    virtualization_type: VirtualizationOption = None,
-    architecture: ArchitectureOption = None,
-    kernel_id: KernelOption = None,
-    ramdisk_id: RamdiskOption = None,
-    root_device_name: RootDeviceOption = None,
-    block_device_mappings: MappingsOption = None,
-    boot_mode: BootModeOption = None,
-    ena_support: EnaOption = None,
-    sriov_net_support: SriovOption = None,
-    tpm_support: TpmOption = None,
-    imds_support: ImdsOption = None,
-    uefi_data: UefiDataOption = None,
-    tag: ImageTagOption = None,
+    registration: RegistrationOptions,
     region: Annotated[
         str | None, typer.Option("--region", metavar="REGION", help="Where it goes: its AKIs.")
     ] = None,
@@ -65,7 +35,7 @@ def preflight(
         str | None,
         typer.Option("--account", metavar="ID", help="Who registers a bundle; else whose it is."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Tell all that EC2 would refuse of an image, and why its disk would not boot there.
 
@@ -77,29 +47,14 @@ def preflight(
     from imgforge.bundle import MANIFEST_SUFFIX
     from imgforge.preflight import preflight_bundle
 
-    asked = given_parameters(
-        Description=description,
-        VirtualizationType=virtualization_type,
-        Architecture=architecture,
-        KernelId=kernel_id,
-        RamdiskId=ramdisk_id,
-        RootDeviceName=root_device_name,
-        BlockDeviceMappings=parse_mappings(block_device_mappings),
-        BootMode=boot_mode,
-        EnaSupport=ena_support,
-        SriovNetSupport=sriov_net_support,
-        TpmSupport=tpm_support,
-        ImdsSupport=imds_support,
-        UefiData=uefi_data,
-        TagSpecifications=tag_parameter(tag),
-    )
+    asked = registration.given()
     with shown_progress(stderr_console()):
         if disk.name.endswith(MANIFEST_SUFFIX):
             findings = preflight_bundle(
-                disk, name=name, asked=asked, account_id=account, region=region
+                disk, name=registration.name, asked=asked, account_id=account, region=region
             )
         else:
-            findings = _of_disk(disk, name=name, asked=asked, region=region)
+            findings = _of_disk(disk, name=registration.name, asked=asked, region=region)
     if as_json:
         print_json({"disk": str(disk), "findings": [asdict(one) for one in findings]})
     else:

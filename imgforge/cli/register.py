@@ -9,28 +9,8 @@ import typer
 from imgforge.cli.cloud import CloudOptions
 from imgforge.cli.option_group import with_groups
 from imgforge.cli.options import JsonOption
-from imgforge.cli.progress import shown_progress
-from imgforge.cli.registration_options import (
-    ArchitectureOption,
-    BootModeOption,
-    DescriptionOption,
-    EnaOption,
-    ImageTagOption,
-    ImdsOption,
-    KernelOption,
-    MappingsOption,
-    NameOption,
-    RamdiskOption,
-    RootDeviceOption,
-    SriovOption,
-    TpmOption,
-    UefiDataOption,
-    VirtualizationOption,
-    given_parameters,
-    parse_mappings,
-    tag_parameter,
-)
-from imgforge.cli.terminal import print_json, stderr_console, stdout_console
+from imgforge.cli.registration_options import RegistrationOptions, VerdictOptions
+from imgforge.cli.terminal import print_json, stdout_console
 from imgforge.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -54,33 +34,14 @@ def register(
             help="A bundle in S3 in place of a disk.",
         ),
     ] = "",
-    verdict: Annotated[
-        Path | None, typer.Option("--verdict", help="verdict.json that accepted this disk.")
-    ] = None,
-    unverified: Annotated[
-        bool, typer.Option("--unverified", help="Register without a verdict; it is recorded.")
-    ] = False,
+    verdict: VerdictOptions,
     replace: Annotated[
         bool, typer.Option("--replace", help="Deregister an image that has this name.")
     ] = False,
     skip_holes: Annotated[
         bool, typer.Option("--skip-holes", help="Leave the disk's holes out of the snapshot.")
     ] = False,
-    name: NameOption = None,
-    description: DescriptionOption = None,
-    virtualization_type: VirtualizationOption = None,
-    architecture: ArchitectureOption = None,
-    kernel_id: KernelOption = None,
-    ramdisk_id: RamdiskOption = None,
-    root_device_name: RootDeviceOption = None,
-    block_device_mappings: MappingsOption = None,
-    boot_mode: BootModeOption = None,
-    ena_support: EnaOption = None,
-    sriov_net_support: SriovOption = None,
-    tpm_support: TpmOption = None,
-    imds_support: ImdsOption = None,
-    uefi_data: UefiDataOption = None,
-    tag: ImageTagOption = None,
+    registration: RegistrationOptions,
     where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
@@ -90,41 +51,17 @@ def register(
     goes on, and makes nothing twice. With nothing configured as for boto3 it goes into the local
     catalog.
     """
-    from imgforge.acceptance import read_verdict
     from imgforge.catalog import NameConflict
-    from imgforge.cloud_access import reached_ec2
 
-    given = given_parameters(
-        Description=description,
-        VirtualizationType=virtualization_type,
-        Architecture=architecture,
-        KernelId=kernel_id,
-        RamdiskId=ramdisk_id,
-        RootDeviceName=root_device_name,
-        BlockDeviceMappings=parse_mappings(block_device_mappings),
-        BootMode=boot_mode,
-        EnaSupport=ena_support,
-        SriovNetSupport=sriov_net_support,
-        TpmSupport=tpm_support,
-        ImdsSupport=imds_support,
-        UefiData=uefi_data,
-        TagSpecifications=tag_parameter(tag),
-    )
-    what = str(disk) if disk else snapshot or manifest
-    _check(disk, snapshot, manifest, name=name)
-    if (verdict is None) is not unverified:
-        raise BadInputError(
-            f"Registering {what}: give --verdict with the verdict.json that accepted it, "
-            "or --unverified; not both."
-        )
+    given = registration.given()
+    _check(disk, snapshot, manifest, name=registration.name)
     asked = _Asked(
-        name,
+        registration.name,
         given,
-        read_verdict(verdict) if verdict else None,
+        verdict.read(f"Registering {disk or snapshot or manifest}"),
         NameConflict.SUPERSEDE if replace else NameConflict.REFUSE,
     )
-    wish = where.wish()
-    with shown_progress(stderr_console()), reached_ec2(wish) as cloud:
+    with where.reached() as cloud:
         if disk is not None:
             image = _register_disk(cloud, disk, asked, skips_holes=skip_holes)
         elif snapshot:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imgforge.cli.options import JsonOption
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.errors import ExitCode, ImageRejectedError
@@ -20,7 +21,7 @@ def replay(
         str, typer.Argument(help="Run this in the machine, as root, and end it.")
     ] = "",
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Start a failed test's machine where it failed, and print how to get in.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgforge.cli.instance import read_instance
+from imgforge.cli.options import JsonOption
 from imgforge.cli.terminal import print_json, stdout_console
 from imgforge.cli.user_data import tell_findings
 from imgforge.errors import BadInputError
@@ -49,7 +50,7 @@ def seed(
     vendor_data: Annotated[
         Path | None, typer.Option("--vendor-data", metavar=_FILE, help="The image maker's part.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a NoCloud seed: an ISO named cidata, with Rock Ridge and Joliet.
 

@@ -4,16 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgforge.cli.ami_changes import show_tags, whom
-from imgforge.cli.ami_input import (
-    AccountOption,
-    EncryptOption,
-    PublicOption,
-    RemoveOption,
-    SnapshotArgument,
-    TagsArgument,
-    ToOption,
-)
+from imgforge.cli.ami_input import AudienceOptions, CopyOptions, SnapshotArgument, TagOptions
+from imgforge.cli.ami_results import Copy, in_words, show_copies, show_tags
 from imgforge.cli.cloud import CloudOptions
 from imgforge.cli.option_group import with_groups
 from imgforge.cli.options import JsonOption
@@ -23,6 +15,7 @@ from imgforge.cli.terminal import print_json, stdout_console
 if TYPE_CHECKING:
     from imgforge.catalog import Permission
     from imgforge.ec2 import Cloud
+    from imgforge.image_sharing import Change
 
 
 @with_groups
@@ -78,98 +71,72 @@ def show(
 def copy(
     snapshot_id: SnapshotArgument,
     *,
-    to: ToOption,
-    description: Annotated[
-        str | None, typer.Option("--description", help="Else the snapshot's own.")
-    ] = None,
-    encrypt: EncryptOption = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Until the copies are completed.")] = False,
+    options: CopyOptions,
     where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Copy a snapshot into regions; a copy that is there is not made twice."""
-    from imgforge.image_copy import Ending, parse_destinations
     from imgforge.snapshot_copy import SnapshotCopyWish, copy_snapshot
 
     wish = SnapshotCopyWish(
         snapshot_id,
-        parse_destinations(to),
-        description=description,
-        encrypted=encrypt,
-        ending=Ending.AVAILABLE if wait else Ending.ASKED,
+        options.destinations(),
+        description=options.description,
+        encrypted=options.encrypt,
+        ending=options.ending,
     )
     with where.reached() as cloud:
         done = copy_snapshot(cloud, wish)
-    if as_json:
-        values = [
-            {
-                "region": one.region,
-                "snapshot_id": one.snapshot.snapshot_id,
-                "state": one.snapshot.state,
-                "new": one.is_new,
-            }
-            for one in done
-        ]
-        print_json({"source": snapshot_id, "copies": values})
-    else:
-        rows = [(one.region, one.snapshot.snapshot_id, one.snapshot.state) for one in done]
-        print_rows(stdout_console(), ("region", "snapshot", "state"), rows)
+    copies = [
+        Copy(one.region, one.snapshot.snapshot_id, one.snapshot.state, one.is_new) for one in done
+    ]
+    show_copies(snapshot_id, copies, what="snapshot", as_json=as_json)
 
 
 @with_groups
 def share(
     snapshot_id: SnapshotArgument,
     *,
-    account: AccountOption = None,
-    public: PublicOption = False,
+    whom: AudienceOptions,
     where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Let accounts or everybody make volumes of a snapshot."""
-    from imgforge.image_sharing import Change, change_snapshot_sharing, read_audience
+    from imgforge.image_sharing import Change
 
-    audience = read_audience(accounts=account or (), everybody=public)
-    with where.reached() as cloud:
-        done = change_snapshot_sharing(cloud, snapshot_id, audience, change=Change.ADD)
-    _show_shared(snapshot_id, done, as_json=as_json)
+    _change_sharing(snapshot_id, whom, where, change=Change.ADD, as_json=as_json)
 
 
 @with_groups
 def unshare(
     snapshot_id: SnapshotArgument,
     *,
-    account: AccountOption = None,
-    public: PublicOption = False,
+    whom: AudienceOptions,
     where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Take back who may make volumes of a snapshot."""
-    from imgforge.image_sharing import Change, change_snapshot_sharing, read_audience
+    from imgforge.image_sharing import Change
 
-    audience = read_audience(accounts=account or (), everybody=public)
-    with where.reached() as cloud:
-        done = change_snapshot_sharing(cloud, snapshot_id, audience, change=Change.REMOVE)
-    _show_shared(snapshot_id, done, as_json=as_json)
+    _change_sharing(snapshot_id, whom, where, change=Change.REMOVE, as_json=as_json)
 
 
 @with_groups
 def tag(
     snapshot_id: SnapshotArgument,
-    tags: TagsArgument = None,
     *,
-    remove: RemoveOption = None,
+    wanted: TagOptions,
     where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Give a snapshot tags, or take some."""
     from imgforge.image_protection import change_tags
-    from imgforge.made_tags import parse_tags
 
-    put = parse_tags(tags or ())
+    put = wanted.put()
     with where.reached() as cloud:
-        change_tags(cloud, snapshot_id, put=put, remove=remove or ())
+        change_tags(cloud, snapshot_id, put=put, remove=wanted.remove or ())
         found = cloud.compute.snapshot(snapshot_id).tags
-    show_tags(stdout_console(), snapshot_id, found, as_json=as_json)
+    show_tags(snapshot_id, found, as_json=as_json)
 
 
 @with_groups
@@ -211,10 +178,22 @@ def _permissions(cloud: "Cloud", snapshot_id: str) -> "tuple[Permission, ...] | 
         return None  # another account's
 
 
-def _show_shared(snapshot_id: str, permissions: "tuple[Permission, ...]", *, as_json: bool) -> None:
+def _change_sharing(
+    snapshot_id: str,
+    whom: AudienceOptions,
+    where: CloudOptions,
+    *,
+    change: "Change",
+    as_json: bool,
+) -> None:
+    from imgforge.image_sharing import change_snapshot_sharing
+
+    audience = whom.audience()
+    with where.reached() as cloud:
+        permissions = change_snapshot_sharing(cloud, snapshot_id, audience, change=change)
     if as_json:
         shared = [{kind: value} for kind, value in permissions]
         print_json({"snapshot_id": snapshot_id, "create_volume_permissions": shared})
     else:
-        rows = [(snapshot_id, whom(permissions))]
+        rows = [(snapshot_id, in_words(permissions))]
         print_rows(stdout_console(), ("snapshot", "shared with"), rows)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imgforge.cli.instance import read_user_data
+from imgforge.cli.options import JsonOption
 from imgforge.cli.tables import print_rows
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
 from imgforge.errors import BadInputError, ExitCode
@@ -69,7 +71,7 @@ def make(
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="User data; - is stdin.")],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Say what a guest does with each part of user data, and what is wrong with it.
 
@@ -179,4 +181,13 @@ def _read(file: Path) -> bytes:
     data = sys.stdin.buffer.read(LARGEST_FILE_BYTES + 1)
     if len(data) > LARGEST_FILE_BYTES:
         raise BadInputError("Standard input: is larger than 16 MiB; user data has at most 16 KiB.")
+    return data
+
+
+def told_user_data(path: Path | None) -> bytes | None:
+    """Return the user data of a file, and tell what a guest would not do with it."""
+    if path is None:
+        return None
+    data = read_user_data(path)
+    tell_findings("user-data", data)
     return data

@@ -68,6 +68,7 @@ GROUND = {
     "accelerator",
     "artifact_format",
     "conversion_step",
+    "image_choice",
     "layout",
     "fstab",
     "pv_way",

@@ -9,12 +9,7 @@ from imgforge.catalog.actions.facts import image_facts
 from imgforge.catalog.actions.image_row import own_image
 from imgforge.catalog.actions.recycle_rules import kept_until_s
 from imgforge.catalog.actions.snapshot_row import delete_snapshot_row, usable_snapshot
-from imgforge.catalog.image import (
-    Architecture,
-    BlockDeviceMapping,
-    RootDeviceType,
-    VirtualizationType,
-)
+from imgforge.catalog.image import BlockDeviceMapping, RootDeviceType
 from imgforge.catalog.life_rules import check_deregister, check_name_is_free
 from imgforge.catalog.records import insert_devices, insert_tags
 from imgforge.catalog.refusal import RefusedError, missing
@@ -29,6 +24,7 @@ from imgforge.catalog.session import (
     new_id,
     requested_tags,
 )
+from imgforge.image_choice import Architecture, VirtualizationType
 
 
 @action("RegisterImage")

@@ -6,9 +6,9 @@ from imgforge.catalog.actions.action import Access, action
 from imgforge.catalog.actions.volume_row import check_volume_id, own_volume, state_of
 from imgforge.catalog.actions.volumes import check_volume, usual_iops
 from imgforge.catalog.filters import Condition, conditions, read_page
-from imgforge.catalog.image import VolumeType
 from imgforge.catalog.refusal import RefusedError, combination, missing
 from imgforge.catalog.session import Parameters, Result, Session, iso_of_s
+from imgforge.image_choice import VolumeType
 
 _PAUSE_S = 6 * 3600.0
 _CHANGED = ("Size", "VolumeType", "Iops", "Throughput", "MultiAttachEnabled")

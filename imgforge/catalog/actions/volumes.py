@@ -12,11 +12,12 @@ from imgforge.catalog.actions.volume_row import (
     show_volumes,
 )
 from imgforge.catalog.filters import Condition, Filterable, conditions, read_page
-from imgforge.catalog.image import EbsDevice, VolumeType
+from imgforge.catalog.image import EbsDevice
 from imgforge.catalog.records import insert_tags
 from imgforge.catalog.refusal import RefusedError, combination, missing
 from imgforge.catalog.rules import check_limits
 from imgforge.catalog.session import Parameters, Result, Session, iso, new_id, requested_tags
+from imgforge.image_choice import VolumeType
 
 _UNKNOWN = ("OutpostArn", "AvailabilityZoneId", "Operator")
 
