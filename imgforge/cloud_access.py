@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from imgforge import host
 from imgforge.ec2 import Cloud, CloudWish, OwnEc2, open_cloud
-from imgforge.stored_bundle import read_stored_bundle
+
+if TYPE_CHECKING:
+    from imgforge.catalog import BundleFacts
 
 _ATTEMPTS = 5
 _HERE = CloudWish()
@@ -18,6 +21,13 @@ def reached_ec2(wish: CloudWish = _HERE, *, attempts: int = _ATTEMPTS) -> Iterat
     Where nothing is configured it is the embedded endpoint, over the user's catalog, in this
     process while the block runs. Raises BadInputError, CloudError, HostError.
     """
-    own = OwnEc2(catalog=host.catalog_dir(), read_bundle=read_stored_bundle)
+    own = OwnEc2(catalog=host.catalog_dir(), read_bundle=_read_bundle)
     with open_cloud(wish, folder=host.s3_dir(), own=own, attempts=attempts) as cloud:
         yield cloud
+
+
+def _read_bundle(*asked: Any) -> "BundleFacts":
+    """Read a bundle as `read_stored_bundle` does, which few commands need to load."""
+    from imgforge.stored_bundle import read_stored_bundle
+
+    return read_stored_bundle(*asked)

@@ -7,11 +7,14 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from imgforge.disk import Disk
 from imgforge.errors import BadInputError, HostError
 from imgforge.files import locked_folder, scratch_folder, sync, sync_folder
 from imgforge.progress import report
+
+if TYPE_CHECKING:
+    from imgforge.disk import Disk
 
 _FICLONE = 0x40049409  # ioctl_ficlonerange(2)
 _CHUNK_BYTES = 2**20
@@ -24,7 +27,7 @@ def blob_path(folder: Path, sha256: str) -> Path:
     return folder / "blobs" / "sha256" / sha256[:2] / sha256
 
 
-def store_blob(folder: Path, disk: Disk) -> Path:
+def store_blob(folder: Path, disk: "Disk") -> Path:
     """Keep the disk's content in the catalog's `folder`; what is there already is not copied.
 
     The blob appears whole, checked against the disk's SHA-256, on the disk, and read-only. Holes
@@ -62,7 +65,7 @@ def _is_whole(path: Path, size_bytes: int) -> bool:
     return path.is_file() and path.stat().st_size == size_bytes
 
 
-def _copy_checked(disk: Disk, new: Path) -> None:
+def _copy_checked(disk: "Disk", new: Path) -> None:
     with _open_disk(disk) as source, new.open("x+b") as target:
         _copy_sparse(source, target.fileno(), disk.size_bytes)
         found = _hash_sparse(target.fileno(), disk.size_bytes)
@@ -74,7 +77,7 @@ def _copy_checked(disk: Disk, new: Path) -> None:
 
 
 @contextlib.contextmanager
-def _open_disk(disk: Disk) -> Iterator[int]:
+def _open_disk(disk: "Disk") -> Iterator[int]:
     if not disk.path.is_file():
         found = "is not a regular file" if disk.path.exists() else "is not there"
         raise BadInputError(f"Disk {disk.path}: {found}; a raw disk file is needed.")

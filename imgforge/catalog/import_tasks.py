@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imgforge.catalog import blobs, records
 from imgforge.catalog.import_source import ImportSource, ImportTask
@@ -11,7 +12,9 @@ from imgforge.catalog.rules import size_gib
 from imgforge.catalog.schema import open_database, told, transaction
 from imgforge.catalog.session import iso, iso_of_s, new_id
 from imgforge.catalog.sweep_lock import referring
-from imgforge.disk import Disk
+
+if TYPE_CHECKING:
+    from imgforge.disk import Disk
 
 
 class ImportTasks:
@@ -56,6 +59,8 @@ class ImportTasks:
 
     def complete(self, task: ImportTask, path: Path) -> None:
         """Make the snapshot of the raw disk `path`; none where the import was given up."""
+        from imgforge.disk import Disk  # it takes a fifth of a second, and few import
+
         disk = Disk(path, blobs.file_sha256(path), path.stat().st_size)
         with (
             referring(self.folder),
@@ -66,7 +71,7 @@ class ImportTasks:
             self._insert_completed(connection, task, disk)
 
     def _insert_completed(
-        self, connection: sqlite3.Connection, task: ImportTask, disk: Disk
+        self, connection: sqlite3.Connection, task: ImportTask, disk: "Disk"
     ) -> None:
         with transaction(connection):
             row = connection.execute(
@@ -81,7 +86,7 @@ class ImportTasks:
                     (snapshot_id, task.import_task_id),
                 )
 
-    def _insert(self, connection: sqlite3.Connection, row: sqlite3.Row, disk: Disk) -> str:
+    def _insert(self, connection: sqlite3.Connection, row: sqlite3.Row, disk: "Disk") -> str:
         now = datetime.now(UTC)
         ready_at_s = now.timestamp() + self._pending_s
         snapshot_id = new_id("snap")

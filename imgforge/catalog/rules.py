@@ -4,16 +4,20 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from imgforge.acceptance import Verdict
 from imgforge.aki import identify
 from imgforge.catalog.image import EbsDevice, RootDeviceType
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.registration import Gate, ImageRegistration
 from imgforge.catalog.rule_table import RULES, Severity
-from imgforge.disk import Disk
 from imgforge.errors import BadInputError, ImageRejectedError
 from imgforge.image_choice import BootMode, VirtualizationType, VolumeType
+
+# For their names alone: whoever lists images need not load what boots and judges.
+if TYPE_CHECKING:
+    from imgforge.acceptance import Verdict
+    from imgforge.disk import Disk
 
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}")
 _PV_DEVICE = re.compile(r"/dev/(sd|hd)[a-z](1[0-5]|[1-9])?")
@@ -80,7 +84,7 @@ def size_gib(size_bytes: int) -> int:
 def check_registration(
     registration: ImageRegistration,
     *,
-    disk: Disk | None,
+    disk: "Disk | None",
     snapshots: Mapping[str, int],
     pending: Mapping[str, str] = NONE_PENDING,
     region: str | None = None,
@@ -129,7 +133,9 @@ def _check_tags(tags: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding("tags", f"{len(value)} characters under {key!r}", "at most 256")
 
 
-def _check_virtualization(registration: ImageRegistration, disk: Disk | None) -> Iterator[Finding]:
+def _check_virtualization(
+    registration: ImageRegistration, disk: "Disk | None"
+) -> Iterator[Finding]:
     kind = registration.virtualization_type
     if disk and disk.layout and VirtualizationType.of_layout(disk.layout) is not kind:
         needed = f"the disk's layout {disk.layout} needs another"
@@ -216,7 +222,7 @@ def _check_devices(registration: ImageRegistration) -> Iterator[Finding]:
 
 
 def _check_volumes(
-    registration: ImageRegistration, disk: Disk | None, snapshots: Mapping[str, int]
+    registration: ImageRegistration, disk: "Disk | None", snapshots: Mapping[str, int]
 ) -> Iterator[Finding]:
     for device in registration.block_devices:
         name, ebs = device.device_name, device.ebs
@@ -333,7 +339,7 @@ def refuse_as_ec2(findings: Iterable[Finding]) -> None:
         raise RefusedError(refused[0].code, "; ".join(map(str, refused)))
 
 
-def check_gate(disk: Disk, *, verdict: Verdict | None, gate: Gate) -> bool:
+def check_gate(disk: "Disk", *, verdict: "Verdict | None", gate: Gate) -> bool:
     """Tell whether an accepted verdict names this disk.
 
     Raises, unless the gate is left open, BadInputError where there is no verdict of this disk and
@@ -354,7 +360,7 @@ def check_gate(disk: Disk, *, verdict: Verdict | None, gate: Gate) -> bool:
     raise BadInputError(message, hint=hint)
 
 
-def _find_problem(disk: Disk, verdict: Verdict | None) -> str | None:
+def _find_problem(disk: "Disk", verdict: "Verdict | None") -> str | None:
     if verdict is None:
         return "no verdict is given"
     tested = verdict.disk

@@ -179,14 +179,18 @@ def _served(folder: Path, own: OwnEc2 | None, access_keys: frozenset[str]) -> It
 
 def _session_of_nobody() -> botocore.session.Session:
     """Return a session that no variable and no file of the user's has a say in."""
+    from imgforge.ec2.local.operations import model_loader
+
     nothing = (None, None, "/dev/null", None)
-    return botocore.session.Session(
+    session = botocore.session.Session(
         session_vars={
             "profile": (None, None, None, None),
             "config_file": nothing,
             "credentials_file": nothing,
         }
     )
+    session.register_component("data_loader", model_loader())
+    return session
 
 
 def _keys(credentials: Credentials | None) -> dict[str, Any]:
