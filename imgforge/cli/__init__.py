@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from imgforge.cli.streams import outlast_readers
 from imgforge.errors import ExitCode
 from imgforge.interruption import SIGNALS, ignore_interruptions, interrupt_once
 
@@ -39,6 +40,7 @@ def main_of_tool() -> None:
 def _run(load: Callable[[], Callable[[list[str]], int]]) -> None:
     for number in SIGNALS:
         signal.signal(number, _leave)
+    outlast_readers()
     # What is imported stays: looking through it for garbage takes a tenth of the start.
     gc.disable()
     # Here, since it takes a quarter of a second: an interruption in it must be met, too.

@@ -35,11 +35,6 @@ def run_command_line(
             sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return _tell_interrupted(console)
-    except SystemExit as leaving:
-        # What typer makes of a reader that has gone; to us it is no failure, least of all a 1.
-        if not isinstance(leaving.__context__, BrokenPipeError):
-            raise
-        return _silence_stdout()
     except Exception as error:  # the last net: a bug of ours must not look like a verdict
         return _tell(console, error, debug=debug, name=name)
     if result == ExitCode.INTERRUPTED:  # what typer makes of a KeyboardInterrupt
@@ -60,8 +55,6 @@ def _tell(console: Console, error: Exception, *, debug: bool, name: str) -> int:
                 _USAGE_HINTS.get(name, f"{name} --help lists what there is."), soft_wrap=True
             )
             return ExitCode.BAD_INPUT
-        case BrokenPipeError():
-            return _silence_stdout()
         case OSError(errno=number, strerror=reason) if number in _FULL:
             where = f"File {error.filename}" if error.filename else "A file of this command"
             return _tell_host(console, f"{where}: cannot be written: {reason}.", debug=debug)
@@ -78,10 +71,9 @@ def _tell(console: Console, error: Exception, *, debug: bool, name: str) -> int:
             return ExitCode.HOST_OR_TOOL
 
 
-def _silence_stdout() -> int:
-    """Whoever read our output has gone, or cannot take it: Python must not try once more."""
+def _silence_stdout() -> None:
+    """Whatever our output goes to cannot take it: Python must not try once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
-    return ExitCode.DONE
 
 
 def _tell_host(console: Console, message: str, *, debug: bool) -> int:
