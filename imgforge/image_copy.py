@@ -286,9 +286,12 @@ def _ask_for_copy(plan: CopyPlan, made: Made) -> Image:
     token = work_digest(plan.work, *(one.image_id for one in plan.failed))
     seen: set[str] = set()
     while True:
-        with made.making(f"The copy in {compute.region}", lambda: discard_work(plan, *seen)):
+        with made.making(
+            f"The copy in {compute.region}", lambda: discard_work(plan, *seen)
+        ) as copy:
             asked = {**plan.request, "ClientToken": token}
             image_id = compute.copy_image(plan.source_id, asked)
+            copy.what = f"Image {image_id} ({compute.region})"
         if image_id in seen:
             raise CloudError(
                 f"Copy of {plan.source_id}: is answered with {image_id}, which there is not.",

@@ -9,9 +9,14 @@ from typing import Self
 from imgforge.errors import CloudError, HostError, ImgforgeError
 from imgforge.progress import report, warn
 
+# An answer that is no EC2's, or one that says that the endpoint failed.
+_UNCERTAIN = {"NoEC2", "InternalError", "InternalFailure", "Unavailable", "ServiceUnavailable"}
 
-@dataclass(frozen=True, slots=True)
-class _Thing:
+
+@dataclass(slots=True, eq=False)
+class Thing:
+    """What is being made; `what` becomes its name once that is known."""
+
     what: str
     take_back: Callable[[], None]
 
@@ -24,26 +29,28 @@ class Made:
     """
 
     def __init__(self, *, left: str) -> None:
-        self._things: list[_Thing] = []
+        self._things: list[Thing] = []
         self._left = left
 
     def add(self, what: str, take_back: Callable[[], None]) -> None:
         """Remember a thing that was just made, such as "Image ami-… (eu-west-1)"."""
-        self._things.append(_Thing(what, take_back))
+        self._things.append(Thing(what, take_back))
 
     @contextmanager
-    def making(self, what: str, take_back: Callable[[], None]) -> Iterator[None]:
+    def making(self, what: str, take_back: Callable[[], None]) -> Iterator[Thing]:
         """Make a thing by the block's one request; what is refused was not made.
 
-        It is remembered before, since an interruption may come when EC2 has done it and this
-        process does not know yet.
+        A failure of the endpoint's own is no refusal: it may come when the thing is made. It is
+        remembered before, since an interruption may come when EC2 has done it and this process
+        does not know yet.
         """
-        thing = _Thing(what, take_back)
+        thing = Thing(what, take_back)
         self._things.append(thing)
         try:
-            yield
-        except CloudError:
-            self._things.remove(thing)
+            yield thing
+        except CloudError as error:
+            if error.code not in _UNCERTAIN:
+                self._things.remove(thing)
             raise
 
     def keep(self) -> None:

@@ -85,8 +85,9 @@ def _copy(
         return CopiedSnapshot(to.region, found[0], is_new=False)
     marks = {**disk_tags(source.tags), MADE: _PURPOSE, WORK: work}
     request["TagSpecifications"] = tag_specifications(snapshot=marks)
-    with made.making(f"The copy in {to.region}", lambda: _take_back(there, work)):
+    with made.making(f"The copy in {to.region}", lambda: _take_back(there, work)) as copy:
         snapshot_id = compute.copy_snapshot(source.snapshot_id, request)
+        copy.what = f"Snapshot {snapshot_id} ({to.region})"
     # CopySnapshot knows no token: where an answer was lost, it was asked and done twice.
     for double in _made(there, work):
         if double.snapshot_id != snapshot_id:

@@ -19,7 +19,7 @@ from imgforge.catalog.image import LOCAL_OWNER_ID
 from imgforge.catalog.import_source import ImportSource
 from imgforge.catalog.life_facts import FindKey
 from imgforge.catalog.refusal import RefusedError
-from imgforge.catalog.schema import open_database, told, transaction
+from imgforge.catalog.schema import is_read_only, open_database, told, transaction
 from imgforge.catalog.session import AMAZON_ID, Parameters, Session, request_sha256
 from imgforge.catalog.sweep import Swept, sweep
 from imgforge.errors import HostError
@@ -65,8 +65,9 @@ class Account:
                 f"Catalog {self.folder}: cannot be opened: {error.strerror}.",
                 hint="--catalog names another folder.",
             ) from error
-        with told(self._database), transaction(connection):
-            _insert_akis(connection)
+        if not is_read_only(self._database):
+            with told(self._database), transaction(connection):
+                _insert_akis(connection)
         return self
 
     def __exit__(

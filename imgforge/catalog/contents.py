@@ -75,6 +75,8 @@ class Contents:
     def __enter__(self) -> Self:
         self._blocks.mkdir(exist_ok=True)
         self._indexes.mkdir(exist_ok=True)
+        if not os.access(self._blocks, os.W_OK):  # it is looked at, and no more
+            return self
         self._aside = self._stack.enter_context(scratch_folder(self._blocks))
         return self
 

@@ -1,9 +1,11 @@
 """The catalog's database: opened, an older one brought up, and what its errors mean."""
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from imgforge.catalog.schema_steps import STEPS
 from imgforge.errors import HostError
@@ -17,8 +19,11 @@ SCHEMA_VERSION = len(STEPS)
 def open_database(path: Path) -> sqlite3.Connection:
     """Open the catalog's database; make it, or bring it up to this version, where needed.
 
-    Raises HostError where it is damaged, no catalog, newer than this program, or not writable.
+    Where this user may only read it, it is opened for reading. Raises HostError where it is
+    damaged, no catalog, newer than this program, or cannot be read.
     """
+    if is_read_only(path):
+        return _open_to_read(path)
     with told(path):
         connection = sqlite3.connect(path, timeout=_BUSY_LIMIT_S, isolation_level=None)
         try:
@@ -34,6 +39,38 @@ def open_database(path: Path) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
+    return connection
+
+
+def is_read_only(path: Path) -> bool:
+    """Tell whether a database is there that this user may not write to."""
+    return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    # Without -wal nobody has it open who writes: no lock is needed, nor could one be made.
+    is_alone = not path.with_name(f"{path.name}-wal").exists()
+    options = "immutable=1" if is_alone else "mode=ro"
+    with told(path):
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?{options}",
+            uri=True,
+            timeout=_BUSY_LIMIT_S,
+            isolation_level=None,
+        )
+        try:
+            connection.row_factory = sqlite3.Row
+            version = _check_is_ours(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    if version < SCHEMA_VERSION:
+        connection.close()
+        raise HostError(
+            f"Catalog database {path}: has schema {version} of an older imgforge, and this user "
+            f"may not bring it up to {SCHEMA_VERSION}.",
+            hint="Let who owns it run any command of this imgforge, such as imgforge images.",
+        )
     return connection
 
 
@@ -96,7 +133,7 @@ def _explain(name: str) -> tuple[str, str]:
         case "FULL":
             return "no space is left on its file system", "Free some, and try again."
         case "READONLY" | "CANTOPEN" | "PERM" | "AUTH":
-            return "cannot be opened for writing", "Look at the owner and mode of its folder."
+            return "cannot be written to", "Look at the owner and mode of its folder."
         case "BUSY" | "LOCKED":
             return f"another process held it for {_BUSY_LIMIT_S:g} s", "Try again."
         case _:

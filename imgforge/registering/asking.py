@@ -19,7 +19,7 @@ from imgforge.made_tags import (
     VERDICT_SHA256,
     WORK,
 )
-from imgforge.progress import report
+from imgforge.progress import report, warn
 
 MADE_BY = "register"
 _DUPLICATE = "InvalidAMIName.Duplicate"
@@ -111,7 +111,14 @@ def register(cloud: Cloud, asked: Asked, request: Mapping[str, Any]) -> Image:
         return same
     except ImgforgeError as error:
         raise _told(error, old) from None
-    return compute.wait_for_image(image_id)
+    try:
+        return compute.wait_for_image(image_id)
+    except BaseException:
+        warn(
+            f"{image_id} is registered and stays: the same command waits for it again, and "
+            f"imgforge images deregister {image_id} takes it away"
+        )
+        raise
 
 
 def _told(error: ImgforgeError, old: Image | None) -> ImgforgeError:

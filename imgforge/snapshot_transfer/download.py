@@ -5,7 +5,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from imgforge import host
 from imgforge.ec2 import BLOCK_BYTES, Blocks, Cloud, ListedBlock
 from imgforge.errors import BadInputError, CloudError, HostError
 from imgforge.files import lock_within, sync_folder
-from imgforge.progress import report
+from imgforge.progress import report, warn
 from imgforge.snapshot_transfer.crew import Crew
 from imgforge.snapshot_transfer.journal import (
     Entry,
@@ -43,7 +43,7 @@ class DownloadWish:
     """How a snapshot is downloaded."""
 
     existing: Existing = Existing.REFUSE
-    patience_s: float = _PATIENCE_S
+    patience_s: float = field(default_factory=lambda: _PATIENCE_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class _Download:
         if not here:
             os.ftruncate(descriptor, 0)
         os.ftruncate(descriptor, size_bytes)
-        with self._journal(journal_path, is_new=not here) as journal:
+        with self._staying(), self._journal(journal_path, is_new=not here) as journal:
             self._fetch(journal, missing, descriptor)
         os.fsync(descriptor)
         self._part.replace(destination)
@@ -160,6 +160,18 @@ class _Download:
         return DownloadedSnapshot(
             destination, self._snapshot_id, size_bytes, len(missing), len(listed) - len(missing)
         )
+
+    @contextmanager
+    def _staying(self) -> Iterator[None]:
+        """Say what stays of a disk where the block fails or is interrupted."""
+        try:
+            yield
+        except BaseException:
+            warn(
+                f"download: what is here stays in {self._part}: the same command goes on with it; "
+                "removing that file gives it up"
+            )
+            raise
 
     def _here(self, journal_path: Path, descriptor: int) -> Mapping[int, bytes]:
         """Return the blocks that an earlier run has written, and that are on the disk."""

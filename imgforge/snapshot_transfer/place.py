@@ -37,7 +37,17 @@ def upload_journal(cloud: Cloud, disk: Path, options: Mapping[str, Any]) -> Path
 
 def snapshot_journal(cloud: Cloud, snapshot_id: str) -> Path:
     """Return where the digests of a snapshot stand that was uploaded from here."""
-    return journals_folder() / f"{snapshot_id}-{_digest(json.dumps(_where(cloud)))}.blocks"
+    return journals_folder() / f"{snapshot_id}{_of_cloud(cloud)}"
+
+
+def kept_journals(cloud: Cloud) -> dict[str, Path]:
+    """Return the journals of snapshots that were uploaded from here to this cloud, by their ids."""
+    end = _of_cloud(cloud)
+    return {path.name.removesuffix(end): path for path in sorted(journals_folder().glob(f"*{end}"))}
+
+
+def _of_cloud(cloud: Cloud) -> str:
+    return f"-{_digest(json.dumps(_where(cloud)))}.blocks"
 
 
 def _where(cloud: Cloud) -> list[str]:
@@ -54,14 +64,32 @@ def _digest(text: str) -> str:
 @contextmanager
 def alone(journal: Path, what: str) -> Iterator[None]:
     """Let one run at a time work with a journal. Raises HostError where another does."""
-    lock = journal.with_suffix(".lock")
-    with told_writing(lock.parent, "the lock of an upload"):
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = lock_journal(journal)
+    if descriptor is None:
+        raise HostError(
+            f"{what}: another run is at it.", hint="Wait for it, or end it; then run it again."
+        )
     try:
-        if not lock_within(descriptor, fcntl.LOCK_EX, limit_s=0):
-            raise HostError(
-                f"{what}: another run is at it.", hint="Wait for it, or end it; then run it again."
-            )
         yield
     finally:
         os.close(descriptor)
+
+
+def lock_journal(journal: Path) -> int | None:
+    """Return the descriptor that locks a journal while it is open; None where another has it.
+
+    Raises HostError where the lock's file cannot be made.
+    """
+    lock = journal.with_suffix(".lock")
+    while True:
+        with told_writing(lock.parent, "the lock of an upload"):
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if not lock_within(descriptor, fcntl.LOCK_EX, limit_s=0):
+            os.close(descriptor)
+            return None
+        try:
+            if os.path.samestat(lock.lstat(), os.fstat(descriptor)):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)  # its file was pruned meanwhile: another has its name

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +24,7 @@ from imgforge.snapshot_transfer.journal import (
 )
 from imgforge.snapshot_transfer.parent import NO_PARENT, find_parent
 from imgforge.snapshot_transfer.place import alone, snapshot_journal, upload_journal
+from imgforge.snapshot_transfer.pruning import prune_journals
 from imgforge.snapshot_transfer.reading import check_blocks
 from imgforge.snapshot_transfer.source import (
     ZEROS_SHA256,
@@ -73,7 +75,7 @@ class SnapshotWish:
     is_encrypted: bool = False
     kms_key_arn: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
-    patience_s: float = _PATIENCE_S
+    patience_s: float = field(default_factory=lambda: _PATIENCE_S)
     """How long a block is tried while nothing else goes well either."""
 
     def __post_init__(self) -> None:
@@ -142,7 +144,9 @@ def upload_snapshot(
     with open_source(disk) as source:
         path = upload_journal(cloud, disk, wish.values())
         with alone(path, f"Disk {disk}: uploading it"):
-            return _Upload(cloud, source, wish, path).run()
+            done = _Upload(cloud, source, wish, path).run()
+    prune_journals(cloud)
+    return done
 
 
 class _Upload:
@@ -173,15 +177,35 @@ class _Upload:
         with self._begin(before) as journal:
             told = read_journal(self._path)
             assert told is not None
-            told = self._started(journal, told)
-            self._send(journal, told)
-            self._source.check_unchanged()
-            self._complete(told)
-            self._cloud.compute.wait_for_snapshot(told.snapshot_id)
+            with self._staying(told):
+                told = self._started(journal, told)
+                self._send(journal, told)
+                self._source.check_unchanged()
+                self._complete(told)
+                self._cloud.compute.wait_for_snapshot(told.snapshot_id)
             self._verify(told)
             journal.complete()
         self._keep_digests(told.snapshot_id)
         return self._result(told, kept=kept)
+
+    @contextmanager
+    def _staying(self, told: Told) -> Iterator[None]:
+        """Say what stays of a snapshot where the block fails or is interrupted."""
+        try:
+            yield
+        except BaseException:
+            if told.snapshot_id:
+                warn(
+                    f"upload: {told.snapshot_id} stays, with {len(told.sent)} of "
+                    f"{self._source.count} blocks sent: the same command goes on with it, and "
+                    f"imgforge snapshots delete {told.snapshot_id} takes it away"
+                )
+            else:
+                warn(
+                    "upload: a snapshot may have been started: the same command finds it within "
+                    f"{_TOKEN_LIMIT_S / 60:g} minutes, and it ends by itself within a day"
+                )
+            raise
 
     # Where an earlier run has come.
 
@@ -276,10 +300,10 @@ class _Upload:
             # The account encrypts all it makes.
             self._cloud.compute.delete_snapshot(started.snapshot_id)
             raise _no_holes()
-        journal.start(started.snapshot_id, volume_size_gib=started.volume_size_gib)
-        report(f"upload: {started.snapshot_id}, {started.volume_size_gib} GiB")
         told.snapshot_id = started.snapshot_id
         told.volume_size_gib = started.volume_size_gib
+        journal.start(started.snapshot_id, volume_size_gib=started.volume_size_gib)
+        report(f"upload: {started.snapshot_id}, {started.volume_size_gib} GiB")
         return told
 
     def _send(self, journal: Journal, told: Told) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import botocore.session
 import pytest
+from botocore import exceptions as boto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from imgforge.ec2 import CloudWish, Credentials, open_cloud
 from imgforge.ec2.answer_form import find_deformity
 from imgforge.ec2.answer_limits import Head, StrangeAnswerError, check_answer
 from imgforge.ec2.paging import MOST_EMPTY_PAGES, Patience
+from imgforge.ec2.problem import explain
 from imgforge.errors import CloudError, HostError
 
 GOOD_XML = b'<?xml version="1.0"?>\n<DescribeImagesResponse xmlns="u"><imagesSet/>'
@@ -191,3 +193,38 @@ def test_an_answer_that_drips_ends(
             }
             with pytest.raises(HostError, match=r"waited for, and did not end within 0\.3 s"):
                 asking[what]()
+
+
+def hint_of(error: Exception, service: str = "EC2") -> tuple[str, str]:
+    told = explain("Images", error, service=service)
+    return str(told), told.hint
+
+
+def test_a_region_that_is_none_is_named_where_its_host_is_not_there() -> None:
+    error = boto.EndpointConnectionError(endpoint_url="https://ec2.eu-wset-1.amazonaws.com/")
+    assert "knows no region eu-wset-1: look at --region" in hint_of(error)[1]
+    for url in ("https://ec2.eu-west-1.amazonaws.com/", "http://127.0.0.1:1"):
+        assert "when it answers" in hint_of(boto.EndpointConnectionError(endpoint_url=url))[1]
+
+
+def test_a_proxy_that_does_not_answer_is_named() -> None:
+    error = boto.ProxyConnectionError(proxy_url="http://proxy.example:3128", error="refused")
+    told, hint = hint_of(error)
+    assert "the proxy on the way" in told
+    assert "proxy.example:3128" in told
+    assert "HTTPS_PROXY" in hint
+
+
+def test_a_redirection_of_ebs_tells_of_no_bucket() -> None:
+    told = explain("Snapshot snap-1", StrangeAnswerError("status 301"), service="EBS")
+    assert "bucket" not in str(told) + told.hint
+    refused = {"Error": {"Code": "301"}, "ResponseMetadata": {"HTTPStatusCode": 301}}
+    told = explain("Snapshot snap-1", boto.ClientError(refused, "X"), service="EBS")
+    assert "bucket" not in str(told) + told.hint
+
+
+def test_a_code_that_commands_a_terminal_is_plain() -> None:
+    refused = {"Error": {"Code": "\x1b[31mX\n" + "x" * 9999, "Message": "\x9b"}}
+    told = str(explain("Images", boto.ClientError(refused, "X"), service="EC2"))
+    assert told.isprintable()
+    assert len(told) < 1000

@@ -15,6 +15,7 @@ from imgforge.catalog.actions.direct_row import (
 from imgforge.catalog.contents import BLOCK_BYTES, block_sha256
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.session import Parameters, Result, Session
+from imgforge.errors import HostError
 
 _BLOCKS_IN_GIB = 2**30 // BLOCK_BYTES
 
@@ -66,8 +67,13 @@ def get_snapshot_block(session: Session, parameters: Parameters) -> Result:
     """Return a block's data."""
     row = readable_snapshot(session, parameters["SnapshotId"])
     number = parameters["BlockIndex"]
-    found = session.contents.read(content_of(row), number)
+    try:
+        found = session.contents.read(content_of(row), number)
+    except (HostError, OSError):
+        readable_snapshot(session, parameters["SnapshotId"])  # deleted and swept meanwhile
+        raise
     if found is None:
+        readable_snapshot(session, parameters["SnapshotId"])
         raise RefusedError(
             "ResourceNotFoundException",
             f"The snapshot '{row['snapshot_id']}' has no block {number}.",

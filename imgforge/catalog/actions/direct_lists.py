@@ -34,6 +34,8 @@ def list_snapshot_blocks(session: Session, parameters: Parameters) -> Result:
         {"BlockIndex": number, "BlockToken": block_token(row, number, digest)}
         for number, digest in islice(blocks, size + 1)
     ]
+    if not listed:
+        readable_snapshot(session, parameters["SnapshotId"])  # or deleted and swept meanwhile
     return {"Blocks": listed[:size], **_told(session, row, parameters, listed, size)}
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from imgforge.ec2.local.full import FullFolder, is_full
+from imgforge.ec2.local.full import FullFolder, is_unwritable
 from imgforge.ec2.local.origin import foreign_origin
 from imgforge.ec2.local.wire import Readable, Request, Response, Service, read_request
 from imgforge.ec2.local.xml_wire import error_xml
@@ -64,7 +64,7 @@ class App:
             name = self._service_of(request)
             refuse = self._refusals.get(name, _refuse)
             wrong = (500, "InternalError", "We encountered an internal error.")
-            response = refuse(*(self._full.refusal(name) if is_full(error) else wrong))
+            response = refuse(*(self._full.refusal(name, error) if is_unwritable(error) else wrong))
         headers = {"x-amz-request-id": secrets.token_hex(8).upper(), **response.headers}
         if response.size_bytes is not None:
             headers["Content-Length"] = str(response.size_bytes)

@@ -16,7 +16,7 @@ from imgforge.ec2.local.ec2_answer import write_xml, write_xml_error
 from imgforge.ec2.local.ec2_query import check_version, parse_query, read_fields
 from imgforge.ec2.local.fault import CutError, Fault, FaultKind, Faults
 from imgforge.ec2.local.fault_words import refusal
-from imgforge.ec2.local.full import is_full
+from imgforge.ec2.local.full import is_unwritable
 from imgforge.ec2.local.imports import Imports
 from imgforge.ec2.local.operations import find_operation
 from imgforge.ec2.local.signature import Caller, read_caller
@@ -190,7 +190,7 @@ def answered(
         request.cut()
         raise
     except ImgforgeError as error:  # the catalog's folder fails
-        if is_full(error):
+        if is_unwritable(error):
             raise
         warn(f"request {request_id}: {error}")
         wrong = RefusedError("InternalError", "An internal error has occurred.", status=500)
