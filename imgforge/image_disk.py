@@ -4,15 +4,15 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from imgforge import host
 from imgforge.disk import Disk, disk_sha256, open_disk
-from imgforge.ec2 import Cloud, EndpointKind, Image
+from imgforge.ec2 import Cloud, EndpointKind, Image, Snapshot
 from imgforge.errors import BadInputError, HostError
-from imgforge.files import lock_within, sync, sync_folder, told_writing
+from imgforge.files import lock_within, scratch_folder, sync, sync_folder, told_writing
 from imgforge.layout import Layout
 from imgforge.made_tags import LAYOUT, LOCK_SHA256, RECIPE_SHA256, SHA256, SIZE_BYTES
 from imgforge.progress import report
@@ -57,6 +57,23 @@ def disk_of(cloud: Cloud, image: Image) -> Iterator[Disk]:
         yield _disk(folder / _DISK, image)
 
 
+def read_back(cloud: Cloud, snapshot: Snapshot) -> str:
+    """Return the SHA-256 of the disk that a snapshot holds, by reading all of it.
+
+    Its tags may say what they like, but for the disk's size: a volume is rounded up to GiB. Raises
+    BadInputError, CloudError, HostError.
+    """
+    folder = host.cache_dir() / CACHE_FOLDER
+    with told_writing(folder, "a snapshot that is compared"):
+        folder.mkdir(parents=True, exist_ok=True)
+    with scratch_folder(folder) as scratch:
+        fetched = scratch / _FETCHED
+        report(f"{snapshot.snapshot_id}: reading it back, to compare it with the verdict")
+        download_snapshot(cloud, snapshot.snapshot_id, fetched)
+        _cut(fetched, snapshot.tags)
+        return disk_sha256(fetched)
+
+
 def _key(cloud: Cloud, image: Image) -> str:
     """Return what the disk is known by in the cache: its SHA-256, or who has the snapshot."""
     sha256 = image.tags.get(SHA256, "")
@@ -95,7 +112,7 @@ def _fetch(cloud: Cloud, image: Image, folder: Path) -> None:
     if not fetched.is_file():  # else a run was killed after its download
         download_snapshot(cloud, image.root_snapshot_id, fetched)
     with told_writing(folder, "the disk of an image"):
-        _cut(fetched, image)
+        _cut(fetched, image.tags)
         _compare(fetched, image)
         fetched.chmod(0o444)
         sync(fetched)
@@ -103,9 +120,9 @@ def _fetch(cloud: Cloud, image: Image, folder: Path) -> None:
         sync_folder(folder)
 
 
-def _cut(fetched: Path, image: Image) -> None:
+def _cut(fetched: Path, tags: Mapping[str, str]) -> None:
     """Give the disk the size it had: a volume is rounded up, with zeros behind the disk."""
-    text = image.tags.get(SIZE_BYTES, "")
+    text = tags.get(SIZE_BYTES, "")
     if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
         return
     size_bytes = int(text)

@@ -2,11 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from imgforge import pipeline
 from imgforge.acceptance import Verdict
 from imgforge.bookmark import launch_bookmark
-from imgforge.catalog import Gate, ImageFacts, Permission, ShareWish, check_share, refuse_before
+from imgforge.catalog import (
+    Gate,
+    ImageFacts,
+    Permission,
+    ShareWish,
+    check_gate,
+    check_share,
+    refuse_before,
+)
 from imgforge.deregistration import DeregistrationWish, deregister
 from imgforge.disk import Disk
 from imgforge.ec2 import Cloud
@@ -20,11 +29,13 @@ from imgforge.image_copy import (
     make_copies,
     plan_copies,
 )
+from imgforge.image_disk import read_back
 from imgforge.image_lookup import ImageView, look_at_image, look_at_own_image
 from imgforge.image_sharing import Change, Reach, apply_sharing, check_sharing
 from imgforge.made import Made
 from imgforge.made_tags import (
     ACCEPTED,
+    SHA256,
     UNFINISHED,
     UNVERIFIED,
     VERDICT,
@@ -33,6 +44,7 @@ from imgforge.made_tags import (
     own_tags,
 )
 from imgforge.progress import about, report
+from imgforge.registering import gate_tags
 
 PUBLISH = "publish"
 
@@ -65,15 +77,21 @@ class Published:
     """The URL that launches it; "" for a region whose console is not known."""
 
 
-def publish(cloud: Cloud, wish: PublicationWish) -> list[Published]:
+def publish(
+    cloud: Cloud, wish: PublicationWish, *, verdict: Verdict | None = None
+) -> list[Published]:
     """Publish an image: the first of the result is its own region's, the rest are copies.
 
     All rules are looked at before anything is made. Where a step is refused or fails, the copies
-    are taken back; after a kill the same command goes on with what is there. Raises BadInputError,
-    CloudError, HostError.
+    are taken back; after a kill the same command goes on with what is there. With a `verdict` the
+    image's disk is read back and compared; without one its tags are believed. Raises BadInputError,
+    ImageRejectedError, CloudError, HostError.
     """
     source = look_at_own_image(cloud, wish.image_id)
-    tags = publication_tags(source, wish)
+    if verdict is None:
+        tags = publication_tags(source, wish)
+    else:
+        tags = _proven_tags(cloud, source, wish, verdict)
     _check_destinations(cloud, wish)
     copies = ImageCopyWish(
         wish.image_id,
@@ -157,6 +175,30 @@ def publication_tags(source: ImageView, wish: PublicationWish) -> dict[str, str]
     known = disk_tags(source.image.tags)
     verdict = ACCEPTED if accepted else UNVERIFIED
     return {**own_tags(source.image.tags), **wish.tags, **known, VERDICT: verdict}
+
+
+def _proven_tags(
+    cloud: Cloud, source: ImageView, wish: PublicationWish, verdict: Verdict
+) -> dict[str, str]:
+    """Return the tags of a publication whose verdict names the very bytes of the image's root."""
+    root = next(
+        (one for one in source.snapshots if one.snapshot_id == source.image.root_snapshot_id), None
+    )
+    if root is None:
+        raise BadInputError(
+            f"Image {wish.image_id}: has no snapshot that a verdict could be compared with."
+        )
+    if source.sha256:  # what says of itself that it is another disk need not be read
+        _check_gate(source, source.sha256, verdict)
+    found = read_back(cloud, root)
+    _check_gate(source, found, verdict)
+    known = {**disk_tags(source.image.tags), SHA256: found, **gate_tags(verdict)}
+    return {**own_tags(source.image.tags), **wish.tags, **known}
+
+
+def _check_gate(source: ImageView, sha256: str, verdict: Verdict) -> None:
+    disk = Disk(Path(source.image.image_id), sha256, 0)
+    check_gate(disk, verdict=verdict, gate=Gate.VERDICT)
 
 
 def copy_facts(source: ImageFacts, destination: Destination, *, encrypted: bool) -> ImageFacts:

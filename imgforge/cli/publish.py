@@ -36,7 +36,8 @@ def publish(
 ) -> None:
     """Publish an image: copy it to regions, tag it with its verdict and SHA-256, share it, wait.
 
-    A raw disk is registered first, by the verdict that accepted it.
+    A raw disk is registered first, by the verdict that accepted it. Of an image its tags are
+    believed; with --verdict its disk is read back and compared.
     All rules are looked at before anything is made. Run it again after a kill: it goes on, and
     makes nothing twice. Where a step fails, the copies are taken back.
     """
@@ -47,12 +48,8 @@ def publish(
     from imgforge.publication import publish as do
 
     is_disk = not image.startswith("ami-")
-    if verdict.verdict is not None and not is_disk:
-        raise BadInputError(
-            f"Publishing {image}: a verdict is of a disk; the image's tags have its own.",
-            hint="imgforge register DISK --verdict FILE puts one to an image that has none.",
-        )
-    accepted = verdict.read(f"Publishing {image}") if is_disk else None
+    is_told = is_disk or verdict.verdict is not None
+    accepted = verdict.read(f"Publishing {image}") if is_told else None
     wish = PublicationWish(
         "" if is_disk else image,
         destinations.destinations(),
@@ -67,7 +64,7 @@ def publish(
         if is_disk:
             done = publish_disk(cloud, open_disk(Path(image)), wish, verdict=accepted)
         else:
-            done = do(cloud, wish)
+            done = do(cloud, wish, verdict=accepted)
     if as_json:
         values = [
             {

@@ -7,6 +7,7 @@ import boto3
 from botocore.config import Config
 
 from imgforge.ec2.answer_limits import limit_answers
+from imgforge.ec2.endpoint import refuse_unusable
 from imgforge.ec2.problem import explained
 
 
@@ -40,6 +41,7 @@ class Clients:
                 made = self._session.client(
                     service, region_name=region, endpoint_url=self._url or None, config=config
                 )
+                refuse_unusable(made.meta.endpoint_url)
                 limit_answers(made, service=service)
                 self._made[key] = made
             return self._made[key]

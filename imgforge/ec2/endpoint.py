@@ -58,6 +58,28 @@ class Endpoint:
         return urlsplit(self.url).hostname in {"127.0.0.1", "::1", "localhost"}
 
 
+def refuse_unusable(url: str) -> None:
+    """Raise BadInputError for what is no endpoint's URL, and for one with a user or a password.
+
+    That is shown nowhere. No endpoint of AWS's takes one: a request is signed.
+    """
+    if "@" in url.partition("?")[0]:
+        raise BadInputError(
+            "Endpoint: its URL has a password in it, or a user; leave that out.",
+            hint="A request is signed by an access key: AWS_ACCESS_KEY_ID, or a profile.",
+        )
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        is_good = False
+    if not is_good:
+        raise BadInputError(
+            f"Endpoint {url!r}: is no URL of http or https.",
+            hint=f"{LOCAL!r} names the endpoint that imgforge brings, {AWS!r} that of AWS.",
+        )
+
+
 def choose_endpoint(wish: CloudWish, *, configured: str) -> Endpoint:
     """Decide who answers; `configured` names the variable or the file that configures AWS.
 
@@ -74,14 +96,7 @@ def choose_endpoint(wish: CloudWish, *, configured: str) -> Endpoint:
     if wish.url == AWS:
         return Endpoint(EndpointKind.AWS, "", "it was asked for")
     if wish.url:
-        parts = urlsplit(wish.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise BadInputError(
-                f"Endpoint {wish.url!r}: is no URL of http or https.",
-                hint=f"{LOCAL!r} names the endpoint that imgforge brings, {AWS!r} that of AWS.",
-            )
-        if parts.username or parts.password:
-            raise BadInputError("Endpoint: its URL has a password in it; leave that out.")
+        refuse_unusable(wish.url)
         return Endpoint(EndpointKind.URL, wish.url, "its URL was given")
     if wish.profile:
         return Endpoint(EndpointKind.AWS, "", f"the profile {wish.profile}")

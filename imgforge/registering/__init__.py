@@ -1,5 +1,6 @@
 """A disk, a snapshot or a bundle becomes a registered image (an AMI), through EC2's own calls."""
 
+from imgforge.registering.asking import gate_tags
 from imgforge.registering.bundle_image import BundleWish, register_bundle
 from imgforge.registering.disk_image import DiskWish, register_disk
 from imgforge.registering.snapshot import SnapshotOf, ensure_snapshot
@@ -11,6 +12,7 @@ __all__ = [
     "SnapshotImageWish",
     "SnapshotOf",
     "ensure_snapshot",
+    "gate_tags",
     "register_bundle",
     "register_disk",
     "register_snapshot",

@@ -20,6 +20,7 @@ from imgforge.catalog import (
 from imgforge.disk import Disk
 from imgforge.ec2 import Cloud, Image, Snapshot
 from imgforge.errors import BadInputError
+from imgforge.image_disk import read_back
 from imgforge.layout import Layout
 from imgforge.made_tags import LAYOUT, SHA256, SIZE_BYTES
 from imgforge.recipe import ImagePart
@@ -49,17 +50,17 @@ class SnapshotImageWish:
 def register_snapshot(cloud: Cloud, wish: SnapshotImageWish) -> Image:
     """Register a snapshot, and return the image when it is available.
 
-    A verdict must name the disk that the snapshot was made of: its tag has that SHA-256, where
-    imgforge made it. The same registration gives the image that is there. Raises BadInputError,
-    ImageRejectedError, CloudError, HostError.
+    A verdict must name the disk that the snapshot holds: that is read back, since whoever may write
+    tags could have its tag say what they like. The same registration gives the image that is there.
+    Raises BadInputError, ImageRejectedError, CloudError, HostError.
     """
     snapshot = cloud.compute.wait_for_snapshot(wish.snapshot_id)
     asked_for = _registration(wish, snapshot)
-    _pass_gate(snapshot, wish.verdict)
     work = asked_for.digest(wish.snapshot_id)[:32]
     found = _check(cloud, asked_for, snapshot)
     refuse_or_warn(asked_for.name, found, verdict=wish.verdict)
     known = {name: snapshot.tags[name] for name in _KNOWN if name in snapshot.tags}
+    known |= _pass_gate(cloud, snapshot, wish.verdict)
     tags = {**asked_for.tags, **known, **gate_tags(wish.verdict)}
     asked = Asked(asked_for.name, work, tags, wish.conflict)
     with turn(work, what=f"Image {asked_for.name!r}"):
@@ -95,11 +96,21 @@ def _registration(wish: SnapshotImageWish, snapshot: Snapshot) -> ImageRegistrat
     return registration.asked(given)
 
 
-def _pass_gate(snapshot: Snapshot, verdict: Verdict | None) -> None:
-    gate = Gate.UNVERIFIED if verdict is None else Gate.VERDICT
-    known = snapshot.tags.get(SHA256, "not known")
-    disk = Disk(Path(snapshot.snapshot_id), known, snapshot.volume_size_gib * 2**30)
-    check_gate(disk, verdict=verdict, gate=gate)
+def _pass_gate(cloud: Cloud, snapshot: Snapshot, verdict: Verdict | None) -> dict[str, str]:
+    """Hold the snapshot against its verdict; return the tag of the SHA-256 that was seen."""
+    if verdict is None:
+        return {}
+    said = snapshot.tags.get(SHA256, "")
+    if said:  # what says of itself that it is another disk need not be read
+        _check_gate(snapshot, said, verdict)
+    found = read_back(cloud, snapshot)
+    _check_gate(snapshot, found, verdict)
+    return {SHA256: found}
+
+
+def _check_gate(snapshot: Snapshot, sha256: str, verdict: Verdict) -> None:
+    disk = Disk(Path(snapshot.snapshot_id), sha256, snapshot.volume_size_gib * 2**30)
+    check_gate(disk, verdict=verdict, gate=Gate.VERDICT)
 
 
 def _with_root(asked_for: ImageRegistration, snapshot_id: str) -> ImageRegistration:

@@ -339,8 +339,10 @@ def test_a_disk_is_registered_and_published_by_its_verdict(
     assert [one["image_id"] for one in again] == [one["image_id"] for one in done["images"]]
     assert desk.state((HOME, WEST)) == (2, 2)
     [home] = desk.images()
-    of_image = desk.run("publish", home["ImageId"], "--verdict", str(verdict))
-    assert (of_image.code, "of a disk" in of_image.err) == (2, True)
+    of_image = desk.run("publish", home["ImageId"], "--verdict", str(verdict), "--unverified")
+    assert (of_image.code, "not both" in of_image.err) == (2, True)
+    desk.good("publish", home["ImageId"], "--verdict", str(verdict))
+    assert desk.state((HOME, WEST)) == (2, 2)
 
 
 def test_an_image_without_a_verdict_is_not_published_unless_so_wished(desk: AmiDesk) -> None:
