@@ -146,6 +146,7 @@ def _mapping(name: str, content: bytes) -> yaml.MappingNode:
 def write_seed(seed: Seed, destination: Path) -> None:
     """Write a seed's ISO, the same bytes for the same seed. Raises OSError."""
     with appearing(destination) as new:
+        new.touch(mode=0o600)  # user data mostly has a secret in it
         new.write_bytes(make_iso(seed.files()))
 
 

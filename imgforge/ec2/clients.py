@@ -9,6 +9,7 @@ from botocore.config import Config
 from imgforge.ec2.answer_limits import limit_answers
 from imgforge.ec2.endpoint import refuse_unusable
 from imgforge.ec2.problem import explained
+from imgforge.errors import BadInputError
 
 
 class Clients:
@@ -38,13 +39,24 @@ class Clients:
         key = (service, region, repr(own and sorted(vars(own).items(), key=str)))
         with self._turn, explained("Endpoint"):
             if key not in self._made:  # a session itself is not safe between threads
-                made = self._session.client(
-                    service, region_name=region, endpoint_url=self._url or None, config=config
-                )
-                refuse_unusable(made.meta.endpoint_url)
+                made = self._made_client(service, region, config)
                 limit_answers(made, service=service)
                 self._made[key] = made
             return self._made[key]
+
+    def _made_client(self, service: str, region: str, config: Config) -> Any:
+        try:
+            made = self._session.client(
+                service, region_name=region, endpoint_url=self._url or None, config=config
+            )
+        except ValueError as error:
+            if not str(error).startswith("Invalid endpoint"):
+                raise
+            raise BadInputError(  # boto3 would show the URL, with what secret is in it
+                "Endpoint: what AWS_ENDPOINT_URL or a profile names is no URL of http or https."
+            ) from None
+        refuse_unusable(made.meta.endpoint_url)
+        return made
 
     @property
     def credentials(self) -> Any:

@@ -4,8 +4,6 @@ Commands run with --debug, whose tracebacks show the most, against endpoints tha
 """
 
 import base64
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.serving import ACCOUNT, Serving, make_snapshot, register
+from tests.watched import watched
 
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 TOKEN = "FwoGZXIvYXdzEXAMPLETOKENthatNobodyMaySee"
@@ -61,21 +60,6 @@ def environment(place: Place) -> dict[str, str]:
     }
 
 
-def command_lines(first: int) -> str:
-    """Return the command lines of a process and of all that it started."""
-    told = []
-    left = [first]
-    while left:
-        process = Path(f"/proc/{left.pop()}")
-        try:
-            told.append((process / "cmdline").read_text(errors="replace"))
-            children = (process / "task" / process.name / "children").read_text()
-        except OSError:  # it is gone
-            continue
-        left += [int(child) for child in children.split()]
-    return "\n".join(told)
-
-
 @pytest.mark.parametrize(
     "line",
     [
@@ -88,25 +72,11 @@ def command_lines(first: int) -> str:
 def test_no_command_tells_a_secret(place: Place, line: str) -> None:
     known = {"IMAGE": place.image_id, "DISK": str(place.folder / "disk.raw")}
     words = [known.get(word, word) for word in line.split()]
-    running = subprocess.Popen(
-        [sys.executable, "-m", "imgforge", "--debug", *words],
-        env=environment(place),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    listed = set()
-    while running.poll() is None:
-        listed.add(command_lines(running.pid))
-        try:
-            running.wait(timeout=0.05)
-        except subprocess.TimeoutExpired:
-            continue
-    out, err = running.communicate()
-    assert running.returncode == CODES[place.fault], err
+    ran = watched(["--debug", *words], environment=environment(place), folder=place.folder)
+    assert ran.code == CODES[place.fault], ran.said
     for secret in SECRETS:
-        assert secret not in out + err
-        assert not [one for one in listed if secret in one]
+        assert secret not in ran.said
+        assert secret not in ran.listed
 
 
 def test_the_endpoint_tells_none_of_what_it_is_sent(tmp_path: Path) -> None:
