@@ -12,7 +12,6 @@ from imgforge.cli.options import JsonOption
 from imgforge.cli.registration_options import VerdictOptions
 from imgforge.cli.tables import print_rows
 from imgforge.cli.terminal import print_json, stdout_console
-from imgforge.errors import BadInputError
 
 
 @with_groups
