@@ -1,7 +1,10 @@
 """A machine's root volume becomes an instance-store bundle: tree, corrections, disk, bundle."""
 
+import errno
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +26,7 @@ from imgforge.disk import (
     examine_menu,
     make_tree_disk,
 )
-from imgforge.errors import BadInputError
+from imgforge.errors import BadInputError, HostError
 from imgforge.files import scratch_folder
 from imgforge.layout import Layout, PartitionKind
 from imgforge.progress import report, warn
@@ -132,7 +135,7 @@ def bundle_volume(
     place = destination
     while not place.is_dir():
         place = place.parent
-    with scratch_folder(place) as aside:
+    with _told_full(place), scratch_folder(place) as aside:
         made = make_volume_disk(source, wish, aside=aside, mappings=named.machine.mappings)
         bundled = create_bundle(
             aside / "disk" / "image",
@@ -142,6 +145,21 @@ def bundle_volume(
             existing=existing,
         )
     return VolumeBundle(bundled, made)
+
+
+@contextmanager
+def _told_full(folder: Path) -> Iterator[None]:
+    """Tell a full disk; what else fails may be the source's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise HostError(
+            f"Folder {folder}: no space is left on its file system for the volume's tree, its disk "
+            "and its bundle.",
+            hint="Free some, or name a place elsewhere with --out (-d).",
+        ) from error
 
 
 def make_volume_disk(

@@ -121,6 +121,12 @@ def _register_bundle(cloud: "Cloud", manifest: str, asked: _Asked) -> "Image":
             hint="imgforge convert --to ebs tests what is in it; --unverified registers it as it "
             "is, and the image keeps saying so.",
         )
+    if Path(manifest).is_file():
+        raise BadInputError(
+            f"Bundle {manifest}: is on this host; EC2 registers bundles that are in S3.",
+            hint=f"imgforge bundle upload {manifest} BUCKET/FOLDER first, and give that place. Or "
+            f"imgforge convert {manifest} --to ebs makes an EBS image of it.",
+        )
     return register_bundle(
         cloud, BundleWish(manifest, asked.name or "", asked.given, asked.conflict)
     )

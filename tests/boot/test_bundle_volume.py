@@ -46,6 +46,34 @@ def test_a_bundled_volume_boots_as_its_source_does(
     assert tested.exit_code == 0, tested.stderr
 
 
+@pytest.mark.slow
+def test_a_disk_of_xfs_boots_when_it_was_bundled(room: Room, workshop: Workshop) -> None:
+    """Built as xfs, read without mounting, made again on GPT, started by GRUB Legacy."""
+    changes = {
+        '"crc32c_generic", "ext4"': '"crc32c_generic", "ext4", "xfs"',
+        'filesystem = "ext4"': 'filesystem = "xfs"',
+    }
+    recipe = workshop.write_recipe(room.folder, changes=changes)
+    built = room.run("build", recipe, "--layout", "hvm-mbr", "--out", room.folder / "built")
+    assert built.exit_code == 0, built.stderr
+    [disk] = (room.folder / "built").glob("*.raw")
+    keys = ("-k", room.folder / "key.pem", "-c", room.folder / "cert.pem")
+    made = room.run("certificate", "create", "--key", keys[1], "--cert", keys[3])
+    assert made.exit_code == 0, made.stderr
+    words = ("bundle", "volume", disk, *keys, "-u", "123456789012", "--partition", "gpt")
+    made = room.run(*words, "-d", room.folder / "bundle", "--json")
+    assert made.exit_code == 0, made.stderr
+    assert (made.result["filesystem"], made.result["label"]) == ("xfs", "root")
+    back = room.folder / "back.raw"
+    out = room.run("bundle", "extract", made.result["manifest"], "-k", keys[1], "-o", back)
+    assert out.exit_code == 0, out.stderr
+    assert see_disk(back).keys() >= see_disk(disk).keys() - {"boot/grub/stage1_5"}
+    tested = room.run(
+        "test", back, "--suite", "none", "--recipe", recipe, "--out", room.out, "--json"
+    )
+    assert tested.exit_code == 0, tested.stderr
+
+
 @pytest.mark.parametrize(("partition", "kernel"), [("mbr", "-cloud-amd64"), ("none", "-amd64")])
 def test_a_recipes_image_has_the_kernel_of_its_virtualization_type(
     tmp_path: Path, partition: str, kernel: str

@@ -1,11 +1,12 @@
 """Bundle commands on a disk that is full: they say so, and leave what was there, and no more."""
 
 import json
+import re
 
 import pytest
 
-from tests.bundle_desk import KEYS, Desk
-from tests.bundle_material import ACCOUNT
+from tests.bundle_desk import KEYS, MIB, Desk
+from tests.bundle_material import ACCOUNT, noise
 
 # For each word behind `--`, which are options of a file system, mounts a tmpfs at $1, puts a copy
 # of $2 there, fills it if it is to be full, runs the command of $3 on, and tells what it left.
@@ -27,6 +28,10 @@ MANIFEST = "image.manifest.xml"
 CREATE = ("create", "image", *KEYS, "-u", ACCOUNT)
 EXTRACT = ("extract", f"bundle/{MANIFEST}", "-k", "private-key.pem")
 EDIT = ("edit", f"PLACE/{MANIFEST}", *KEYS, "-B", "ephemeral1=sdc")
+VOLUME = (
+    *("volume", "tree", *KEYS, "-u", ACCOUNT, "--partition", "none", "--no-inherit"),
+    *("-s", "32M", "-d", "PLACE/new"),
+)
 # A command, what is there before, what it makes; two sizes that are too small, and one that is not.
 WORKS = {
     "create a folder": ((*CREATE, "-d", "PLACE/new"), "", ["new"], ("100k", "5m", "16m")),
@@ -39,6 +44,8 @@ WORKS = {
     ),
     "extract": ((*EXTRACT, "-o", "PLACE/back"), "", ["back"], ("100k", "11m", "16m")),
     "edit": (EDIT, "small", [MANIFEST], ("8k", "8k", "1m")),
+    # The tree, its disk and the bundle have 8 MiB each; the tree goes when the disk is there.
+    "volume": (VOLUME, "", ["new"], ("100k", "12m", "64m")),
 }
 
 
@@ -46,6 +53,8 @@ WORKS = {
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     desk = Desk(tmp_path_factory.mktemp("desk"))
     assert desk.create("--out", "bundle").returncode == 0
+    (desk.folder / "tree/etc").mkdir(parents=True)
+    (desk.folder / "tree/etc/data").write_bytes(noise(8 * MIB))
     (desk.folder / "old").mkdir()
     (desk.folder / "old" / "image").write_bytes(b"older")
     made = ("create", "old/image", *KEYS, "-u", ACCOUNT, "--out", "small")
@@ -83,7 +92,7 @@ def test_a_disk_without_room_for_the_data_leaves_what_was_there(desk: Desk, name
     *small, large = run_on(desk, name, [f"size={size}" for size in WORKS[name][3]])
     for way, code, said in small:
         assert code == 3, (way, said)
-        assert "no space is left on its file system for" in said
+        assert re.search("no space is left on its file system for|is full; ", said), said
     assert large[1] == 0, large
 
 
@@ -97,11 +106,12 @@ def test_a_disk_without_room_for_the_data_leaves_what_was_there(desk: Desk, name
 def test_each_file_that_cannot_be_made_leaves_what_was_there(desk: Desk, name: str) -> None:
     """One more file is possible each time, until it is done."""
     there = 3 if WORKS[name][1] else 1  # with the folder itself
-    options = [f"size=32m,nr_inodes={count}" for count in range(12, there, -1)]
+    most = 30 if name == "volume" else 12
+    options = [f"size=64m,nr_inodes={count}" for count in range(most, there, -1)]
     ways = run_on(desk, name, options)
     codes = [code for _, code, _ in ways]
     assert codes[0] == 0, ways[0]
     assert codes == sorted(codes)
     assert codes.count(3) >= 2
-    assert all("no space is left" in said for _, code, said in ways if code)
+    assert all(re.search("no space is left|is full; ", said) for _, code, said in ways if code)
     assert set(codes) == {0, 3}

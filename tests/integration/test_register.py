@@ -390,6 +390,10 @@ def test_a_bundle_in_s3_is_registered_as_instance_store(tmp_path: Path) -> None:
         wrong = ("--architecture", "arm64")
         other = ("register", "--manifest", location, "--name", "other", "--unverified")
         assert "not arm64" in run(tmp_path, *other, *wrong, code=2, place=variables)
+        here = ("register", "--manifest", str(manifest), "--name", "other", "--unverified")
+        said = run(tmp_path, *here, code=2, place=variables)
+        assert "is on this host" in said
+        assert "imgforge bundle upload" in said
 
 
 @pytest.mark.parametrize(
