@@ -10,7 +10,6 @@ from pathlib import Path
 from imgforge import host
 from imgforge.bundle import (
     Certificate,
-    PrivateKey,
     make_signing_pair,
     read_certificate,
     read_private_key,
@@ -36,15 +35,6 @@ def installation_ec2_certificate() -> Certificate:
 
     Raises HostError where what stands there is no key with its certificate.
     """
-    return _pair()[1]
-
-
-def installation_ec2_key() -> PrivateKey:
-    """Return the key of `installation_ec2_certificate`. Raises HostError as that does."""
-    return _pair()[0]
-
-
-def _pair() -> tuple[PrivateKey, Certificate]:
     folder = ec2_key_folder()
     try:
         if not folder.is_dir():
@@ -57,7 +47,7 @@ def _pair() -> tuple[PrivateKey, Certificate]:
             hint="Remove the folder, and the next bundle is made for a new key; bundles that "
             "were made for the old one can then be opened by their user alone.",
         ) from None
-    return pair.key, pair.certificate
+    return pair.certificate
 
 
 def _make(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """`imgforge register`: a disk, a snapshot or a bundle becomes an AMI."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,6 +55,7 @@ def register(
     from imgforge.catalog import NameConflict
 
     given = registration.given()
+    _refuse_what_is_here(disk, manifest)
     _check(disk, snapshot, manifest, name=registration.name)
     asked = _Asked(
         registration.name,
@@ -82,6 +84,21 @@ class _Asked:
     given: dict[str, Any]
     verdict: "Verdict | None"
     conflict: "NameConflict"
+
+
+def _refuse_what_is_here(disk: Path | None, manifest: str) -> None:
+    """Raise BadInputError for a bundle that is a file here: EC2 registers what is in S3."""
+    from imgforge.bundle import MANIFEST_SUFFIX
+
+    here = disk if disk is not None else Path(manifest)
+    if here.name.endswith(MANIFEST_SUFFIX) and here.is_file():
+        path = shlex.quote(str(here))
+        raise BadInputError(
+            f"Bundle {here}: is on this host; EC2 registers bundles that are in S3.",
+            hint=f"imgforge bundle upload {path} BUCKET/FOLDER sends it there; then imgforge "
+            f"register --manifest BUCKET/FOLDER/{shlex.quote(here.name)}. Or imgforge convert "
+            f"{path} --to ebs makes an EBS image of it, with a test.",
+        )
 
 
 def _check(disk: Path | None, snapshot: str, manifest: str, *, name: str | None) -> None:
@@ -120,12 +137,6 @@ def _register_bundle(cloud: "Cloud", manifest: str, asked: _Asked) -> "Image":
             f"Bundle {manifest}: a verdict is of a disk, and no bundle tells its disk's SHA-256.",
             hint="imgforge convert --to ebs tests what is in it; --unverified registers it as it "
             "is, and the image keeps saying so.",
-        )
-    if Path(manifest).is_file():
-        raise BadInputError(
-            f"Bundle {manifest}: is on this host; EC2 registers bundles that are in S3.",
-            hint=f"imgforge bundle upload {manifest} BUCKET/FOLDER first, and give that place. Or "
-            f"imgforge convert {manifest} --to ebs makes an EBS image of it.",
         )
     return register_bundle(
         cloud, BundleWish(manifest, asked.name or "", asked.given, asked.conflict)

@@ -39,6 +39,9 @@ _CUT = (
 )
 
 
+_NO_ACLS = "BucketOwnerEnforced"
+
+
 class CannedAcl(StrEnum):
     """S3's canned ACLs that objects can have; aws-exec-read lets EC2 read a bundle."""
 
@@ -102,6 +105,16 @@ class Storage:
             headers = told["ResponseMetadata"]["HTTPHeaders"]
             region = told.get("BucketRegion") or headers.get("x-amz-bucket-region")
             return str(region or self._located(bucket))
+
+    def takes_acls(self, bucket: str) -> bool:
+        """Tell whether objects there may have ACLs; yes, too, for who may not ask."""
+        with explained(f"Bucket {bucket}"):
+            try:
+                told = self._client.get_bucket_ownership_controls(Bucket=bucket)
+            except boto.ClientError:  # a bucket without such controls takes ACLs
+                return True
+            rules = told["OwnershipControls"]["Rules"]
+            return all(one["ObjectOwnership"] != _NO_ACLS for one in rules)
 
     def _located(self, bucket: str) -> str:
         """Ask where a bucket is; who may not ask takes it to be here."""

@@ -8,14 +8,17 @@ from typing import Any
 
 from imgforge.catalog import (
     Architecture,
+    BucketFacts,
+    Finding,
     ImageRegistration,
     NameConflict,
     RefusedError,
     VirtualizationType,
+    check_bucket,
     check_registration,
 )
 from imgforge.ec2 import Cloud, Image
-from imgforge.errors import BadInputError
+from imgforge.errors import BadInputError, CloudError
 from imgforge.registering.asking import Asked, find_same, gate_tags, register
 from imgforge.registering.check import refuse_or_warn
 from imgforge.registering.turn import turn
@@ -49,7 +52,7 @@ def register_bundle(cloud: Cloud, wish: BundleWish) -> Image:
     content = fetch_manifest(cloud, place, name)
     asked_for = _registration(wish, content)
     found = check_registration(asked_for, disk=None, snapshots={}, region=cloud.region)
-    refuse_or_warn(wish.name, found, verdict=None)
+    refuse_or_warn(wish.name, [*found, *_check_bucket(cloud, place.bucket)], verdict=None)
     location = f"{place.bucket}/{place.key(name)}"
     key = [location, hashlib.sha256(content).hexdigest(), wish.name, wish.parameters]
     work = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:_DIGITS]
@@ -61,6 +64,16 @@ def register_bundle(cloud: Cloud, wish: BundleWish) -> Image:
             request = {**asked_for.request(), "ImageLocation": location}
             image = register(cloud, asked, request)
         return image
+
+
+def _check_bucket(cloud: Cloud, bucket: str) -> tuple[Finding, ...]:
+    """Return why EC2 would read no bundle there; nothing of a bucket that tells nothing of it."""
+    try:
+        region = cloud.storage.find_bucket(bucket) or cloud.region
+    except CloudError:  # who may read a bundle need not be allowed to look at its bucket
+        return ()
+    facts = BucketFacts(bucket, region, cloud.storage.takes_acls(bucket))
+    return tuple(check_bucket(facts, region=cloud.region))
 
 
 def _registration(wish: BundleWish, content: bytes) -> ImageRegistration:

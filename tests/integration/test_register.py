@@ -394,6 +394,13 @@ def test_a_bundle_in_s3_is_registered_as_instance_store(tmp_path: Path) -> None:
         said = run(tmp_path, *here, code=2, place=variables)
         assert "is on this host" in said
         assert "imgforge bundle upload" in said
+        elsewhere = run(tmp_path, *other, "--region", "eu-west-1", code=2, place=variables)
+        assert "the bucket my-bucket is in us-east-1" in elsewhere
+        serving.client("s3", account=BUNDLER).put_bucket_ownership_controls(
+            Bucket="my-bucket",
+            OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
+        )
+        assert "no aws-exec-read" in run(tmp_path, *other, code=2, place=variables)
 
 
 @pytest.mark.parametrize(

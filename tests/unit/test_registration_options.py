@@ -1,5 +1,7 @@
 """What is typed of an image: the choices are EC2's, and are named where one is none of them."""
 
+from pathlib import Path
+
 import pytest
 
 from imgforge.cli.command_line import run_command_line
@@ -42,3 +44,15 @@ def test_a_volume_type_that_is_none_is_told_with_those_there_are(
     told = capsys.readouterr().err
     assert "'tape'" in told
     assert all(kind in told for kind in VolumeType)
+
+
+def test_a_bundle_that_is_a_file_here_is_refused_with_what_sends_it_to_s3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "my web.manifest.xml"
+    manifest.write_text("<manifest/>")
+    for words in (["--manifest", str(manifest), "--name", "web"], [str(manifest)]):
+        assert run_command_line(["--debug", "register", *words, "--unverified"]) == 2
+        told = capsys.readouterr().err
+        assert f"imgforge bundle upload '{manifest}' BUCKET/FOLDER" in told
+        assert "--manifest BUCKET/FOLDER/'my web.manifest.xml'" in told
