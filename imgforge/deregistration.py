@@ -1,7 +1,8 @@
 """An image goes; then, on wish, what it leaves: snapshots that no image needs, or its bundle.
 
 Once the image is gone, EC2 no longer says what was its own. So that is written down first, in the
-user's data folder, and a run after a kill goes on from there.
+user's data folder, and a run after a kill goes on from there. What went before, by whatever command
+of this user's, is told as gone; an id of which nothing is known is an error (`removal`).
 """
 
 import json
@@ -11,16 +12,28 @@ from pathlib import Path
 
 from imgforge import host
 from imgforge.bundle import MANIFEST_SUFFIX
-from imgforge.catalog import Finding, check_delete_snapshot, check_deregister, refuse_before
+from imgforge.catalog import (
+    Finding,
+    advise_deregister,
+    check_delete_snapshot,
+    check_deregister,
+    refuse_before,
+)
 from imgforge.ec2 import Cloud
 from imgforge.errors import BadInputError, CloudError, HostError
 from imgforge.files import appearing
 from imgforge.image_copy import discard_snapshot, forget_image
 from imgforge.image_lookup import SELF, ImageView, look_at_own_image
 from imgforge.progress import report, warn
+from imgforge.removal import Missing, note_removal, was_removed
 from imgforge.transfer import delete_bundle, plan_deletion, split_manifest_url
 
-_NO_IMAGE = "InvalidAMIID.NotFound"
+_NO_IMAGE = {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}
+_NO_SNAPSHOT = "InvalidSnapshot.NotFound"
+_NEVER_SEEN = (
+    "Look at the id and at the region. Of what is not there, only that passes as done which this "
+    "user's imgforge removed itself; with --if-exists all of it does."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,7 @@ class DeregistrationWish:
     image_id: str
     with_snapshots: bool = False
     with_bundle: bool = False
+    missing: Missing = Missing.REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +59,63 @@ class Remains:
 
 @dataclass(frozen=True, slots=True)
 class Deregistered:
-    """What went, and which snapshots stay since images need them, or they are another's."""
+    """What went, and which snapshots stay since images need them, or they are another's.
+
+    `was_gone` says that the image was not there any more when this run began.
+    """
 
     image_id: str
     region: str
     snapshots_deleted: tuple[str, ...]
     snapshots_kept: dict[str, str]
     objects_deleted: tuple[str, ...]
+    was_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedSnapshot:
+    """A snapshot that is not there; `was_gone` where it was not when this run began."""
+
+    snapshot_id: str
+    was_gone: bool
 
 
 def deregister(cloud: Cloud, wish: DeregistrationWish) -> Deregistered:
     """Deregister an image, and delete after it what is wished of what it leaves.
 
-    Raises BadInputError for a protected image or one of another account, CloudError, HostError.
+    An image that an earlier run deregistered is no error. Raises BadInputError for a protected
+    image or one of another account, CloudError (InvalidAMIID.NotFound for one that nothing is known
+    of), HostError.
     """
     path = _remains_path(cloud.region, wish.image_id)
     try:
         view = look_at_own_image(cloud, wish.image_id)
     except CloudError as error:
-        remains = read_remains(path) if error.code == _NO_IMAGE else None
-        if remains is None:
+        if error.code not in _NO_IMAGE:
             raise
-        report(f"Image {wish.image_id}: is deregistered already; what it left goes now")
+        done = _clear_away(cloud, _left_of_gone(cloud, wish, path, error), was_gone=True)
     else:
-        remains = _deregister(cloud, view, wish, path)
-    done = _clear_away(cloud, remains)
+        done = _clear_away(cloud, _deregister(cloud, view, wish, path), was_gone=False)
     path.unlink(missing_ok=True)
     return done
+
+
+def _left_of_gone(cloud: Cloud, wish: DeregistrationWish, path: Path, error: CloudError) -> Remains:
+    """Return what an image that is gone left, as an earlier run wrote down; else raise `error`."""
+    remains = read_remains(path)
+    if remains is not None:
+        report(f"Image {wish.image_id}: is deregistered already; what it left goes now")
+        return remains
+    _require_removed(cloud, wish.image_id, wish.missing, error)
+    report(f"Image {wish.image_id}: is gone already; imgforge images gc finds what it left")
+    return Remains(wish.image_id, cloud.region, (), "")
+
+
+def _require_removed(cloud: Cloud, thing: str, missing: Missing, error: CloudError) -> None:
+    """Raise `error`, with what to do, for a thing of which nobody knows that it was there."""
+    if missing is Missing.REFUSED and not was_removed(cloud.region, thing):
+        error.hint = error.hint or _NEVER_SEEN
+        raise error
 
 
 def _deregister(cloud: Cloud, view: ImageView, wish: DeregistrationWish, path: Path) -> Remains:
@@ -93,11 +137,14 @@ def _deregister(cloud: Cloud, view: ImageView, wish: DeregistrationWish, path: P
     if remains.snapshots or remains.bundle:
         with appearing(path) as new:
             new.write_text(json.dumps(asdict(remains)) + "\n", encoding="utf-8")
-    elif view.image.snapshots:
-        left = ", ".join(dict.fromkeys(view.image.snapshots.values()))
-        warn(f"Image {image_id}: its snapshots stay, and cost: {left}")
-    elif not view.image.is_ebs:
-        warn(f"Image {image_id}: its bundle stays, and costs: {view.image.text('ImageLocation')}")
+    else:
+        for finding in advise_deregister(view.facts()):
+            option = "--with-snapshots" if view.image.is_ebs else "--with-bundle"
+            warn(
+                f"Image {image_id}: leaves {finding.found}, which stays, and costs "
+                f"({option} deletes it after the image)"
+            )
+    note_removal(cloud.region, [image_id])
     forget_image(cloud, image_id)
     report(f"Image {image_id}: deregistered")
     return remains
@@ -114,7 +161,7 @@ def bundle_of(view: ImageView) -> str:
     return location
 
 
-def _clear_away(cloud: Cloud, remains: Remains) -> Deregistered:
+def _clear_away(cloud: Cloud, remains: Remains, *, was_gone: bool) -> Deregistered:
     deleted: list[str] = []
     kept: dict[str, str] = {}
     for snapshot_id in remains.snapshots:
@@ -125,7 +172,9 @@ def _clear_away(cloud: Cloud, remains: Remains) -> Deregistered:
             deleted.append(snapshot_id)
             report(f"Snapshot {snapshot_id}: deleted")
     objects = delete_unneeded_bundle(cloud, remains.bundle) if remains.bundle else ()
-    return Deregistered(remains.image_id, remains.region, tuple(deleted), kept, tuple(objects))
+    return Deregistered(
+        remains.image_id, remains.region, tuple(deleted), kept, tuple(objects), was_gone
+    )
 
 
 def delete_unneeded(cloud: Cloud, snapshot_id: str) -> str:
@@ -134,6 +183,7 @@ def delete_unneeded(cloud: Cloud, snapshot_id: str) -> str:
     users = cloud.compute.images(owners=[SELF], filters=filters, with_hidden=True)
     if users:
         return f"{', '.join(one.image_id for one in users)} needs it"
+    note_removal(cloud.region, [snapshot_id])
     try:
         return "" if discard_snapshot(cloud, snapshot_id) else "an image needs it"
     except CloudError as error:
@@ -142,30 +192,46 @@ def delete_unneeded(cloud: Cloud, snapshot_id: str) -> str:
         raise
 
 
-def delete_snapshots(cloud: Cloud, ids: Sequence[str]) -> None:
-    """Delete snapshots that no image of one's own needs.
+def delete_snapshots(
+    cloud: Cloud, ids: Sequence[str], *, missing: Missing = Missing.REFUSED
+) -> list[DeletedSnapshot]:
+    """Delete snapshots that no image of one's own needs; return each with what became of it.
 
-    All are looked at before the first goes; one that goes meanwhile is no error. Raises
-    BadInputError for one that an image needs or what is no id, CloudError
-    (InvalidSnapshot.NotFound for one that is not there), HostError.
+    All are looked at before the first goes. One that an earlier run deleted, or that goes
+    meanwhile, is no error. Raises BadInputError for one that an image needs or what is no id,
+    CloudError (InvalidSnapshot.NotFound for one that nothing is known of), HostError.
     """
+    wanted = list(dict.fromkeys(ids))
     findings: list[Finding] = []
-    for snapshot_id in dict.fromkeys(ids):
+    for snapshot_id in wanted:
         filters = {"block-device-mapping.snapshot-id": [snapshot_id]}
         users = cloud.compute.images(owners=[SELF], filters=filters, with_hidden=True)
         findings += check_delete_snapshot(snapshot_id, [one.image_id for one in users])
-    for snapshot_id in [] if findings else dict.fromkeys(ids):
-        cloud.compute.snapshot(snapshot_id)
     refuse_before("Snapshots cannot be deleted", findings)
-    for snapshot_id in dict.fromkeys(ids):
+    there = [one for one in wanted if _is_there(cloud, one, missing)]
+    note_removal(cloud.region, there)
+    gone = set(wanted) - set(there)
+    for snapshot_id in there:
         try:
             cloud.compute.delete_snapshot(snapshot_id)
         except CloudError as error:
-            if error.code != "InvalidSnapshot.NotFound":
+            if error.code != _NO_SNAPSHOT:
                 raise
-            report(f"Snapshot {snapshot_id}: is gone already")
-        else:
-            report(f"Snapshot {snapshot_id}: deleted")
+            gone.add(snapshot_id)
+    for snapshot_id in wanted:
+        report(f"Snapshot {snapshot_id}: {'is gone already' if snapshot_id in gone else 'deleted'}")
+    return [DeletedSnapshot(one, one in gone) for one in wanted]
+
+
+def _is_there(cloud: Cloud, snapshot_id: str, missing: Missing) -> bool:
+    try:
+        cloud.compute.snapshot(snapshot_id)
+    except CloudError as error:
+        if error.code != _NO_SNAPSHOT:
+            raise
+        _require_removed(cloud, snapshot_id, missing, error)
+        return False
+    return True
 
 
 def delete_unneeded_bundle(cloud: Cloud, location: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from imgforge.image_copy import forget_image
 from imgforge.image_lookup import SELF, own_images
 from imgforge.made_tags import MADE, UNFINISHED, is_made
 from imgforge.progress import report, warn
+from imgforge.removal import note_removal
 from imgforge.transfer import BundlePlace
 
 _BUNDLER = "imgforge"
@@ -141,6 +142,7 @@ def _remove_image(cloud: Cloud, image_id: str) -> bool:
         if not _is_unfinished(image):
             warn(f"Image {image_id}: stays: it was finished meanwhile")
             return False
+        note_removal(cloud.region, [image_id])
         forget_image(cloud, image_id)
     except CloudError as error:
         if error.code in _GONE:

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgforge.cli.ami import images_app
-from imgforge.cli.ami_input import CopyOptions, ImageArgument, ImageAudienceOptions, TagOptions
+from imgforge.cli.ami_input import (
+    CopyOptions,
+    IfExistsOption,
+    ImageArgument,
+    ImageAudienceOptions,
+    TagOptions,
+    missing,
+)
 from imgforge.cli.ami_results import Copy, in_words, show_copies, show_tags
 from imgforge.cli.cloud import CloudOptions
 from imgforge.cli.option_group import with_groups
@@ -203,17 +210,25 @@ def deregister(
     with_bundle: Annotated[
         bool, typer.Option("--with-bundle", help="Then delete its bundle in S3.")
     ] = False,
+    if_exists: IfExistsOption = False,
     where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Deregister an image; what it leaves stays and costs, unless it is to go after it.
 
-    Run it again after a kill: it goes on with what the image left. Instances that run stay.
+    Run it again after a kill: it goes on with what the image left, and one that imgforge
+    deregistered before is told as gone. Another that is not there is an error, unless you give
+    --if-exists. Instances that run stay.
     """
     from imgforge.deregistration import DeregistrationWish
     from imgforge.deregistration import deregister as do
 
-    wish = DeregistrationWish(image_id, with_snapshots=with_snapshots, with_bundle=with_bundle)
+    wish = DeregistrationWish(
+        image_id,
+        with_snapshots=with_snapshots,
+        with_bundle=with_bundle,
+        missing=missing(if_exists=if_exists),
+    )
     with where.reached() as cloud:
         done = do(cloud, wish)
     if as_json:
@@ -221,6 +236,7 @@ def deregister(
             {
                 "image_id": done.image_id,
                 "region": done.region,
+                "was_gone": done.was_gone,
                 "snapshots_deleted": done.snapshots_deleted,
                 "snapshots_kept": done.snapshots_kept,
                 "objects_deleted": done.objects_deleted,
@@ -228,7 +244,7 @@ def deregister(
         )
         return
     console = stdout_console()
-    rows = [("image", done.image_id, "deregistered")]
+    rows = [("image", done.image_id, "was gone" if done.was_gone else "deregistered")]
     rows += [("snapshot", one, "deleted") for one in done.snapshots_deleted]
     rows += [("snapshot", one, f"stays: {why}") for one, why in done.snapshots_kept.items()]
     rows += [("object", f"s3://{one}", "deleted") for one in done.objects_deleted]

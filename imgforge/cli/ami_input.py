@@ -11,9 +11,13 @@ if TYPE_CHECKING:
     from imgforge.catalog import Permission
     from imgforge.image_copy import Destination, Ending
     from imgforge.image_sharing import Reach
+    from imgforge.removal import Missing
 
 ImageArgument = Annotated[str, typer.Argument(metavar="ID", help="An ami- id.")]
 SnapshotArgument = Annotated[str, typer.Argument(metavar="ID", help="A snap- id.")]
+IfExistsOption = Annotated[
+    bool, typer.Option("--if-exists", help="What is not there is no error, whatever the id.")
+]
 _ID = re.compile(r"ami-[0-9a-f]+")
 
 
@@ -25,6 +29,13 @@ ToOption = Annotated[
         help="A region, and the KMS key that encrypts there. May be given several times.",
     ),
 ]
+
+
+def missing(*, if_exists: bool) -> "Missing":
+    """Return what --if-exists makes of a thing that is not there."""
+    from imgforge.removal import Missing
+
+    return Missing.GONE if if_exists else Missing.REFUSED
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgforge.cli.ami_input import AudienceOptions, CopyOptions, SnapshotArgument, TagOptions
+from imgforge.cli.ami_input import (
+    AudienceOptions,
+    CopyOptions,
+    IfExistsOption,
+    SnapshotArgument,
+    TagOptions,
+    missing,
+)
 from imgforge.cli.ami_results import Copy, in_words, show_copies, show_tags
 from imgforge.cli.cloud import CloudOptions
 from imgforge.cli.option_group import with_groups
@@ -143,20 +150,25 @@ def tag(
 def delete(
     snapshot_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="snap- ids.")],
     *,
+    if_exists: IfExistsOption = False,
     where: CloudOptions,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete snapshots that no image of yours has."""
+    """Delete snapshots that no image of yours has.
+
+    Run it again after a kill: what imgforge deleted before is told as gone, and is no error. An id
+    that it never deleted and that is not there is one, unless you give --if-exists.
+    """
     from imgforge.deregistration import delete_snapshots
 
     with where.reached() as cloud:
-        delete_snapshots(cloud, snapshot_ids)
+        done = delete_snapshots(cloud, snapshot_ids, missing=missing(if_exists=if_exists))
     if as_json:
-        print_json({"deleted": snapshot_ids})
+        deleted = [one.snapshot_id for one in done if not one.was_gone]
+        print_json({"deleted": deleted, "gone": [one.snapshot_id for one in done if one.was_gone]})
     else:
-        print_rows(
-            stdout_console(), ("snapshot", "now"), [(one, "deleted") for one in snapshot_ids]
-        )
+        rows = [(one.snapshot_id, "was gone" if one.was_gone else "deleted") for one in done]
+        print_rows(stdout_console(), ("snapshot", "now"), rows)
 
 
 def add_commands(app: typer.Typer) -> None:

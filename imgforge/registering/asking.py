@@ -20,6 +20,7 @@ from imgforge.made_tags import (
     WORK,
 )
 from imgforge.progress import report, warn
+from imgforge.removal import note_removal
 
 MADE_BY = "register"
 _DUPLICATE = "InvalidAMIName.Duplicate"
@@ -96,8 +97,15 @@ def register(cloud: Cloud, asked: Asked, request: Mapping[str, Any]) -> Image:
     compute = cloud.compute
     old = compute.own_image_named(asked.name)
     if old is not None:
+        note_removal(cloud.region, [old.image_id])
         compute.deregister_image(old.image_id)
         report(f"{old.image_id}: deregistered, its name {asked.name!r} is taken from it")
+        if left := ", ".join(dict.fromkeys(old.snapshots.values())):
+            warn(
+                f"Image {old.image_id}: leaves {left}, which stays, and costs: imgforge snapshots "
+                f"delete {left.replace(',', '')} removes it, and imgforge images gc what imgforge "
+                "made of it"
+            )
     tags = tag_specifications(image=asked.all_tags)
     try:
         image_id = compute.register_image(asked.name, {**request, "TagSpecifications": tags})

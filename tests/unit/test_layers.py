@@ -76,6 +76,7 @@ GROUND = {
     "bucket_name",
     "made",
     "made_tags",
+    "removal",
     "bookmark",
     "claim",
     "interruption",
