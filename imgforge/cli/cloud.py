@@ -54,6 +54,44 @@ class CloudOptions:
             yield cloud
 
 
+@dataclass(frozen=True, slots=True)
+class RegionsOptions:
+    """Who is asked, and in which regions."""
+
+    region: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--region",
+            metavar="REGION",
+            help="May be given several times; else your profile's, or us-east-1.",
+        ),
+    ] = None
+    all_regions: Annotated[
+        bool, typer.Option("--all-regions", help="All that your account may use.")
+    ] = False
+    profile: ProfileOption = ""
+    url: UrlOption = ""
+
+    @contextmanager
+    def reached(self) -> "Iterator[list[Cloud]]":
+        """Give the cloud in each region, and show what is done there while the block runs.
+
+        Raises BadInputError for a region that is none of the account's, and for both options.
+        """
+        from imgforge.image_copy import Destination, check_regions
+
+        names = list(dict.fromkeys(self.region or ()))
+        if names and self.all_regions:
+            raise BadInputError("Regions: give --region or --all-regions, not both.")
+        first = CloudOptions(names[0] if names else "", self.profile, self.url)
+        with first.reached() as cloud:
+            if self.all_regions:
+                names = list(cloud.compute.regions())
+            elif len(names) > 1:
+                check_regions(cloud, [Destination(name) for name in names])
+            yield [cloud.in_region(name) for name in names or [cloud.region]]
+
+
 def cloud_wish(
     *, region: str, url: str, profile: str = "", access: str = "", secret: str = "", token: str = ""
 ) -> "CloudWish":

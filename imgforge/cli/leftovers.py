@@ -1,13 +1,14 @@
 """`imgforge images gc`: what imgforge made and nothing refers to."""
 
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imgforge.cli.ami_changes import images_app
-from imgforge.cli.cloud import CloudOptions
+from imgforge.cli.cloud import RegionsOptions
 from imgforge.cli.metadata_wish import parse_duration
 from imgforge.cli.option_group import with_groups
 from imgforge.cli.options import JsonOption
@@ -18,7 +19,9 @@ from imgforge.errors import BadInputError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from imgforge.ec2 import Cloud
     from imgforge.leftovers import Leftover
+    from imgforge.transfer import BundlePlace
 
 __all__ = ["images_app"]
 
@@ -46,54 +49,79 @@ def collect(
             help="Where bundles are looked for; else in buckets of your images.",
         ),
     ] = None,
-    where: CloudOptions,
+    where: RegionsOptions,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove what imgforge made and nothing refers to, in one region.
+    """Remove what imgforge made and nothing refers to, in one region, several or all.
 
     Images that a command never finished, snapshots that no image has, bundles that no image is
     registered from. Tags tell what imgforge made: nothing else is touched. It is named first, and
     asked about.
     """
-    from imgforge.leftovers import find_leftovers, remove_leftovers, take_inventory
+    from imgforge.leftovers import remove_leftovers
+    from imgforge.progress import about
     from imgforge.transfer import BundlePlace
 
     places = [BundlePlace.parse(one) for one in bucket or ()]
     before = datetime.now(UTC) - timedelta(seconds=older_than)
-    with where.reached() as cloud:
-        found = find_leftovers(take_inventory(cloud, places), before=before)
-    console = stdout_console()
-    if dry_run or not found:
-        _show(console, found, gone=[], as_json=as_json)
-        return
+    with where.reached() as clouds:
+        found = [_find(cloud, places, before) for cloud in clouds]
+        console = stdout_console()
+        if dry_run or not any(one.leftovers for one in found):
+            _show(console, found, gone=[], as_json=as_json)
+            return
     _ask(found, yes=yes)
-    with where.reached() as cloud:
-        gone = remove_leftovers(cloud, found)
+    gone: list[Leftover] = []
+    with where.reached() as clouds:
+        for cloud, there in zip(clouds, found, strict=True):
+            with about(cloud.region):
+                gone += remove_leftovers(cloud, there.leftovers)
     _show(console, found, gone=gone, as_json=as_json)
 
 
-def _ask(found: "list[Leftover]", *, yes: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is left in a region."""
+
+    region: str
+    leftovers: "list[Leftover]"
+
+
+def _find(cloud: "Cloud", places: "list[BundlePlace]", before: datetime) -> _Found:
+    from imgforge.leftovers import find_leftovers, take_inventory
+    from imgforge.progress import about
+
+    with about(cloud.region):
+        return _Found(cloud.region, find_leftovers(take_inventory(cloud, places), before=before))
+
+
+def _ask(found: "list[_Found]", *, yes: bool) -> None:
     """Name what is to go. Raises BadInputError where nobody says yes."""
     console = stderr_console()
-    for one in found:
-        console.print(f"{one.kind} {one.thing}: {one.why}", markup=False, soft_wrap=True)
+    for there in found:
+        for one in there.leftovers:
+            line = f"{there.region}: {one.kind} {one.thing}: {one.why}"
+            console.print(line, markup=False, soft_wrap=True)
+    count = sum(len(there.leftovers) for there in found)
     if yes:
         return
     if sys.stdin is None or not sys.stdin.isatty():
         raise BadInputError(
-            f"Leftovers: nobody is there to be asked whether these {len(found)} are to go.",
+            f"Leftovers: nobody is there to be asked whether these {count} are to go.",
             hint="Give --yes to remove them, or --dry-run to see them.",
         )
-    if not typer.confirm(f"Remove these {len(found)} for good?", err=True):
+    if not typer.confirm(f"Remove these {count} for good?", err=True):
         raise BadInputError("Leftovers: nothing was removed.")
 
 
 def _show(
-    console: "Console", found: "list[Leftover]", *, gone: "list[Leftover]", as_json: bool
+    console: "Console", found: "list[_Found]", *, gone: "list[Leftover]", as_json: bool
 ) -> None:
+    pairs = [(there.region, one) for there in found for one in there.leftovers]
     if as_json:
         values = [
             {
+                "region": region,
                 "kind": one.kind,
                 "id": one.thing,
                 "name": one.name,
@@ -102,14 +130,17 @@ def _show(
                 "why": one.why,
                 "removed": one in gone,
             }
-            for one in found
+            for region, one in pairs
         ]
-        print_json({"leftovers": values, "removed": len(gone)})
-    elif not found:
-        console.print("nothing is left over", markup=False)
+        regions = [there.region for there in found]
+        print_json({"leftovers": values, "removed": len(gone), "regions": regions})
+    elif not pairs:
+        where = "" if len(found) == 1 else f" in any of {len(found)} regions"
+        console.print(f"nothing is left over{where}", markup=False)
     else:
         rows = [
-            (one.kind, one.thing, one.made[:10], "removed" if one in gone else one.why)
-            for one in found
+            (region, one.kind, one.thing, one.made[:10], "removed" if one in gone else one.why)
+            for region, one in pairs
         ]
-        print_rows(console, ("what", "which", "made", "now" if gone else "why"), rows)
+        headings = ("region", "what", "which", "made", "now" if gone else "why")
+        print_rows(console, headings, rows)
