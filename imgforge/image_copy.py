@@ -6,8 +6,23 @@ from enum import StrEnum
 from typing import Any
 
 from imgforge.aki import find_akis, identify
-from imgforge.catalog import CopyWish, Finding, KeyFacts, check_copy, refuse_before
-from imgforge.ec2 import Cloud, EndpointKind, Image, find_key, tag_specifications
+from imgforge.catalog import (
+    NAME_TAKEN,
+    CopyWish,
+    Finding,
+    KeyFacts,
+    advise_copy,
+    check_copy,
+    refuse_before,
+)
+from imgforge.ec2 import (
+    Cloud,
+    EndpointKind,
+    Image,
+    alike_regions,
+    find_key,
+    tag_specifications,
+)
 from imgforge.errors import BadInputError, CloudError
 from imgforge.image_lookup import SELF, ImageView, look_at_image
 from imgforge.made import Made
@@ -100,7 +115,11 @@ def copy_image(cloud: Cloud, wish: ImageCopyWish) -> list[Copied]:
     source = look_at_image(cloud, wish.image_id)
     plans = plan_copies(cloud, source, wish)
     with Made(left=LEFT) as made:
-        return make_copies(plans, made=made, ending=wish.ending)
+        done = make_copies(plans, made=made, ending=wish.ending)
+    if any(one.is_new for one in done) and not wish.copies_tags:
+        for finding in advise_copy(source.facts()):
+            report(f"EC2 does not copy {finding.found}: {finding.needed}")
+    return done
 
 
 def plan_copies(cloud: Cloud, source: ImageView, wish: ImageCopyWish) -> list[CopyPlan]:
@@ -109,16 +128,14 @@ def plan_copies(cloud: Cloud, source: ImageView, wish: ImageCopyWish) -> list[Co
     Raises BadInputError with every rule that is broken anywhere.
     """
     check_regions(cloud, wish.destinations)
-    plans, broken = [], []
+    plans: list[CopyPlan] = []
+    broken: list[tuple[CopyPlan, Finding]] = []
     for destination in wish.destinations:
         there = cloud.in_region(destination.region)
         plan = _plan_copy(there, source, wish, destination)
         plans.append(plan)
         if plan.found is None:
-            broken += [
-                (destination.region, finding)
-                for finding in _check(there, source, wish, destination)
-            ]
+            broken += [(plan, finding) for finding in _check(there, source, wish, destination)]
     _refuse(wish.image_id, broken)
     return plans
 
@@ -135,7 +152,7 @@ def check_regions(cloud: Cloud, destinations: Sequence[Destination]) -> None:
         if destination.region not in known:
             raise BadInputError(
                 f"Region {destination.region!r}: is none that this account may use.",
-                hint=f"These are: {', '.join(known)}.",
+                hint=alike_regions(destination.region, known),
             )
 
 
@@ -253,10 +270,27 @@ def _check_kernel(source: ImageView, region: str) -> list[Finding]:
     return [Finding("kernel-region", found, "a region that has one: imgforge aki find lists them")]
 
 
-def _refuse(image_id: str, broken: Sequence[tuple[str, Finding]]) -> None:
-    for region in dict.fromkeys(region for region, _ in broken):
-        found = [finding for one, finding in broken if one == region]
-        refuse_before(f"Image {image_id} cannot be copied into {region}", found)
+def _refuse(image_id: str, broken: Sequence[tuple[CopyPlan, Finding]]) -> None:
+    for region in dict.fromkeys(plan.cloud.region for plan, _ in broken):
+        of_region = [(plan, one) for plan, one in broken if plan.cloud.region == region]
+        found = [one for _, one in of_region]
+        is_taken = any(one.rule == NAME_TAKEN for one in found)
+        hint = _hint_for_name(of_region[0][0]) if is_taken else ""
+        refuse_before(f"Image {image_id} cannot be copied into {region}", found, hint=hint)
+
+
+def _hint_for_name(plan: CopyPlan) -> str:
+    """Say which image has the name, and what to do: another name, or without that image."""
+    there = plan.cloud.region
+    taken = plan.cloud.compute.own_image_named(str(plan.request["Name"]))
+    if taken is None:
+        return "Run the command again: the name is free by now."
+    is_same = taken.text("SourceImageId") == plan.source_id
+    what = f"is a copy of {plan.source_id}, made otherwise," if is_same else "is another image"
+    return (
+        f"{taken.image_id} {what} and stays as it is. Give --name NAME; or imgforge images "
+        f"deregister {taken.image_id} --region {there} --with-snapshots, and run this again."
+    )
 
 
 def _start(plan: CopyPlan, made: Made) -> Copied:

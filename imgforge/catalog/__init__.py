@@ -16,6 +16,7 @@ from imgforge.catalog.life_facts import (
     SnapshotFacts,
 )
 from imgforge.catalog.life_rules import (
+    NAME_TAKEN,
     advise_copy,
     advise_deregister,
     advise_from_snapshot,
@@ -45,6 +46,7 @@ from imgforge.image_choice import Architecture, BootMode, VirtualizationType, Vo
 __all__ = [
     "LEAST_GIB",
     "LOCAL_OWNER_ID",
+    "NAME_TAKEN",
     "Account",
     "Architecture",
     "BlockDeviceMapping",

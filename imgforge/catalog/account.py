@@ -63,7 +63,8 @@ class Account:
         except OSError as error:
             raise HostError(
                 f"Catalog {self.folder}: cannot be opened: {error.strerror}.",
-                hint="--catalog names another folder.",
+                hint="It has to be a folder of yours. Another one: XDG_DATA_HOME, or --catalog of "
+                "imgforge serve.",
             ) from error
         if not is_read_only(self._database):
             with told(self._database), transaction(connection):

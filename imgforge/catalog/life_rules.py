@@ -30,11 +30,14 @@ _UNIT = re.compile(
 )
 
 
+NAME_TAKEN = "name-taken"
+
+
 def check_name_is_free(name: str, taken_by: str) -> Iterator[Finding]:
     """Yield that another image of the account's in the region, `taken_by`, has the name."""
     if taken_by:
         found = f"AMI name {name} is already in use by AMI {taken_by}"
-        yield Finding("name-taken", found, "a name of its own in the account and the region")
+        yield Finding(NAME_TAKEN, found, "a name of its own in the account and the region")
 
 
 def check_copy(source: ImageFacts, wish: CopyWish) -> tuple[Finding, ...]:

@@ -322,14 +322,14 @@ def check_limits(name: str, ebs: EbsDevice, chosen_gib: int) -> Iterator[Finding
         yield Finding("iops", f"{ebs.iops} for {name}", needed)
 
 
-def refuse_before(what: str, findings: Iterable[Finding]) -> None:
+def refuse_before(what: str, findings: Iterable[Finding], *, hint: str = "") -> None:
     """Raise BadInputError before EC2 is asked, if there are findings that it refuses.
 
     `what` says what cannot be done, as "Image 'x' cannot be copied".
     """
     refused = [f"  {one}." for one in findings if one.severity is Severity.REFUSED]
     if refused:
-        raise BadInputError("\n".join([f"{what}:", *refused]))
+        raise BadInputError("\n".join([f"{what}:", *refused]), hint=hint)
 
 
 def refuse_as_ec2(findings: Iterable[Finding]) -> None:

@@ -12,7 +12,14 @@ from imgforge.ec2.blocks import (
 from imgforge.ec2.clients import Clients
 from imgforge.ec2.cloud import Cloud, OwnEc2, open_cloud, region_of
 from imgforge.ec2.compute import Compute, Filters, tag_specifications
-from imgforge.ec2.endpoint import LOCAL, CloudWish, Credentials, Endpoint, EndpointKind
+from imgforge.ec2.endpoint import (
+    LOCAL,
+    CloudWish,
+    Credentials,
+    Endpoint,
+    EndpointKind,
+    alike_regions,
+)
 from imgforge.ec2.image import Image, Snapshot, Told
 from imgforge.ec2.keys import DEFAULT_KEY, find_key
 from imgforge.ec2.local.fault import Fault, FaultKind, parse_fault
@@ -48,6 +55,7 @@ __all__ = [
     "Trouble",
     "TroubleError",
     "WholeWish",
+    "alike_regions",
     "digests_of",
     "find_key",
     "linear_checksum",

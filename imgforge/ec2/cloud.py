@@ -22,11 +22,13 @@ from imgforge.ec2.endpoint import (
     Credentials,
     Endpoint,
     EndpointKind,
+    alike_regions,
     choose_endpoint,
 )
 from imgforge.ec2.problem import explained
 from imgforge.ec2.serving import ReadBundle, WholeWish, serving_all
 from imgforge.ec2.storage import Storage
+from imgforge.errors import BadInputError
 from imgforge.progress import report
 
 _CONNECT_LIMIT_S = 10
@@ -105,6 +107,8 @@ def open_cloud(
     first = "s3" if own is None else "ec2"
     if endpoint.kind is EndpointKind.EMBEDDED:
         region = _own_region(wish)
+        if own is not None:
+            _require_known(region)
         report(f"{first}: imgforge's own, region {region}, in {folder} ({endpoint.why})")
         with _embedded(region, folder, own=own, config=config, attempts=attempts) as found:
             url, clients = found
@@ -138,6 +142,17 @@ def _session(wish: CloudWish) -> boto3.session.Session:
             # Of AWS's SDKs boto3 alone does not read AWS_REGION.
             region_name=wish.region or host.aws_region() or None,
             **_keys(wish.credentials),
+        )
+
+
+def _require_known(region: str) -> None:
+    """Raise BadInputError for a region that the embedded endpoint would refuse."""
+    from imgforge.ec2.local.operations import regions
+
+    if region not in regions():
+        raise BadInputError(
+            f"Region {region!r}: there is none of this name.",
+            hint=alike_regions(region, regions()),
         )
 
 

@@ -1,6 +1,7 @@
 """Who answers: AWS, an endpoint somebody named, or the embedded one where nothing is configured."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -78,6 +79,13 @@ def refuse_unusable(url: str) -> None:
             f"Endpoint {url!r}: is no URL of http or https.",
             hint=f"{LOCAL!r} names the endpoint that imgforge brings, {AWS!r} that of AWS.",
         )
+
+
+def alike_regions(name: str, known: Sequence[str]) -> str:
+    """Return a sentence about those regions that a name that is none may have meant."""
+    start = name.partition("-")[0]
+    alike = [one for one in known if one.startswith(f"{start}-")]
+    return f"There are {', '.join(alike or known)}."
 
 
 def choose_endpoint(wish: CloudWish, *, configured: str) -> Endpoint:

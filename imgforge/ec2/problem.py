@@ -75,6 +75,11 @@ _HINTS = {
 }
 
 
+_OF_REGIONS = "scoped to a valid region"
+"""What EC2 says of a region that there is not, with the code of wrong keys."""
+_NO_REGION = "Look at the region's name: --region, AWS_REGION, your profile."
+
+
 def error_code(error: boto.ClientError) -> str:
     """Return the code of a refusal, such as NoSuchKey; of HEAD only a status, such as 404."""
     return str(error.response.get("Error", {}).get("Code", ""))
@@ -190,7 +195,7 @@ def _refusal(what: str, error: boto.ClientError, *, service: str) -> ImgforgeErr
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if service == "S3" and code in _ELSEWHERE and (words := _elsewhere(error)):
         return CloudError(f"{what}: refused, {code}: {words[0]}", code=code, hint=words[1])
-    hint = _HINTS.get(code, "")
+    hint = _NO_REGION if _OF_REGIONS in message else _HINTS.get(code, "")
     if not hint and status >= 500:
         hint = "The endpoint fails, which says nothing of the image: run the command again later."
     return CloudError(f"{what}: refused, {code}: {_plain(message)}", code=code, hint=hint)

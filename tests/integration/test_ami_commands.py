@@ -280,8 +280,8 @@ def test_an_image_goes_with_the_snapshots_that_no_other_needs(desk: AmiDesk) -> 
     assert gone["snapshots_deleted"] == [own]
     assert image_id in gone["snapshots_kept"][shared]
     assert desk.snapshots() == [shared]
-    again = desk.run("images", "deregister", second, "--with-snapshots")
-    assert (again.code, "InvalidAMIID.NotFound" in again.err) == (4, True)
+    again = desk.good("images", "deregister", second, "--with-snapshots")
+    assert (again["was_gone"], again["snapshots_deleted"]) == (True, [])
     kept = desk.good("images", "deregister", image_id)
     assert kept["snapshots_deleted"] == []
     assert desk.snapshots() == [shared]
@@ -289,9 +289,35 @@ def test_an_image_goes_with_the_snapshots_that_no_other_needs(desk: AmiDesk) -> 
     assert (elsewhere.code, "InvalidSnapshot.NotFound" in elsewhere.err) == (4, True)
     unknown = desk.run("snapshots", "delete", shared, "snap-0123456789abcdef0")
     assert (unknown.code, desk.snapshots()) == (4, [shared])
-    assert desk.good("snapshots", "delete", shared) == {"deleted": [shared]}
-    assert desk.run("snapshots", "delete", shared).code == 4
+    assert desk.good("snapshots", "delete", shared) == {"deleted": [shared], "gone": []}
+    assert desk.good("snapshots", "delete", shared) == {"deleted": [], "gone": [shared]}
     assert desk.snapshots() == []
+
+
+def test_what_never_was_is_no_repeated_removal(desk: AmiDesk) -> None:
+    never = {"deregister": "ami-0123456789abcdef0", "delete": "snap-0123456789abcdef0"}
+    for noun, verb in (("images", "deregister"), ("snapshots", "delete")):
+        unknown = desk.run(noun, verb, never[verb])
+        assert (unknown.code, "--if-exists" in unknown.err) == (4, True)
+        assert desk.run(noun, verb, never[verb], "--if-exists").code == 0
+        assert desk.run(noun, verb, never[verb]).code == 4  # that taught it nothing
+
+
+def test_what_a_snapshot_was_deleted_as_counts_in_its_region_alone(desk: AmiDesk) -> None:
+    snapshot_id = make_snapshot(desk.ec2())
+    desk.good("snapshots", "delete", snapshot_id)
+    assert desk.run("snapshots", "delete", snapshot_id, "--region", WEST).code == 4
+
+
+def test_a_region_that_there_is_not_is_told_with_those_that_may_be_meant(desk: AmiDesk) -> None:
+    image_id = desk.image()
+    elsewhere = desk.run("images", "copy", image_id, "--to", "eu-moon-9")
+    assert elsewhere.code == 2
+    assert "There are eu-central-1" in elsewhere.err
+    assert "us-east-1" not in elsewhere.err.splitlines()[-1]
+    asked = desk.run("images", "find", "--region", "eu-moon-9")
+    assert "--region" in asked.err
+    assert "access key" not in asked.err
 
 
 def test_an_image_is_published_once_whole(desk: AmiDesk) -> None:
@@ -426,6 +452,7 @@ def test_gc_names_and_removes_what_imgforge_made_and_nothing_refers_to(desk: Ami
     assert orphan not in desk.snapshots()
     assert desk.good("images", "gc", "--older-than", "0s", "--yes") == {
         "leftovers": [],
+        "regions": [HOME],
         "removed": 0,
     }
 
@@ -455,3 +482,40 @@ def test_tables_fit_sixty_columns_and_pipes_get_whole_lines(desk: AmiDesk) -> No
     assert any(line.startswith(image_id) for line in ran.out.splitlines())
     assert json.loads(desk.run("images", "--json").out)
     assert code_of(desk.ec2().describe_images, ImageIds=[image_id]) == ""
+
+
+def test_what_is_left_in_several_regions_goes_by_one_command(desk: AmiDesk) -> None:
+    left = {}
+    for region in (HOME, WEST, CENTRAL):
+        ec2 = desk.ec2(region)
+        left[region] = make_snapshot(ec2)
+        tags = [{"Key": MADE, "Value": "upload"}]
+        ec2.create_tags(Resources=[left[region]], Tags=tags)
+    words = ("images", "gc", "--older-than", "0s")
+    two = desk.good(*words, "--dry-run", "--region", HOME, "--region", WEST)
+    assert two["regions"] == [HOME, WEST]
+    assert {(one["region"], one["id"]) for one in two["leftovers"]} == {
+        (region, left[region]) for region in (HOME, WEST)
+    }
+    everywhere = desk.good(*words, "--dry-run", "--all-regions")
+    assert set(left.values()) == {one["id"] for one in everywhere["leftovers"]}
+    gone = desk.good(*words, "--yes", "--region", HOME, "--region", CENTRAL)
+    assert gone["removed"] == 2
+    [stays] = desk.good(*words, "--dry-run", "--all-regions")["leftovers"]
+    assert (stays["region"], stays["id"], stays["removed"]) == (WEST, left[WEST], False)
+
+
+def test_regions_are_named_or_all_of_them(desk: AmiDesk) -> None:
+    assert desk.run("images", "gc", "--all-regions", "--region", HOME).code == 2
+    assert desk.run("images", "gc", "--region", HOME, "--region", "eu-moon-9").code == 2
+
+
+def test_a_name_that_a_plain_copy_has_is_told_with_the_way_out(desk: AmiDesk) -> None:
+    image_id = desk.image()
+    [copy] = desk.good("images", "copy", image_id, "--to", WEST, "--wait")["copies"]
+    refused = desk.run("publish", image_id, "--to", WEST)
+    assert refused.code == 2
+    assert f"{copy['image_id']} is a copy of {image_id}" in refused.err
+    assert f"imgforge images deregister {copy['image_id']} --region {WEST}" in refused.err
+    assert "--name" in refused.err
+    assert desk.run("publish", image_id, "--to", WEST, "--name", "web 2").code == 0
