@@ -16,6 +16,7 @@ from pathlib import Path
 from imgforge.errors import BadInputError, HostError
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # fallocate(2)
 _ASIDE = ".imgforge-aside-"
 _ALIVE = ".alive"
 _MOVING = "moving"
@@ -295,3 +296,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def punch_hole(descriptor: int, position: int, size_bytes: int) -> None:
+    """Give back what a part of a file takes; it reads as zeros then (fallocate(2)).
+
+    Raises OSError where the file system knows no holes.
+    """
+    span = (ctypes.c_int64(position), ctypes.c_int64(size_bytes))
+    if _LIBC.fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, *span) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

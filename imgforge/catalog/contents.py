@@ -1,15 +1,14 @@
 """What snapshots hold, in blocks of 512 KiB: each kept once, known by its SHA-256.
 
 A content is an index, a file of 32-byte digests at 32 times their block's number; a block that is
-absent, and reads as zeros, has a digest of zeros, mostly a hole. Blocks are files of their own,
-`blocks/sha256/ab/abcdef…`: whoever has the digest has the block, so a child of a snapshot, its
-copies and other snapshots share theirs. A content can also be a raw disk among the blobs.
+absent, and reads as zeros, has a digest of zeros, mostly a hole. Blocks are in packs: whoever has
+the digest has the block, so a child of a snapshot, its copies and other snapshots share theirs. A
+content can also be a raw disk among the blobs.
 """
 
 import base64
 import fcntl
 import hashlib
-import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -20,14 +19,11 @@ from types import TracebackType
 from typing import Self
 
 from imgforge.catalog.blobs import blob_path, data_extents
+from imgforge.catalog.packs import ABSENT, BLOCK_BYTES, DIGEST_BYTES, Packs
 from imgforge.catalog.sweep_lock import referring
 from imgforge.errors import HostError
 from imgforge.files import scratch_folder, sync, sync_folder
 
-BLOCK_BYTES = 512 * 1024
-"""EBS direct's block size."""
-_DIGEST_BYTES = 32
-_ABSENT = bytes(_DIGEST_BYTES)
 _CHUNK_BYTES = 2**20
 _ZEROS = bytes(BLOCK_BYTES)
 _ZEROS_SHA256 = hashlib.sha256(_ZEROS).digest()
@@ -47,12 +43,12 @@ class Writing:
     """A content that blocks are put into."""
 
     _descriptor: int
-    _keep: Callable[[bytes, bytes], None]
+    _packs: Packs
 
     def put(self, number: int, data: bytes, *, digest: bytes) -> None:
         """Keep a block, whose SHA-256 the caller has compared, as the content's `number`th."""
-        self._keep(data, digest)
-        os.pwrite(self._descriptor, digest, number * _DIGEST_BYTES)
+        self._packs.keep(data, digest=digest)
+        os.pwrite(self._descriptor, digest, number * DIGEST_BYTES)
 
 
 class Contents:
@@ -68,8 +64,7 @@ class Contents:
         self._indexes = folder / "contents"
         self._stack = ExitStack()
         self._aside = folder
-        self._numbers = itertools.count()
-        self._known: set[str] = set()
+        self._packs = Packs(self._blocks)
         self._turn = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -78,6 +73,7 @@ class Contents:
         if not os.access(self._blocks, os.W_OK):  # it is looked at, and no more
             return self
         self._aside = self._stack.enter_context(scratch_folder(self._blocks))
+        self._stack.callback(self._packs.close)
         return self
 
     def __exit__(
@@ -96,7 +92,7 @@ class Contents:
     def writing(self, content_id: str) -> Iterator["Writing"]:
         """Hold a content open for blocks: it is not completed meanwhile."""
         with self._locked(content_id, fcntl.LOCK_SH) as descriptor:
-            yield Writing(descriptor, self._keep)
+            yield Writing(descriptor, self._packs)
 
     @contextmanager
     def completing(self, content_id: str) -> Iterator[None]:
@@ -114,23 +110,9 @@ class Contents:
             finally:
                 os.close(descriptor)
 
-    def _keep(self, data: bytes, digest: bytes) -> None:
-        path = self._block_path(digest)
-        if os.path.exists(path):  # noqa: PTH110 (for each block)
-            return
-        aside = self._aside / str(next(self._numbers))
-        try:
-            aside.write_bytes(data)
-            self._make_shard(Path(path).parent)
-            aside.replace(path)
-        except OSError:  # a full disk gets back what half a block took
-            aside.unlink(missing_ok=True)
-            raise
-
-    def _make_shard(self, shard: Path) -> None:
-        if shard.name not in self._known:
-            shard.mkdir(parents=True, exist_ok=True)
-            self._known.add(shard.name)
+    def sweep_blocks(self, is_needed: Callable[[bytes], bool]) -> int:
+        """Take away the blocks that are not needed, by their digests; return how many."""
+        return self._packs.sweep(is_needed)
 
     def written(self, content_id: str) -> Iterator[tuple[int, bytes]]:
         """Yield number and digest of the blocks that were put, by ascending number."""
@@ -141,9 +123,9 @@ class Contents:
         aside = self._aside / f"index-{content_id}"
         with aside.open("wb") as index:
             for number, digest in self.digests(parent) if parent else ():
-                os.pwrite(index.fileno(), digest, number * _DIGEST_BYTES)
+                os.pwrite(index.fileno(), digest, number * DIGEST_BYTES)
             for number, digest in self.written(content_id):
-                os.pwrite(index.fileno(), digest, number * _DIGEST_BYTES)
+                os.pwrite(index.fileno(), digest, number * DIGEST_BYTES)
         sync(self._blocks)  # blocks, and the index with them: one sync of the file system
         aside.replace(self._index_path(content_id))
         sync_folder(self._indexes)
@@ -170,17 +152,18 @@ class Contents:
         if content.blob_sha256:
             data = _read_of_blob(blob_path(self._folder, content.blob_sha256), number)
         else:
-            try:
-                data = Path(self._block_path(digest)).read_bytes()
-            except OSError:
-                data = b""
+            data = self._packs.read(digest) or self._read_file(digest)
         if len(data) != BLOCK_BYTES:
             raise HostError(f"Catalog {self._folder}: block {digest.hex()} is gone or cut short.")
         return data, digest
 
-    def _block_path(self, digest: bytes) -> str:
+    def _read_file(self, digest: bytes) -> bytes:
+        """Return a block of a catalog whose blocks were files of their own, as they once were."""
         name = digest.hex()
-        return f"{self._blocks}/sha256/{name[:2]}/{name}"
+        try:
+            return (self._blocks / "sha256" / name[:2] / name).read_bytes()
+        except OSError:
+            return b""
 
     def _written_path(self, content_id: str) -> str:
         return f"{self._indexes}/{content_id}.written"
@@ -226,13 +209,13 @@ def _read_digests(path: Path | str, first: int) -> Iterator[tuple[int, bytes]]:
     try:
         size_bytes = os.fstat(descriptor).st_size
         for start, end in data_extents(descriptor, size_bytes):
-            position = max(start - start % _DIGEST_BYTES, first * _DIGEST_BYTES)
+            position = max(start - start % DIGEST_BYTES, first * DIGEST_BYTES)
             while position < end:
                 chunk = os.pread(descriptor, _CHUNK_BYTES, position)
-                for offset in range(0, min(len(chunk), end - position), _DIGEST_BYTES):
-                    digest = chunk[offset : offset + _DIGEST_BYTES]
-                    if digest != _ABSENT and len(digest) == _DIGEST_BYTES:
-                        yield (position + offset) // _DIGEST_BYTES, digest
+                for offset in range(0, min(len(chunk), end - position), DIGEST_BYTES):
+                    digest = chunk[offset : offset + DIGEST_BYTES]
+                    if digest != ABSENT and len(digest) == DIGEST_BYTES:
+                        yield (position + offset) // DIGEST_BYTES, digest
                 if not chunk:
                     break
                 position += _CHUNK_BYTES
@@ -246,10 +229,10 @@ def _read_digest(path: Path, number: int) -> bytes | None:
     except FileNotFoundError:
         return None
     try:
-        digest = os.pread(descriptor, _DIGEST_BYTES, number * _DIGEST_BYTES)
+        digest = os.pread(descriptor, DIGEST_BYTES, number * DIGEST_BYTES)
     finally:
         os.close(descriptor)
-    return digest if len(digest) == _DIGEST_BYTES and digest != _ABSENT else None
+    return digest if len(digest) == DIGEST_BYTES and digest != ABSENT else None
 
 
 def _index_blob(blob: Path, index: Path) -> None:
@@ -260,7 +243,7 @@ def _index_blob(blob: Path, index: Path) -> None:
         for start, end in data_extents(data.fileno(), size_bytes):
             for number in range(max(done + 1, start // BLOCK_BYTES), -(-end // BLOCK_BYTES)):
                 digest = hashlib.sha256(_read_of_blob(blob, number)).digest()
-                os.pwrite(target.fileno(), digest, number * _DIGEST_BYTES)
+                os.pwrite(target.fileno(), digest, number * DIGEST_BYTES)
                 done = number
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from imgforge.catalog.blobs import blob_path
 from imgforge.catalog.contents import Content, Contents
+from imgforge.catalog.packs import BLOCK_BYTES
 from imgforge.catalog.schema import transaction
 from imgforge.catalog.sweep_lock import sweeping
 
@@ -27,7 +28,8 @@ SELECT content_id, blob_sha256, blob_size_bytes FROM snapshots WHERE state <> 'd
 class Swept:
     """What was taken away."""
 
-    files: int = 0
+    pieces: int = 0
+    """Blocks and files."""
     size_bytes: int = 0
 
 
@@ -49,26 +51,32 @@ def _sweep(folder: Path, contents: Contents, kept: list[Content]) -> Swept:
     ids = {content.content_id for content in kept if content.content_id}
     blobs = {content.blob_sha256 for content in kept if content.blob_sha256}
     digests = {
-        digest.hex()
+        digest
         for content_id in ids
         for blocks in (contents.digests(Content(content_id)), contents.written(content_id))
         for _, digest in blocks
     }
+    names = {digest.hex() for digest in digests}
     unused = [
         *(
             path
             for path in (folder / "contents").iterdir()
             if path.is_file() and path.name.partition(".")[0] not in ids | blobs
         ),
-        *(path for path in (folder / "blocks" / "sha256").glob("??/*") if path.name not in digests),
+        *(
+            path
+            for path in (folder / "blocks" / "sha256").glob("??/*")  # of catalogs before packs
+            if path.name not in names
+        ),
         *(
             path
             for path in (folder / "blobs" / "sha256").glob("??/*")
             if path.name not in blobs and path == blob_path(folder, path.name)
         ),
     ]
-    size_bytes = 0
+    count = contents.sweep_blocks(digests.__contains__)
+    size_bytes = count * BLOCK_BYTES
     for path in unused:
         size_bytes += path.stat().st_blocks * 512
         path.unlink()
-    return Swept(len(unused), size_bytes)
+    return Swept(len(unused) + count, size_bytes)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from imgforge.catalog import Account, RefusedError
-from imgforge.catalog.contents import BLOCK_BYTES, Content, Contents, block_sha256
+from imgforge.catalog.contents import Content, Contents, block_sha256
+from imgforge.catalog.packs import BLOCK_BYTES
 
 REGION = "us-east-1"
 

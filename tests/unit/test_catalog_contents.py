@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,30 @@ def test_blocks_are_read_back(tmp_path: Path) -> None:
 def test_a_block_that_is_gone_is_named(tmp_path: Path) -> None:
     snapshot_id = write_blocks(tmp_path)
     digest = hashlib.sha256(BLOCKS[5]).hexdigest()
-    (tmp_path / "blocks" / "sha256" / digest[:2] / digest).unlink()
+    [pack] = (tmp_path / "blocks").glob("*.pack")
+    os.truncate(pack, 2 * BLOCK_BYTES)
     with opened(tmp_path) as account, pytest.raises(HostError, match=digest):
         read_blocks(account, snapshot_id)
 
 
 def test_equal_blocks_are_kept_once(tmp_path: Path) -> None:
     write_blocks(tmp_path)
+    write_blocks(tmp_path)
+    [pack] = (tmp_path / "blocks").glob("*.pack")
+    assert pack.stat().st_size == len(BLOCKS) * BLOCK_BYTES
+
+
+def test_blocks_that_were_files_of_their_own_are_read(tmp_path: Path) -> None:
+    snapshot_id = write_blocks(tmp_path)
+    for path in (tmp_path / "blocks").glob("*.*"):
+        path.unlink()
+    for data in BLOCKS.values():
+        name = hashlib.sha256(data).hexdigest()
+        path = tmp_path / "blocks" / "sha256" / name[:2] / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
     with opened(tmp_path) as account:
-        ask(account, "DescribeImages")
-    names = [path.name for path in (tmp_path / "blocks" / "sha256").glob("*/*")]
-    assert sorted(names) == sorted(hashlib.sha256(data).hexdigest() for data in BLOCKS.values())
+        assert read_blocks(account, snapshot_id) == BLOCKS
+        ask(account, "DeleteSnapshot", SnapshotId=snapshot_id)
+        assert account.sweep(limit_s=10) is not None
+    assert not list((tmp_path / "blocks" / "sha256").glob("*/*"))

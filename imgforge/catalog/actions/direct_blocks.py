@@ -12,7 +12,8 @@ from imgforge.catalog.actions.direct_row import (
     pending_snapshot,
     readable_snapshot,
 )
-from imgforge.catalog.contents import BLOCK_BYTES, block_sha256
+from imgforge.catalog.contents import block_sha256
+from imgforge.catalog.packs import BLOCK_BYTES
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.session import Parameters, Result, Session
 from imgforge.errors import HostError

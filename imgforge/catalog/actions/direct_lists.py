@@ -15,7 +15,7 @@ from imgforge.catalog.actions.direct_row import (
     invalid,
     readable_snapshot,
 )
-from imgforge.catalog.contents import BLOCK_BYTES
+from imgforge.catalog.packs import BLOCK_BYTES
 from imgforge.catalog.session import Parameters, Result, Session, iso_of_s
 
 _EXPIRES_S = 7 * 24 * 3600

@@ -13,7 +13,8 @@ from imgforge.catalog.actions.direct_row import (
     readable_snapshot,
 )
 from imgforge.catalog.actions.snapshot_row import KEY_ARN, read_key
-from imgforge.catalog.contents import BLOCK_BYTES, linear_checksum
+from imgforge.catalog.contents import linear_checksum
+from imgforge.catalog.packs import BLOCK_BYTES
 from imgforge.catalog.records import insert_tags
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.session import Parameters, Result, Session, iso, iso_of_s, new_id, read_tags
