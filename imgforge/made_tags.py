@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 
 from imgforge.errors import BadInputError
@@ -30,6 +31,7 @@ LOCK_SHA256 = "imgforge:lock-sha256"
 ACCEPTED = "accepted"
 UNVERIFIED = "unverified"
 
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PREFIX = "imgforge:"
 _MOST_TAGS = 50
 _MOST_KEY_CHARACTERS = 128
@@ -105,8 +107,17 @@ def check_key(key: str) -> None:
     _check_characters(f"Tag {key!r}: its key", key)
 
 
+def no_request_carries(text: str) -> str:
+    """Return the first character that EC2's answers cannot have, "" where there is none.
+
+    They are XML 1.0 (https://www.w3.org/TR/xml/#charsets): no control character but tabs and ends
+    of lines, no half of a pair, no U+FFFE.
+    """
+    wrong = _NO_XML.search(text)
+    return wrong[0] if wrong else ""
+
+
 def _check_characters(what: str, text: str) -> None:
-    """Refuse what a request cannot carry: bytes that are no UTF-8, and control characters."""
-    wrong = [one for one in text if "\ud800" <= one <= "\udfff" or (one < " " and one != "\t")]
-    if wrong:
-        raise BadInputError(f"{what} has {wrong[0]!r} in it, which no request can carry.")
+    wrong = no_request_carries(text) or next((one for one in text if one in "\n\r"), "")
+    if wrong:  # ends of lines EC2 takes; in a person's tag they are a slip
+        raise BadInputError(f"{what} has {wrong!r} in it, which no request can carry.")

@@ -13,6 +13,7 @@ from imgforge.catalog.registration import Gate, ImageRegistration
 from imgforge.catalog.rule_table import RULES, Severity
 from imgforge.errors import BadInputError, ImageRejectedError
 from imgforge.image_choice import BootMode, VirtualizationType, VolumeType
+from imgforge.made_tags import no_request_carries
 
 # For their names alone: whoever lists images need not load what boots and judges.
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def check_texts(name: str, description: str) -> Iterator[Finding]:
         )
     if len(description) > 255:
         yield Finding("description", f"{len(description)} characters", "at most 255 are allowed")
+    if wrong := no_request_carries(description):
+        yield Finding("description", repr(wrong), "characters that a request can carry")
 
 
 def _check_tags(tags: Mapping[str, str]) -> Iterator[Finding]:
@@ -131,6 +134,8 @@ def _check_tags(tags: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding("tags", f"key {key!r}", "1 to 128 characters, not starting with aws:")
         if len(value) > 256:
             yield Finding("tags", f"{len(value)} characters under {key!r}", "at most 256")
+        if wrong := no_request_carries(key + value):
+            yield Finding("tags", f"{wrong!r} in {key!r}", "characters that a request can carry")
 
 
 def _check_virtualization(
