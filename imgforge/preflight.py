@@ -91,7 +91,7 @@ def preflight(
         registration, disk=disk, snapshots=known.sizes_gib, pending=known.pending, region=region
     )
     advice = (*advise_registration(registration), *_of_platform(disk))
-    return (*map(_of_finding, (*of_request, *advice)), *_of_disk(registration, disk))
+    return (*map(told, (*of_request, *advice)), *_of_disk(registration, disk))
 
 
 def _believed(registration: ImageRegistration) -> KnownSnapshots:
@@ -140,7 +140,7 @@ def preflight_bundle(
         )
         return (finding,)
     of_request = check_registration(registration, disk=None, snapshots={}, region=region)
-    return tuple(map(_of_finding, (*of_request, *advise_registration(registration))))
+    return tuple(map(told, (*of_request, *advise_registration(registration))))
 
 
 def _read(manifest: Path) -> bytes:
@@ -176,7 +176,8 @@ def _of_platform(disk: Disk) -> Iterator[Finding]:
         return
 
 
-def _of_finding(finding: Finding) -> PreflightFinding:
+def told(finding: Finding) -> PreflightFinding:
+    """Return a finding of the rule set as preflight tells it."""
     return PreflightFinding(
         rule=finding.rule,
         severity=finding.severity,

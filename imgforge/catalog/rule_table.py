@@ -31,6 +31,7 @@ class Rule:
 _API = "EC2 API"
 _DEVICES = "InvalidBlockDeviceMapping"
 _NOT_PERMITTED = "OperationNotPermitted"
+_CONVERTING = "Guide, Converting your Instance Store-Backed AMI"
 _LIMITS = "EC2 API, EbsBlockDevice"
 
 _ROWS = (
@@ -97,6 +98,13 @@ _ROWS = (
     Rule("deregister-protected", "EC2 User Guide, Deregister an AMI", _NOT_PERMITTED),
     Rule("deregister-leaves", "Guide, Deregistering Your AMI", "", Severity.NOTED),
     Rule("snapshot-in-use", f"{_API}, DeleteSnapshot", "InvalidSnapshot.InUse"),
+    Rule("convert-owner", _CONVERTING, "", Severity.BROKEN),
+    Rule("convert-windows", _CONVERTING, "", Severity.BROKEN),
+    Rule("convert-layout", _CONVERTING, "", Severity.BROKEN),
+    Rule("convert-size", _CONVERTING, "", Severity.BROKEN),
+    Rule("convert-fstab", _CONVERTING, "", Severity.BROKEN),
+    Rule("convert-fstab-line", _CONVERTING, "", Severity.NOTED),
+    Rule("convert-product-codes", _CONVERTING, "", Severity.WARNED),
     Rule("bucket-acl", "S3 User Guide, Object Ownership", "AccessControlListNotSupported"),
     Rule("bucket-region", f"{_API}, RegisterImage: ImageLocation", "InvalidManifest"),
 )

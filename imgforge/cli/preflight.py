@@ -11,7 +11,7 @@ from imgforge.cli.options import JsonOption
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.registration_options import RegistrationOptions
 from imgforge.cli.terminal import print_json, stderr_console, stdout_console
-from imgforge.errors import ExitCode
+from imgforge.errors import BadInputError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +35,12 @@ def preflight(
         str | None,
         typer.Option("--account", metavar="ID", help="Who registers a bundle; else whose it is."),
     ] = None,
+    convert: Annotated[
+        bool, typer.Option("--convert", help="What convert --to ebs would refuse or change.")
+    ] = False,
+    size: Annotated[
+        int | None, typer.Option("--size", metavar="GIB", help="With --convert: the volume's.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Tell all that EC2 would refuse of an image, and why its disk would not boot there.
@@ -42,14 +48,19 @@ def preflight(
     The options are those of `aws ec2 register-image`; what is not given is as `imgforge register`
     has it. Nothing is registered, and nobody is asked. Of a bundle each part is read and compared.
     Each finding has its rule, what was found, what is needed and where that is written. Exit code 1
-    where EC2 would refuse or nothing boots.
+    where EC2 would refuse or nothing boots. With --convert a bundle, or the disk out of it, is
+    looked at by the rules of converting it, in place of those of registering.
     """
     from imgforge.bundle import MANIFEST_SUFFIX
     from imgforge.preflight import preflight_bundle
 
+    if size is not None and not convert:
+        raise BadInputError("Option --size: is of a conversion's volume; give --convert with it.")
     asked = registration.given()
     with shown_progress(stderr_console()):
-        if disk.name.endswith(MANIFEST_SUFFIX):
+        if convert:
+            findings = _of_conversion(disk, size_gib=size, account=account)
+        elif disk.name.endswith(MANIFEST_SUFFIX):
             findings = preflight_bundle(
                 disk, name=registration.name, asked=asked, account_id=account, region=region
             )
@@ -61,6 +72,22 @@ def preflight(
         _show(stdout_console(), findings, disk)
     keeps_out = any(one.keeps_out for one in findings)
     return ExitCode.IMAGE_REJECTED if keeps_out else ExitCode.DONE
+
+
+def _of_conversion(
+    path: Path, *, size_gib: int | None, account: str | None
+) -> "tuple[PreflightFinding, ...]":
+    from imgforge.bundle import MANIFEST_SUFFIX
+    from imgforge.conversion_preflight import (
+        ConversionTarget,
+        preflight_conversion_of_bundle,
+        preflight_conversion_of_disk,
+    )
+
+    target = ConversionTarget(size_gib, account)
+    if path.name.endswith(MANIFEST_SUFFIX):
+        return preflight_conversion_of_bundle(path, target)
+    return preflight_conversion_of_disk(path, target)
 
 
 def _of_disk(

@@ -40,6 +40,7 @@ FLOW = (
     "start",
     "stored_bundle",
     "preflight",
+    "conversion_preflight",
     "cloud_access",
     "image_disk",
     "registering",
