@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from imgforge.catalog.packs import BLOCK_BYTES, Packs
@@ -137,3 +138,12 @@ def test_a_block_that_a_failed_host_did_not_write_is_kept_anew(tmp_path: Path) -
     keep(packs, "a", "b")
     assert there(packs, "a", "b") == there(Packs(tmp_path), "a", "b") == ["a", "b"]
     assert taken_bytes(tmp_path) == 3 * BLOCK_BYTES
+
+
+def test_many_blocks_are_whole_when_some_went_to_the_disk_meanwhile(tmp_path: Path) -> None:
+    words = [str(number) for number in range(300)]
+    packs = Packs(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda word: keep(packs, word), words))
+    packs.close()
+    assert there(packs, *words) == there(Packs(tmp_path), *words) == words
