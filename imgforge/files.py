@@ -278,7 +278,8 @@ def sync(path: Path) -> None:
         # One sync of the file system beats thousands of single ones.
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            _LIBC.syncfs(descriptor)
+            if _LIBC.syncfs(descriptor) != 0:
+                raise _errno_error()
         finally:
             os.close(descriptor)
         return
@@ -305,5 +306,9 @@ def punch_hole(descriptor: int, position: int, size_bytes: int) -> None:
     """
     span = (ctypes.c_int64(position), ctypes.c_int64(size_bytes))
     if _LIBC.fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, *span) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        raise _errno_error()
+
+
+def _errno_error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))

@@ -127,6 +127,7 @@ class Contents:
             for number, digest in self.written(content_id):
                 os.pwrite(index.fileno(), digest, number * DIGEST_BYTES)
         sync(self._blocks)  # blocks, and the index with them: one sync of the file system
+        self._packs.check()
         aside.replace(self._index_path(content_id))
         sync_folder(self._indexes)
 

@@ -24,7 +24,7 @@ ABSENT = bytes(DIGEST_BYTES)
 """A digest of nothing."""
 _DATA, _INDEX = ".pack", ".index"
 _FLUSHED_BLOCKS = 128
-"""After so many, what is there goes to the disk while more comes: a tenth less in all (measured)."""
+"""After so many, what is there goes to the disk while more comes: takes a tenth less in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class Packs:
         self._own: _Own | None = None
         self._turn = threading.Lock()
         self._flushing = threading.Lock()
+        self._failure: OSError | None = None
 
     def close(self) -> None:
         """Write to no pack any more."""
@@ -70,7 +71,8 @@ class Packs:
                 os.close(own.index)
 
     def keep(self, data: bytes, *, digest: bytes) -> None:
-        """Keep a block, unless there is one of its digest."""
+        """Keep a block, unless there is one of its digest. Raises OSError."""
+        self.check()
         if not self._has_looked:
             self._look()
         place = self._places.get(digest)
@@ -91,17 +93,22 @@ class Packs:
             threading.Thread(target=self._flush, args=(os.dup(own.data),), daemon=True).start()
 
     def _flush(self, data: int) -> None:
-        """Bring what is there to the disk; what is not there at the end, a sync brings."""
+        """Bring what is there to the disk; what comes later, a sync brings."""
         try:
             if self._flushing.acquire(blocking=False):
                 try:
                     os.fdatasync(data)
                 finally:
                     self._flushing.release()
-        except OSError:  # told by the sync at the end
-            return
+        except OSError as error:  # the kernel tells it once
+            self._failure = error
         finally:
             os.close(data)
+
+    def check(self) -> None:
+        """Raise OSError where something that was kept did not come to the disk."""
+        if self._failure is not None:
+            raise self._failure
 
     def read(self, digest: bytes) -> bytes | None:
         """Return the block of a digest; None where there is none, or it is cut short."""
