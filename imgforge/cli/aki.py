@@ -25,7 +25,7 @@ from imgforge.aki import (
 )
 from imgforge.cli.options import JsonOption
 from imgforge.cli.tables import print_rows
-from imgforge.cli.terminal import print_json, stdout_console
+from imgforge.cli.terminal import print_json, say, stdout_console
 from imgforge.errors import BadInputError, ExitCode
 
 aki_app = typer.Typer(
@@ -214,4 +214,4 @@ def _tell_update(aki: Aki, advice: AkiAdvice, instance: str | None) -> None:
 
 
 def _say(line: str) -> None:
-    stdout_console().print(line, markup=False, soft_wrap=True)
+    say(stdout_console(), line)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from imgforge.cli.ami_results import in_words
 from imgforge.cli.tables import human_size, print_fields, print_rows
+from imgforge.cli.terminal import say
 
 if TYPE_CHECKING:
     from imgforge.catalog import Permission
@@ -21,7 +22,7 @@ _DATE_CHARACTERS = 10
 def show_images(console: Console, found: Sequence[Image], *, nothing: str) -> None:
     """Show images, a line each."""
     if not found:
-        console.print(nothing, markup=False, soft_wrap=True)
+        say(console, nothing)
         return
     rows = [
         (

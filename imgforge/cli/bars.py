@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from imgforge.cli.terminal import plain_text
+from imgforge.cli.terminal import plain_text, say
 
 
 @contextmanager
@@ -34,8 +34,7 @@ class _BarHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
-            words = plain_text(record.getMessage())
-            self._progress.console.print(words, markup=False, highlight=False)
+            say(self._progress.console, record.getMessage())
             return
         subject = getattr(record, "subject", "")
         if subject not in self._tasks:

@@ -12,7 +12,7 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from imgforge.cli.app import app
-from imgforge.cli.terminal import stderr_console
+from imgforge.cli.terminal import say, stderr_console
 from imgforge.errors import ExitCode, HostError, ImgforgeError
 
 _USAGE_HINTS = {"imgforge": "imgforge --help, or imgforge COMMAND --help, lists what there is."}
@@ -50,10 +50,8 @@ def _tell(console: Console, error: Exception, *, debug: bool, name: str) -> int:
             return error.exit_code
         case TyperException():
             if message := error.format_message().replace(_PYDANTIC_WORDS, ": "):
-                console.print(message, markup=False, highlight=False, soft_wrap=True)
-            console.print(
-                _USAGE_HINTS.get(name, f"{name} --help lists what there is."), soft_wrap=True
-            )
+                say(console, message)
+            say(console, _USAGE_HINTS.get(name, f"{name} --help lists what there is."))
             return ExitCode.BAD_INPUT
         case OSError(errno=number, strerror=reason) if number in _FULL:
             where = f"File {error.filename}" if error.filename else "A file of this command"
@@ -101,6 +99,6 @@ def _tell_interrupted(console: Console) -> int:
 def _explain(console: Console, error: ImgforgeError, *, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    console.print(str(error), markup=False, highlight=False, style="red", soft_wrap=True)
+    say(console, str(error), style="red")
     if error.hint:
-        console.print(error.hint, markup=False, highlight=False, soft_wrap=True)
+        say(console, error.hint)

@@ -13,7 +13,7 @@ from imgforge.cli.metadata_wish import parse_duration
 from imgforge.cli.option_group import with_groups
 from imgforge.cli.options import JsonOption
 from imgforge.cli.tables import print_rows
-from imgforge.cli.terminal import print_json, stderr_console, stdout_console
+from imgforge.cli.terminal import print_json, say, stderr_console, stdout_console
 from imgforge.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _ask(found: "list[_Found]", *, yes: bool) -> None:
     for there in found:
         for one in there.leftovers:
             line = f"{there.region}: {one.kind} {one.thing}: {one.why}"
-            console.print(line, markup=False, soft_wrap=True)
+            say(console, line)
     count = sum(len(there.leftovers) for there in found)
     if yes:
         return
@@ -136,7 +136,7 @@ def _show(
         print_json({"leftovers": values, "removed": len(gone), "regions": regions})
     elif not pairs:
         where = "" if len(found) == 1 else f" in any of {len(found)} regions"
-        console.print(f"nothing is left over{where}", markup=False)
+        say(console, f"nothing is left over{where}")
     else:
         rows = [
             (region, one.kind, one.thing, one.made[:10], "removed" if one in gone else one.why)

@@ -10,7 +10,7 @@ from rich.console import Console
 from imgforge.aki import read_pv_grub
 from imgforge.cli.options import DiskArgument, JsonOption
 from imgforge.cli.progress import shown_progress
-from imgforge.cli.terminal import print_json, stderr_console, stdout_console
+from imgforge.cli.terminal import print_json, say, stderr_console, stdout_console
 from imgforge.errors import BadInputError, ExitCode
 
 if TYPE_CHECKING:
@@ -217,8 +217,7 @@ def _line(finding: "MenuFinding", name: str) -> str:
 
 def _say(console: Console, line: str) -> None:
     text = "".join(letter if letter.isprintable() else "?" for letter in line)
-    # A terminal would break within words; what reads a pipe wants a line to be one.
-    console.print(text, markup=False, soft_wrap=not console.is_terminal)
+    say(console, text)
 
 
 def _world(text: str | None) -> "World | None":

@@ -10,7 +10,7 @@ from imgforge.cli.option_group import with_groups
 from imgforge.cli.options import JsonOption
 from imgforge.cli.progress import shown_progress
 from imgforge.cli.registration_options import RegistrationOptions
-from imgforge.cli.terminal import print_json, stderr_console, stdout_console
+from imgforge.cli.terminal import print_json, say, stderr_console, stdout_console
 from imgforge.errors import BadInputError, ExitCode
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _of_disk(
 
 def _show(console: "Console", findings: "Sequence[PreflightFinding]", disk: Path) -> None:
     if not findings:
-        console.print(f"{disk}: no rule is broken", markup=False, highlight=False)
+        say(console, f"{disk}: no rule is broken")
     for one in findings:
         code = f", {one.code}" if one.code else ""
         lines = [
@@ -113,4 +113,4 @@ def _show(console: "Console", findings: "Sequence[PreflightFinding]", disk: Path
             *([f"    {one.hint}"] if one.hint else []),
         ]
         for line in lines:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(console, line)

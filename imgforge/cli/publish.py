@@ -76,5 +76,5 @@ def publish(
         ]
         print_json({"source": image, "images": values})
     else:
-        rows = [(one.region, one.image_id, "new" if one.is_new else "") for one in done]
-        print_rows(stdout_console(), ("region", "image", ""), rows)
+        rows = [(one.region, one.image_id, "new" if one.is_new else "was there") for one in done]
+        print_rows(stdout_console(), ("region", "image", "this run"), rows)

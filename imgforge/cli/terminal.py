@@ -2,6 +2,7 @@
 
 import json
 import re
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Console
@@ -43,6 +44,26 @@ def stdout_console() -> Console:
 def stderr_console() -> Console:
     """Return the console for progress, warnings and errors."""
     return PlainConsole(stderr=True, no_color=not host.wants_color(), highlight=False, emoji=False)
+
+
+def say(console: Console, text: str, *, style: str = "") -> None:
+    """Print lines: on a terminal folded between words, never within one, so that it can be copied.
+
+    A folded line goes on where it began, indented as it is.
+    """
+    for line in text.split("\n"):
+        start = line[: len(line) - len(line.lstrip(" "))]
+        folded = wrap(
+            line,
+            console.width,
+            subsequent_indent=start,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for part in folded if console.is_terminal else [line]:
+            console.print(part, markup=False, highlight=False, soft_wrap=True, style=style or None)
+        if console.is_terminal and not folded:
+            console.print()
 
 
 def print_json(value: Any) -> None:
