@@ -144,7 +144,10 @@ def apply_sharing(
             ),
         )
     else:
-        report(f"Image {image_id}: nothing to {change}")
+        so = (
+            "is shared with them already" if change is Change.ADD else "is shared with none of them"
+        )
+        report(f"Image {image_id}: {so}")
     if change is Change.ADD and _is_encrypted(view.snapshots):
         warn(
             f"Image {image_id}: is encrypted. Whoever launches it needs its KMS key, too: the "

@@ -233,7 +233,10 @@ def _check_audience(
     """Raise BadInputError for whom the image, or a copy that is to be, cannot be shared with."""
     check_sharing(cloud, source, wish.audience, reach=wish.reach)
     for plan, destination in zip(plans, wish.destinations, strict=True):
-        if plan.found is None:
+        if plan.found is not None:
+            there = look_at_image(plan.cloud, plan.found.image_id)
+            check_sharing(plan.cloud, there, wish.audience, reach=wish.reach)
+        else:
             facts = copy_facts(source.facts(), destination, encrypted=wish.encrypted)
             findings = check_share(facts, ShareWish(add=wish.audience))
             what = f"A copy of {wish.image_id} in {destination.region} cannot be shared so"

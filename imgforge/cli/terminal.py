@@ -51,7 +51,7 @@ def say(console: Console, text: str, *, style: str = "") -> None:
 
     A folded line goes on where it began, indented as it is.
     """
-    for line in text.split("\n"):
+    for line in plain_text(text).split("\n"):
         start = line[: len(line) - len(line.lstrip(" "))]
         folded = wrap(
             line,

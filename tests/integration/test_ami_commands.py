@@ -519,3 +519,12 @@ def test_a_name_that_a_plain_copy_has_is_told_with_the_way_out(desk: AmiDesk) ->
     assert f"imgforge images deregister {copy['image_id']} --region {WEST}" in refused.err
     assert "--name" in refused.err
     assert desk.run("publish", image_id, "--to", WEST, "--name", "web 2").code == 0
+
+
+def test_a_copy_that_is_there_and_encrypted_is_not_made_public(desk: AmiDesk) -> None:
+    image_id = desk.image()
+    words = ("publish", image_id, "--to", f"{WEST}={desk.key(WEST)}")
+    desk.good(*words)
+    refused = desk.run(*words, "--public")
+    assert refused.code == 2  # by our own rules, before anything is changed anywhere
+    assert "an image with encrypted snapshots is not public" in refused.err
