@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,11 +120,18 @@ def register(cloud: Cloud, asked: Asked, request: Mapping[str, Any]) -> Image:
         return same
     except ImgforgeError as error:
         raise _told(error, old) from None
-    try:
+    with staying(image_id):
         return compute.wait_for_image(image_id)
+
+
+@contextmanager
+def staying(image_id: str) -> Iterator[None]:
+    """Say that an image is registered and stays, where the block fails or is interrupted."""
+    try:
+        yield
     except BaseException:
         warn(
-            f"{image_id} is registered and stays: the same command waits for it again, and "
+            f"{image_id} is registered and stays: the same command goes on with it, and "
             f"imgforge images deregister {image_id} takes it away"
         )
         raise

@@ -9,11 +9,19 @@ from imgforge.ec2 import Cloud, Image, Snapshot
 from imgforge.errors import BadInputError
 from imgforge.made_tags import LAYOUT, LOCK_SHA256, RECIPE_SHA256, SHA256, SIZE_BYTES
 from imgforge.preflight import KnownSnapshots, preflight
-from imgforge.registering.asking import MADE_BY, Asked, find_same, gate_tags, register
+from imgforge.registering.asking import (
+    MADE_BY,
+    Asked,
+    find_same,
+    gate_tags,
+    register,
+    staying,
+)
 from imgforge.registering.check import refuse_or_warn
 from imgforge.registering.snapshot import (
     SnapshotOf,
     ensure_snapshot,
+    finish_root,
     finished,
     taken_back,
 )
@@ -68,12 +76,14 @@ def register_disk(cloud: Cloud, wish: DiskWish) -> Image:
     with turn(wish.work, what=f"Image {name!r}"):
         same = find_same(cloud, asked)
         if same is not None:
+            finish_root(cloud, same)
             return same
         snapshot = _snapshot(cloud, wish)
         with taken_back(cloud, None if wish.snapshot_id else snapshot):
             request = wish.registration.request(root_snapshot_id=snapshot.snapshot_id)
             image = register(cloud, asked, request)
-        finished(cloud, snapshot)
+        with staying(image.image_id):
+            finished(cloud, snapshot)
         return image
 
 

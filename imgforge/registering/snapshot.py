@@ -1,12 +1,12 @@
 """A disk becomes a snapshot: one that an earlier run made is found by its tags."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from imgforge import host
 from imgforge.disk import Disk, disk_sha256
-from imgforge.ec2 import Cloud, EndpointKind, Snapshot
+from imgforge.ec2 import Cloud, EndpointKind, Image, Snapshot
 from imgforge.errors import BadInputError, CloudError, HostError
 from imgforge.made_tags import LAYOUT, MADE, SHA256, SIZE_BYTES, UNFINISHED, WORK
 from imgforge.progress import report, warn
@@ -105,6 +105,13 @@ def finished(cloud: Cloud, snapshot: Snapshot) -> None:
     """Note that what a snapshot was made for is there: nobody need clean it up."""
     if UNFINISHED in snapshot.tags:
         cloud.compute.untag([snapshot.snapshot_id], [UNFINISHED])
+
+
+def finish_root(cloud: Cloud, image: Image) -> None:
+    """Note the same of an image's root: a run that was killed may not have come to it."""
+    if image.root_snapshot_id:
+        with suppress(CloudError):  # it may be gone, or another account's
+            finished(cloud, cloud.compute.snapshot(image.root_snapshot_id))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from imgforge.image_disk import read_back
 from imgforge.layout import Layout
 from imgforge.made_tags import LAYOUT, SHA256, SIZE_BYTES
 from imgforge.recipe import ImagePart
-from imgforge.registering.asking import Asked, find_same, gate_tags, register
+from imgforge.registering.asking import Asked, find_same, gate_tags, register, staying
 from imgforge.registering.check import refuse_or_warn
 from imgforge.registering.snapshot import finished
 from imgforge.registering.turn import turn
@@ -68,7 +68,8 @@ def register_snapshot(cloud: Cloud, wish: SnapshotImageWish) -> Image:
         if image is None:
             request = asked_for.request(root_snapshot_id=wish.snapshot_id)
             image = register(cloud, asked, request)
-        finished(cloud, snapshot)
+        with staying(image.image_id):
+            finished(cloud, snapshot)
         return image
 
 

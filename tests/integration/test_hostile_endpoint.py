@@ -160,12 +160,15 @@ def trial(stall: Stall, text: str, *, action: str, what: str, is_error: bool) ->
     told = f"{what} for {action} of {text}"
     check(code, said, told)
     assert time.monotonic() - began_s < _MOST_S, told
+    if action == "PutSnapshotBlock" and what in _OF_A_BODY:
+        return
     assert not (is_error and code == 0 and action not in {"DescribeKey", "S3"}), f"{told}: {said}"
 
 
 HARMLESS = {"no headers", "a long length"}
 """What an answer can be read through: EC2's is in its body alone."""
-_QUICK = {"images", "snapshots upload DISK --verify"}
+_OF_A_BODY = {"half of it", "an end too early"}
+_QUICK = {"images"}
 
 
 @pytest.mark.parametrize(
@@ -185,8 +188,8 @@ def test_an_answer_that_is_none_is_told_in_words(new_stall: Callable[[], Stall],
     [
         pytest.param(one, count, marks=marks)
         for one in COMMANDS
-        for count, marks in ((6, ()), (60, (pytest.mark.slow,)))
-        if one in _QUICK or count > 6
+        for count, marks in ((3, ()), (60, (pytest.mark.slow,)))
+        if one in {*_QUICK, "snapshots upload DISK --verify"} or count > 3
     ],
 )
 def test_a_member_that_is_wrong_is_told_in_words(
