@@ -66,10 +66,14 @@ class CommandError(HostError):
 
 
 class CloudError(ImgforgeError):
-    """The cloud, or an endpoint in its place, refused; `code` is its own word for it."""
+    """The cloud, or an endpoint in its place, refused; `code` is its own word for it.
+
+    `reason` is what EBS direct says beside it.
+    """
 
     exit_code = ExitCode.CLOUD_REFUSED
 
-    def __init__(self, message: str, *, code: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, code: str = "", reason: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.code = code
+        self.reason = reason

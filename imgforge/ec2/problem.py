@@ -198,7 +198,9 @@ def _refusal(what: str, error: boto.ClientError, *, service: str) -> ImgforgeErr
     hint = _NO_REGION if _OF_REGIONS in message else _HINTS.get(code, "")
     if not hint and status >= 500:
         hint = "The endpoint fails, which says nothing of the image: run the command again later."
-    return CloudError(f"{what}: refused, {code}: {_plain(message)}", code=code, hint=hint)
+    reason = _plain(str(error.response.get("Reason", "")))
+    told = f"{what}: refused, {code}: {_plain(message)}"
+    return CloudError(told, code=code, reason=reason, hint=hint)
 
 
 def _elsewhere(error: boto.ClientError) -> tuple[str, str] | None:

@@ -6,13 +6,13 @@ from imgforge.snapshot_transfer.download import (
     Existing,
     download_snapshot,
 )
-from imgforge.snapshot_transfer.upload import (
+from imgforge.snapshot_transfer.upload import upload_snapshot
+from imgforge.snapshot_transfer.wish import (
     Again,
     Holes,
     SnapshotWish,
     UploadedSnapshot,
     Verifying,
-    upload_snapshot,
 )
 
 __all__ = [

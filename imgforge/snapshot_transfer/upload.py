@@ -2,16 +2,13 @@
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from imgforge import host
 from imgforge.ec2 import Cloud, SnapshotStart, linear_checksum
-from imgforge.errors import BadInputError, CloudError
+from imgforge.errors import CloudError, HostError
 from imgforge.progress import report, warn
 from imgforge.snapshot_transfer.crew import Crew
 from imgforge.snapshot_transfer.journal import (
@@ -32,109 +29,26 @@ from imgforge.snapshot_transfer.source import (
     identity_from,
     open_source,
 )
+from imgforge.snapshot_transfer.wish import (
+    Again,
+    Holes,
+    SnapshotWish,
+    UploadedSnapshot,
+    Verifying,
+    no_holes,
+)
 
-_PATIENCE_S = 120.0
 _FAR_WORKERS = 32
 _SYNC_TICKS = 10
-_VERSION = "1"
 _TOKEN_LIMIT_S = 600.0
+_NOT_COMPLETED = {"INVALID_PARAMETER_VALUE", "WRITE_REQUEST_TIMEOUT"}
+"""Why EBS direct completes no snapshot, other than that it did so before."""
 _TIMEOUT_MINUTES = 24 * 60
 """How long a snapshot waits for the next run."""
+_USUAL = SnapshotWish()
 
 
-class Holes(StrEnum):
-    """What becomes of the disk's holes: sent as zeros, or left out of an unencrypted snapshot."""
-
-    SEND = "send"
-    SKIP = "skip"
-
-
-class Verifying(StrEnum):
-    """Whether the snapshot is read back when it is completed."""
-
-    READ_BACK = "read-back"
-    NONE = "none"
-
-
-class Again(StrEnum):
-    """What becomes of an upload that was done before: the snapshot is told, or a new one made."""
-
-    SAME = "same"
-    NEW = "new"
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotWish:
-    """How a disk is uploaded. Raises BadInputError for wishes that exclude each other."""
-
-    description: str = ""
-    parent_id: str = ""
-    holes: Holes = Holes.SEND
-    verifying: Verifying = Verifying.NONE
-    again: Again = Again.SAME
-    is_encrypted: bool = False
-    kms_key_arn: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
-    patience_s: float = field(default_factory=lambda: _PATIENCE_S)
-    """How long a block is tried while nothing else goes well either."""
-
-    def __post_init__(self) -> None:
-        """Refuse what EC2 refuses, and what would make a wrong snapshot."""
-        if self.parent_id and (self.is_encrypted or self.kms_key_arn):
-            raise BadInputError(
-                "Snapshot: --parent and --encrypt exclude each other: a child is encrypted as its "
-                "parent is (EBS direct API, StartSnapshot).",
-                hint="Leave one of them out; a copy can be encrypted afterwards.",
-            )
-        if self.kms_key_arn and not self.is_encrypted:
-            raise BadInputError("Snapshot: --kms-key needs --encrypt.")
-        if self.is_encrypted and self.holes is Holes.SKIP:
-            raise _no_holes()
-
-    def values(self) -> dict[str, Any]:
-        """Return what makes two uploads of a disk different ones."""
-        return {
-            "version": _VERSION,
-            "description": self.description,
-            "parent": self.parent_id,
-            "holes": self.holes.value,
-            "encrypted": self.is_encrypted,
-            "key": self.kms_key_arn,
-            "tags": dict(sorted(self.tags.items())),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class UploadedSnapshot:
-    """A completed snapshot, and what it took; `parent_source` says where a parent was known from.
-
-    `blocks_sent` went over the network now, `blocks_kept` in an earlier run, `blocks_inherited`
-    are the parent's, and `blocks_left_out` are holes.
-    """
-
-    snapshot_id: str
-    region: str
-    volume_size_gib: int
-    is_encrypted: bool
-    blocks_sent: int
-    blocks_kept: int
-    blocks_inherited: int
-    blocks_left_out: int
-    parent_source: str
-    is_verified: bool
-
-
-def _no_holes() -> BadInputError:
-    return BadInputError(
-        "Snapshot: --skip-holes is for snapshots that are not encrypted: blocks that are absent "
-        "from an encrypted one do not read as zeros.",
-        hint="Leave --skip-holes out: all blocks are sent then.",
-    )
-
-
-def upload_snapshot(
-    cloud: Cloud, disk: Path, wish: SnapshotWish = SnapshotWish()
-) -> UploadedSnapshot:
+def upload_snapshot(cloud: Cloud, disk: Path, wish: SnapshotWish = _USUAL) -> UploadedSnapshot:
     """Upload a raw disk as a snapshot, and return it when it is completed.
 
     What an earlier run of the same wish did stays: a snapshot that is still pending is gone on
@@ -172,7 +86,7 @@ class _Upload:
                 self._cloud, self._wish.parent_id, disk=self._source, crew=self._crew("read")
             )
             if self._parent.is_encrypted and self._wish.holes is Holes.SKIP:
-                raise _no_holes()
+                raise no_holes()
         kept = len(before.sent) if before is not None else 0
         with self._begin(before) as journal:
             told = read_journal(self._path)
@@ -299,7 +213,7 @@ class _Upload:
         if started.is_encrypted and wish.holes is Holes.SKIP:
             # The account encrypts all it makes.
             self._cloud.compute.delete_snapshot(started.snapshot_id)
-            raise _no_holes()
+            raise no_holes()
         told.snapshot_id = started.snapshot_id
         told.volume_size_gib = started.volume_size_gib
         journal.start(started.snapshot_id, volume_size_gib=started.volume_size_gib)
@@ -358,12 +272,23 @@ class _Upload:
         except CloudError as error:
             if error.code != "ValidationException":
                 raise
-            # The answer to an earlier request was lost: it is completed with these blocks alone.
-            if self._state_of(told.snapshot_id) != "completed":
+            # Of an earlier request whose answer was lost, it is completed with these blocks alone.
+            if not self._becomes_completed(told.snapshot_id, error.reason):
                 error.hint = (
-                    "Something else wrote to it, or it has waited too long: --new makes a new one."
+                    "If it becomes completed yet, run the command again. Else something wrote to "
+                    "it, or it has waited too long: --new makes a new one."
                 )
                 raise
+
+    def _becomes_completed(self, snapshot_id: str, reason: str) -> bool:
+        """Tell whether a snapshot that nothing is taken for any more becomes completed."""
+        if reason in _NOT_COMPLETED:
+            return self._state_of(snapshot_id) == "completed"
+        try:
+            self._cloud.compute.wait_for_snapshot(snapshot_id, limit_s=self._wish.patience_s)
+        except (CloudError, HostError):
+            return False
+        return True
 
     def _verify(self, told: Told) -> None:
         if self._wish.verifying is not Verifying.READ_BACK:

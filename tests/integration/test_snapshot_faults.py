@@ -101,6 +101,15 @@ def test_what_passes_is_tried_again(
     assert "failed at the endpoint; it is tried again" in caplog.text
 
 
+def test_a_completion_whose_answer_was_lost_is_waited_for(
+    disk: Path, tmp_path: Path, port: int
+) -> None:
+    words = ("--latency", "3s", "--port", str(port), "--fault", "cut-after:CompleteSnapshot@1")
+    with Serving(tmp_path / "catalog", *words) as serving:
+        done = upload(serving, disk)
+        assert snapshots(serving) == [(done.snapshot_id, "completed")]
+
+
 @pytest.mark.parametrize(
     ("fault", "code"),
     [("denied", "AccessDeniedException"), ("expired", "ExpiredTokenException")],
