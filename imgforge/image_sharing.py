@@ -97,7 +97,10 @@ def share_image(
     view = look_at_own_image(cloud, image_id)
     check_sharing(cloud, view, audience, change=change, reach=reach)
     with Made(left=_LEFT) as made:
-        return apply_sharing(cloud, view, audience, change=change, reach=reach, made=made)
+        done = apply_sharing(cloud, view, audience, change=change, reach=reach, made=made)
+    if change is Change.REMOVE and reach is Reach.IMAGE:
+        _tell_snapshots(cloud, view)
+    return done
 
 
 def check_sharing(
@@ -234,7 +237,28 @@ def unshare_all(cloud: Cloud, image_id: str, *, reach: Reach = Reach.IMAGE) -> S
             }
             cloud.compute.ask(f"Snapshot {snapshot.snapshot_id}", "ResetSnapshotAttribute", request)
             snapshots[snapshot.snapshot_id] = ()
+    else:
+        _tell_snapshots(cloud, view)
     return Shared(image_id, cloud.region, (), snapshots)
+
+
+def shared_snapshots(cloud: Cloud, view: ImageView) -> dict[str, tuple[Permission, ...]]:
+    """Return who else may make volumes of an image's snapshots, by those that anybody may.
+
+    Of another account's snapshots only their owner is told.
+    """
+    own = [one for one in view.snapshots if view.is_own and one.owner_id == view.image.owner_id]
+    found = {one.snapshot_id: snapshot_permissions(cloud, one.snapshot_id) for one in own}
+    return {snapshot_id: audience for snapshot_id, audience in found.items() if audience}
+
+
+def _tell_snapshots(cloud: Cloud, view: ImageView) -> None:
+    for snapshot_id, audience in shared_snapshots(cloud, view).items():
+        whom = ", ".join(value for _, value in audience)
+        warn(
+            f"Snapshot {snapshot_id}: is still shared with {whom}, who can make volumes of it; "
+            "--with-snapshots takes that back, too"
+        )
 
 
 def _apply(

@@ -110,13 +110,19 @@ def show(
     """Show all of an image: attributes, snapshots, whom it is shared with, tags, verdict."""
     from imgforge.cli.ami_show import show_image
     from imgforge.image_lookup import image_values, look_at_image
+    from imgforge.image_sharing import shared_snapshots
 
     with where.reached() as cloud:
         view = look_at_image(cloud, image_id)
+        shared = shared_snapshots(cloud, view)
     if as_json:
-        print_json(image_values(view))
+        told = {
+            snapshot_id: [{kind: value} for kind, value in audience]
+            for snapshot_id, audience in shared.items()
+        }
+        print_json({**image_values(view), "CreateVolumePermissions": told})
     else:
-        show_image(stdout_console(), view)
+        show_image(stdout_console(), view, shared)
 
 
 @images_app.command("bookmark")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -38,8 +38,10 @@ def show_images(console: Console, found: Sequence[Image], *, nothing: str) -> No
     print_rows(console, ("image", "name", "type", "state", "created", "verdict"), rows)
 
 
-def show_image(console: Console, view: ImageView) -> None:
-    """Show all of an image: what EC2 says of it, and what belongs to it."""
+def show_image(
+    console: Console, view: ImageView, shared: Mapping[str, Sequence[Permission]]
+) -> None:
+    """Show all of an image: what EC2 says of it, what belongs to it, and who has its snapshots."""
     image = view.image
     told = image.told
     owner = " ".join(filter(None, (image.owner_id, image.text("ImageOwnerAlias"))))
@@ -78,6 +80,7 @@ def show_image(console: Console, view: ImageView) -> None:
                 ", ".join(one.get("ProductCodeId", "") for one in told.get("ProductCodes", ())),
             ),
             ("shared with", _permissions(view.permissions)),
+            ("snapshots with", "; ".join(f"{in_words(shared[one])} ({one})" for one in shared)),
             ("verdict", view.verdict or "none: its tags tell of none"),
             ("sha256", view.sha256),
         ],

@@ -202,6 +202,22 @@ def test_an_image_is_shared_with_its_snapshots_and_no_longer(desk: AmiDesk) -> N
     assert desk.permissions(image_id) == []
 
 
+def test_snapshots_that_stay_shared_are_named(
+    desk: AmiDesk, caplog: pytest.LogCaptureFixture
+) -> None:
+    image_id = desk.image()
+    [snapshot_id] = desk.snapshots()
+    for taken in (("--all",), ("--account", OTHER_ACCOUNT)):
+        desk.good("images", "share", image_id, "--account", OTHER_ACCOUNT, "--with-snapshots")
+        caplog.clear()
+        desk.good("images", "unshare", image_id, *taken)
+        assert f"{snapshot_id}: is still shared with {OTHER_ACCOUNT}" in caplog.text
+        told = desk.good("images", "show", image_id)["CreateVolumePermissions"]
+        assert told == {snapshot_id: [{"UserId": OTHER_ACCOUNT}]}
+    desk.good("images", "unshare", image_id, "--all", "--with-snapshots")
+    assert desk.good("images", "show", image_id)["CreateVolumePermissions"] == {}
+
+
 def test_a_refusal_half_way_takes_the_sharing_back(catalog: Path, desk: AmiDesk) -> None:
     image_id = desk.image()
     with faulty(catalog, "denied:ModifySnapshotAttribute") as serving:
