@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 from imgforge.aki import listed_pv_grub
 from imgforge.bundle import MANIFEST_SUFFIX, BundleError, read_manifest
 from imgforge.catalog import (
-    LEAST_GIB,
     Architecture,
     BootMode,
     Finding,
@@ -22,6 +21,7 @@ from imgforge.catalog import (
     advise_from_snapshot,
     advise_registration,
     check_registration,
+    smallest_gib,
 )
 from imgforge.disk import (
     Disk,
@@ -99,7 +99,7 @@ def _believed(registration: ImageRegistration) -> KnownSnapshots:
     root = registration.root_device_name
     volumes = [one.ebs for one in registration.block_devices if one.device_name != root]
     sizes = {
-        ebs.snapshot_id: ebs.volume_size_gib or LEAST_GIB[ebs.volume_type]
+        ebs.snapshot_id: ebs.volume_size_gib or smallest_gib(ebs)
         for ebs in volumes
         if ebs is not None and ebs.snapshot_id
     }

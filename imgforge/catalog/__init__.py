@@ -32,19 +32,17 @@ from imgforge.catalog.life_rules import (
 )
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.registration import Gate, ImageRegistration, NameConflict
-from imgforge.catalog.rule_table import Severity
+from imgforge.catalog.rule_table import Finding, Severity
 from imgforge.catalog.rules import (
-    LEAST_GIB,
-    Finding,
     advise_registration,
     check_gate,
     check_registration,
     refuse_before,
 )
+from imgforge.catalog.volume_rules import smallest_gib
 from imgforge.image_choice import Architecture, BootMode, VirtualizationType, VolumeType
 
 __all__ = [
-    "LEAST_GIB",
     "LOCAL_OWNER_ID",
     "NAME_TAKEN",
     "Account",
@@ -88,4 +86,5 @@ __all__ = [
     "check_share",
     "check_snapshot_share",
     "refuse_before",
+    "smallest_gib",
 ]

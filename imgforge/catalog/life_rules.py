@@ -17,7 +17,8 @@ from imgforge.catalog.life_facts import (
     SnapshotFacts,
     is_product_code,
 )
-from imgforge.catalog.rules import Finding, check_texts
+from imgforge.catalog.rule_table import Finding
+from imgforge.catalog.rules import check_texts
 
 MOST_COPIES_INTO_REGION = 50
 MOST_COPIES_FROM_REGION = 25

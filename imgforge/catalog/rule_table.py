@@ -33,6 +33,7 @@ _DEVICES = "InvalidBlockDeviceMapping"
 _NOT_PERMITTED = "OperationNotPermitted"
 _CONVERTING = "Guide, Converting your Instance Store-Backed AMI"
 _LIMITS = "EC2 API, EbsBlockDevice"
+_RATIOS = "EBS User Guide, General Purpose and Provisioned IOPS SSD volumes"
 
 _ROWS = (
     Rule("name", f"{_API}, RegisterImage: Name", "InvalidAMIName.Malformed"),
@@ -67,7 +68,9 @@ _ROWS = (
     Rule("volume-type", "EBS User Guide, Volume types", _DEVICES),
     Rule("volume-size", f"{_LIMITS}: VolumeSize", _DEVICES),
     Rule("iops", f"{_LIMITS}: Iops", _DEVICES),
+    Rule("iops-ratio", _RATIOS, _DEVICES),
     Rule("throughput", f"{_LIMITS}: Throughput", _DEVICES),
+    Rule("throughput-ratio", "EBS User Guide, General Purpose SSD volumes", _DEVICES),
     Rule("name-taken", f"{_API}, RegisterImage: Name", "InvalidAMIName.Duplicate"),
     Rule("billing-code", "Guide, Creating a Linux AMI from a Snapshot", "", Severity.WARNED),
     Rule("image-state", f"{_API}, Error codes", "InvalidAMIID.Unavailable"),
@@ -109,3 +112,30 @@ _ROWS = (
     Rule("bucket-region", f"{_API}, RegisterImage: ImageLocation", "InvalidManifest"),
 )
 RULES: Mapping[str, Rule] = {rule.id: rule for rule in _ROWS}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule of EC2 that is broken: the rule's id, what was found and what is needed."""
+
+    rule: str
+    found: str
+    needed: str
+
+    @property
+    def source(self) -> str:
+        """Where the rule is written."""
+        return RULES[self.rule].source
+
+    @property
+    def code(self) -> str:
+        """EC2's error code; "" for what EC2 takes."""
+        return RULES[self.rule].code
+
+    @property
+    def severity(self) -> Severity:
+        """Whether EC2 refuses."""
+        return RULES[self.rule].severity
+
+    def __str__(self) -> str:
+        return f"{self.rule}: found {self.found}; {self.needed}"

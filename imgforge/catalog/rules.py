@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,8 @@ from imgforge.aki import identify
 from imgforge.catalog.image import EbsDevice, RootDeviceType
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.registration import Gate, ImageRegistration
-from imgforge.catalog.rule_table import RULES, Severity
+from imgforge.catalog.rule_table import Finding, Severity
+from imgforge.catalog.volume_rules import check_limits
 from imgforge.errors import BadInputError, ImageRejectedError
 from imgforge.image_choice import BootMode, VirtualizationType, VolumeType
 from imgforge.made_tags import no_request_carries
@@ -27,54 +27,10 @@ _HVM_ROOTS = ("/dev/sda1", "/dev/xvda")
 _PV_ROOT = "/dev/sda1"
 _EPHEMERAL = re.compile(r"ephemeral(\d|1\d|2[0-3])")
 _RAMDISK_ID = re.compile(r"ari-([0-9a-f]{8}|[0-9a-f]{17})")
-_THROUGHPUT = (125, 2_000)
 _KERNEL_ID = re.compile(r"aki-([0-9a-f]{8}|[0-9a-f]{17})")
 _MAX_TAGS = 50
 _UEFI = (BootMode.UEFI, BootMode.UEFI_PREFERRED)
 NONE_PENDING: Mapping[str, str] = MappingProxyType({})
-# EC2 API, data type EbsBlockDevice, VolumeSize and Iops.
-_SIZES_GIB: Mapping[VolumeType, tuple[int, int]] = {
-    VolumeType.GP2: (1, 16_384),
-    VolumeType.GP3: (1, 65_536),
-    VolumeType.IO1: (4, 16_384),
-    VolumeType.IO2: (4, 65_536),
-    VolumeType.ST1: (125, 16_384),
-    VolumeType.SC1: (125, 16_384),
-    VolumeType.STANDARD: (1, 1_024),
-}
-LEAST_GIB: Mapping[VolumeType, int] = {kind: least for kind, (least, _) in _SIZES_GIB.items()}
-_IOPS: Mapping[VolumeType, tuple[int, int]] = {
-    VolumeType.GP3: (3_000, 80_000),
-    VolumeType.IO1: (100, 64_000),
-    VolumeType.IO2: (100, 256_000),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A rule of EC2 that is broken: the rule's id, what was found and what is needed."""
-
-    rule: str
-    found: str
-    needed: str
-
-    @property
-    def source(self) -> str:
-        """Where the rule is written."""
-        return RULES[self.rule].source
-
-    @property
-    def code(self) -> str:
-        """EC2's error code; "" for what EC2 takes."""
-        return RULES[self.rule].code
-
-    @property
-    def severity(self) -> Severity:
-        """Whether EC2 refuses."""
-        return RULES[self.rule].severity
-
-    def __str__(self) -> str:
-        return f"{self.rule}: found {self.found}; {self.needed}"
 
 
 def size_gib(size_bytes: int) -> int:
@@ -296,35 +252,11 @@ def _check_from_snapshot(name: str, ebs: EbsDevice, least_gib: int) -> Iterator[
     if ebs.kms_key_id is not None:
         found = f"one for {name}"
         yield Finding("kms-key-id", found, "a volume made from a snapshot has the snapshot's")
-    chosen_gib = ebs.volume_size_gib or least_gib
+    chosen_gib = least_gib if ebs.volume_size_gib is None else ebs.volume_size_gib
     if chosen_gib < least_gib:
         found = f"{chosen_gib} GiB for {name}"
         yield Finding("volume-size", found, f"its snapshot has {least_gib} GiB")
     yield from check_limits(name, ebs, chosen_gib)
-
-
-def check_limits(name: str, ebs: EbsDevice, chosen_gib: int) -> Iterator[Finding]:
-    """Yield what a volume of this type cannot have; `name` is the device's, for people."""
-    kind = ebs.volume_type
-    least, most = _SIZES_GIB[kind]
-    if not least <= chosen_gib <= most:
-        needed = f"a {kind} volume has {least} to {most} GiB"
-        yield Finding("volume-size", f"{chosen_gib} GiB for {name}", needed)
-    if ebs.throughput is not None:
-        least, most = _THROUGHPUT
-        if kind is not VolumeType.GP3:
-            yield Finding("throughput", f"{ebs.throughput} for {name}", f"a {kind} volume has none")
-        elif not least <= ebs.throughput <= most:
-            needed = f"a gp3 volume has {least} to {most} MiB/s"
-            yield Finding("throughput", f"{ebs.throughput} for {name}", needed)
-    if ebs.iops is None:
-        if kind in {VolumeType.IO1, VolumeType.IO2}:
-            yield Finding("iops", f"none for {name}", f"a {kind} volume needs them")
-    elif kind not in _IOPS:
-        yield Finding("iops", f"{ebs.iops} for {name}", f"a {kind} volume has none")
-    elif not _IOPS[kind][0] <= ebs.iops <= _IOPS[kind][1]:
-        needed = f"a {kind} volume has {_IOPS[kind][0]} to {_IOPS[kind][1]}"
-        yield Finding("iops", f"{ebs.iops} for {name}", needed)
 
 
 def refuse_before(what: str, findings: Iterable[Finding], *, hint: str = "") -> None:

@@ -102,7 +102,7 @@ def asked(cloud: Cloud, snapshot_id: str) -> dict[str, Any]:
                 "DeviceName": "/dev/xvda",
                 "Ebs": {
                     "SnapshotId": snapshot_id,
-                    "VolumeSize": 2,
+                    "VolumeSize": 7,
                     "VolumeType": "gp3",
                     "Iops": 3500,
                     "Throughput": 150,

@@ -91,7 +91,7 @@ def test_an_hvm_image_has_all_that_it_was_registered_with(place: Place, tmp_path
         {
             "DeviceName": "/dev/sda1",
             "Ebs": {
-                "VolumeSize": 4,
+                "VolumeSize": 7,
                 "VolumeType": "gp3",
                 "Iops": 3500,
                 "Throughput": 150,

@@ -98,6 +98,31 @@ def test_rules_are_changed_tagged_locked_and_deleted(serving: Serving) -> None:
     assert code_of(rbin.create_rule, ResourceType="EC2_IMAGE") == "ValidationException"
 
 
+def test_a_volume_has_no_size_of_zero_and_the_iops_of_its_size(serving: Serving) -> None:
+    ec2 = serving.client(region="us-west-2")
+    made = make_snapshot(ec2, size_gib=8)
+    zone = {"AvailabilityZone": "us-west-2a"}
+    refused: list[dict[str, Any]] = [
+        {"Size": 0},
+        {"Size": 0, "SnapshotId": made},
+        {"Size": 8, "VolumeType": "gp3", "Iops": 0},
+        {"Size": 8, "VolumeType": "gp3", "Throughput": 0},
+        {"Size": 8, "VolumeType": "io1", "Iops": 401},
+        {"VolumeType": "io1", "Iops": 401, "SnapshotId": made},
+        {"Size": 8, "VolumeType": "io2", "Iops": 8001},
+        {"Size": 8, "VolumeType": "gp3", "Iops": 4001},
+        {"Size": 8, "VolumeType": "gp3", "Throughput": 751},
+    ]
+    for asked in refused:
+        assert code_of(ec2.create_volume, **asked, **zone) == "InvalidParameterValue", asked
+    io1 = {"VolumeType": "io1", "Iops": 400}
+    volume_id = ec2.create_volume(SnapshotId=made, **io1, **zone)["VolumeId"]
+    for asked in ({"Iops": 401}, {"Iops": 0}, {"Size": 0}, {"VolumeType": "gp3", "Throughput": 0}):
+        assert code_of(ec2.modify_volume, VolumeId=volume_id, **asked) == "InvalidParameterValue"
+    done = ec2.modify_volume(VolumeId=volume_id, VolumeType="io2")["VolumeModification"]
+    assert (done["TargetSize"], done["TargetVolumeType"], done["TargetIops"]) == (8, "io2", 3000)
+
+
 def test_a_volume_grows_once_in_six_hours(serving: Serving) -> None:
     ec2 = serving.client(region="us-west-2")
     zone = {"AvailabilityZone": "us-west-2a"}

@@ -17,6 +17,7 @@ from imgforge.catalog import (
     VirtualizationType,
     VolumeType,
     check_registration,
+    smallest_gib,
 )
 from imgforge.catalog.rules import check_gate, size_gib
 from imgforge.disk import Disk
@@ -186,6 +187,19 @@ def test_virtual_names(name: str, broken: set[str]) -> None:
         (VolumeType.IO1, 4, 100, set()),
         (VolumeType.IO1, 3, 100, {"volume-size"}),
         (VolumeType.IO1, 4, None, {"iops"}),
+        (VolumeType.IO1, 4, 200, set()),
+        (VolumeType.IO1, 4, 201, {"iops-ratio"}),
+        (VolumeType.IO1, 1280, 64000, set()),
+        (VolumeType.IO1, 1280, 64001, {"iops"}),
+        (VolumeType.IO2, 4, 4000, set()),
+        (VolumeType.IO2, 4, 4001, {"iops-ratio"}),
+        (VolumeType.IO2, 4, 0, {"iops"}),
+        (VolumeType.GP3, 1, 3000, set()),
+        (VolumeType.GP3, 6, 3001, {"iops-ratio"}),
+        (VolumeType.GP3, 7, 3500, set()),
+        (VolumeType.GP3, 7, 3501, {"iops-ratio"}),
+        (VolumeType.GP3, 160, 80000, set()),
+        (VolumeType.GP3, 10, 0, {"iops"}),
         (VolumeType.IO2, 65536, 256000, set()),
         (VolumeType.IO2, 4, 256001, {"iops"}),
         (VolumeType.ST1, 125, None, set()),
@@ -203,6 +217,47 @@ def test_limits_of_volumes(
 ) -> None:
     found = rules_broken(with_volume(volume_type=kind, volume_size_gib=size_gib, iops=iops))
     assert found == broken
+
+
+@pytest.mark.parametrize(
+    ("iops", "throughput", "broken"),
+    [
+        (None, 125, set()),
+        (None, 750, set()),
+        (None, 751, {"throughput-ratio"}),
+        (4000, 1000, set()),
+        (4000, 1001, {"throughput-ratio"}),
+        (8000, 2000, set()),
+        (8000, 2001, {"throughput"}),
+        (3000, 124, {"throughput"}),
+        (None, 0, {"throughput"}),
+    ],
+)
+def test_throughput_needs_iops(iops: int | None, throughput: int, broken: set[str]) -> None:
+    asked = with_volume(
+        volume_type=VolumeType.GP3, volume_size_gib=100, iops=iops, throughput=throughput
+    )
+    assert rules_broken(asked) == broken
+
+
+@pytest.mark.parametrize(
+    ("kind", "iops", "smallest"),
+    [
+        (VolumeType.IO1, 500, 10),
+        (VolumeType.IO1, 501, 11),
+        (VolumeType.IO2, 100, 4),
+        (VolumeType.GP3, None, 1),
+        (VolumeType.ST1, None, 125),
+    ],
+)
+def test_the_smallest_volume_with_so_many_iops(
+    kind: VolumeType, iops: int | None, smallest: int
+) -> None:
+    assert smallest_gib(EbsDevice(volume_type=kind, iops=iops)) == smallest
+
+
+def test_a_root_volume_of_no_size_is_not_as_large_as_the_disk() -> None:
+    assert rules_broken(with_root(volume_size_gib=0)) == {"volume-size"}
 
 
 def test_a_root_volume_holds_the_disk_and_can_boot() -> None:

@@ -14,7 +14,8 @@ from imgforge.catalog.life_rules import check_deregister, check_name_is_free
 from imgforge.catalog.records import insert_devices, insert_tags
 from imgforge.catalog.refusal import RefusedError, missing
 from imgforge.catalog.registration import ImageRegistration
-from imgforge.catalog.rules import Finding, check_registration, refuse_as_ec2
+from imgforge.catalog.rule_table import Finding
+from imgforge.catalog.rules import check_registration, refuse_as_ec2
 from imgforge.catalog.session import (
     OWNER_ALIASES,
     Parameters,

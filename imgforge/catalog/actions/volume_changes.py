@@ -4,10 +4,11 @@ import sqlite3
 
 from imgforge.catalog.actions.action import Access, action
 from imgforge.catalog.actions.volume_row import check_volume_id, own_volume, state_of
-from imgforge.catalog.actions.volumes import check_volume, usual_iops
+from imgforge.catalog.actions.volumes import check_volume, usual_iops, usual_throughput
 from imgforge.catalog.filters import Condition, conditions, read_page
 from imgforge.catalog.refusal import RefusedError, combination, missing
 from imgforge.catalog.session import Parameters, Result, Session, iso_of_s
+from imgforge.catalog.volume_rules import USUAL_IOPS
 from imgforge.image_choice import VolumeType
 
 _PAUSE_S = 6 * 3600.0
@@ -87,6 +88,8 @@ def _target(parameters: Parameters, volume: sqlite3.Row) -> dict[str, str | int 
     iops = parameters.get("Iops")
     if iops is None and is_same and kind is not VolumeType.GP2:
         iops = volume["iops"]
+    if iops is None and kind in {VolumeType.IO1, VolumeType.IO2}:
+        iops = USUAL_IOPS  # EC2 API, ModifyVolume: Iops
     throughput = parameters.get("Throughput", volume["throughput"] if is_same else None)
     multi_attach = parameters.get("MultiAttachEnabled", bool(volume["multi_attach"]))
     asked = {"Iops": iops, "Throughput": throughput, "MultiAttachEnabled": multi_attach}
@@ -94,8 +97,8 @@ def _target(parameters: Parameters, volume: sqlite3.Row) -> dict[str, str | int 
     return {
         "size_gib": size_gib,
         "volume_type": kind,
-        "iops": iops or usual_iops(kind, size_gib),
-        "throughput": throughput or (125 if kind is VolumeType.GP3 else None),
+        "iops": usual_iops(kind, size_gib) if iops is None else iops,
+        "throughput": usual_throughput(kind) if throughput is None else throughput,
         "multi_attach": multi_attach,
     }
 

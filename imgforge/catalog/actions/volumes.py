@@ -15,8 +15,8 @@ from imgforge.catalog.filters import Condition, Filterable, conditions, read_pag
 from imgforge.catalog.image import EbsDevice
 from imgforge.catalog.records import insert_tags
 from imgforge.catalog.refusal import RefusedError, combination, missing
-from imgforge.catalog.rules import check_limits
 from imgforge.catalog.session import Parameters, Result, Session, iso, new_id, requested_tags
+from imgforge.catalog.volume_rules import USUAL_IOPS, USUAL_THROUGHPUT, check_limits
 from imgforge.image_choice import VolumeType
 
 _UNKNOWN = ("OutpostArn", "AvailabilityZoneId", "Operator")
@@ -36,7 +36,7 @@ def create_volume(session: Session, parameters: Parameters) -> Result:
         raise RefusedError("InvalidZone.NotFound", f"The zone '{zone[:100]}' does not exist.")
     snapshot_id = parameters.get("SnapshotId") or None
     snapshot = usable_snapshot(session, snapshot_id) if snapshot_id else None
-    size_gib = parameters.get("Size") or (snapshot["volume_size_gib"] if snapshot else None)
+    size_gib = parameters.get("Size", snapshot["volume_size_gib"] if snapshot else None)
     if size_gib is None:
         raise missing("Size/SnapshotId")
     kind = VolumeType(parameters.get("VolumeType", "gp2"))
@@ -52,8 +52,8 @@ def create_volume(session: Session, parameters: Parameters) -> Result:
             "availability_zone": zone,
             "size_gib": size_gib,
             "volume_type": kind,
-            "iops": parameters.get("Iops") or usual_iops(kind, size_gib),
-            "throughput": parameters.get("Throughput") or (125 if kind is VolumeType.GP3 else None),
+            "iops": parameters.get("Iops", usual_iops(kind, size_gib)),
+            "throughput": parameters.get("Throughput", usual_throughput(kind)),
             "snapshot_id": snapshot_id,
             "encrypted": key is not None,
             "kms_key_id": None if key is None else key.arn,
@@ -114,7 +114,12 @@ def usual_iops(kind: VolumeType, size_gib: int) -> int | None:
     """Return the IOPS of a volume for which none are asked (EBS User Guide, Volume types)."""
     if kind is VolumeType.GP2:
         return min(16_000, max(100, 3 * size_gib))
-    return 3_000 if kind is VolumeType.GP3 else None
+    return USUAL_IOPS if kind is VolumeType.GP3 else None
+
+
+def usual_throughput(kind: VolumeType) -> int | None:
+    """Return the MiB/s of a volume for which none are asked (EBS User Guide, Volume types)."""
+    return USUAL_THROUGHPUT if kind is VolumeType.GP3 else None
 
 
 @action("DeleteVolume")
