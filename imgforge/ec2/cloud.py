@@ -109,7 +109,8 @@ def open_cloud(
         region = _own_region(wish)
         if own is not None:
             _require_known(region)
-        report(f"{first}: imgforge's own, region {region}, in {folder} ({endpoint.why})")
+        place = folder if own is None else own.catalog
+        report(f"{first}: imgforge's own, region {region}, in {place} ({endpoint.why})")
         with _embedded(region, folder, own=own, config=config, attempts=attempts) as found:
             url, clients = found
             yield Cloud(replace(endpoint, url=url), region, clients)
