@@ -11,7 +11,13 @@ import pytest
 
 from tests.serving import ACCOUNT, Serving, code_of, make_snapshot, register
 
-DAYS = {"RetentionPeriodValue": 7, "RetentionPeriodUnit": "DAYS"}
+
+def days(number: int) -> dict[str, Any]:
+    """Return how long a rule keeps what is deleted."""
+    return {"RetentionPeriodValue": number, "RetentionPeriodUnit": "DAYS"}
+
+
+DAYS = days(7)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +102,13 @@ def test_rules_are_changed_tagged_locked_and_deleted(serving: Serving) -> None:
     create = {"ResourceType": "EC2_IMAGE", "RetentionPeriod": DAYS}
     assert code_of(rbin.create_rule, **create, **both) == "ValidationException"
     assert code_of(rbin.create_rule, ResourceType="EC2_IMAGE") == "ValidationException"
+    kept = rbin.create_rule(ResourceType="EC2_IMAGE", RetentionPeriod=days(365))["Identifier"]
+    for wrong in (0, 366, 3650):
+        asked = {"RetentionPeriod": days(wrong)}
+        code = code_of(rbin.create_rule, ResourceType="EC2_IMAGE", **asked)
+        assert code == "ValidationException", wrong
+        assert code_of(rbin.update_rule, Identifier=kept, **asked) == "ValidationException", wrong
+    assert rbin.get_rule(Identifier=kept)["RetentionPeriod"] == days(365)
 
 
 def test_a_volume_has_no_size_of_zero_and_the_iops_of_its_size(serving: Serving) -> None:

@@ -15,6 +15,8 @@ _LETTERS = string.ascii_letters + string.digits
 _DAY_S = 24 * 3600.0
 _MOST_RULES = 250
 _LOCK_DAYS = (7, 30)
+# Recycle Bin API, RetentionPeriod, for snapshots and images: botocore's model lets ten years pass.
+_RETENTION_DAYS = (1, 365)
 _SUMMARY = ("Identifier", "Description", "RetentionPeriod", "LockState", "RuleArn")
 _CHOSEN = ("ResourceTags", "ExcludeResourceTags")
 Rule = dict[str, Any]
@@ -64,6 +66,12 @@ def _check_choice(parameters: Parameters) -> None:
     if parameters.get("ResourceTags") and parameters.get("ExcludeResourceTags"):
         raise RefusedError(
             "ValidationException", "ResourceTags and ExcludeResourceTags exclude each other."
+        )
+    days = parameters["RetentionPeriod"]["RetentionPeriodValue"]
+    least, most = _RETENTION_DAYS
+    if not least <= days <= most:
+        raise RefusedError(
+            "ValidationException", f"RetentionPeriodValue must be {least} to {most} days."
         )
 
 
