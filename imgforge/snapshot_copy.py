@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imgforge.catalog import KeyFacts, check_key, refuse_before
+from imgforge.catalog import KeyFacts, check_key, check_partition, refuse_before
 from imgforge.ec2 import Cloud, Snapshot, find_key, tag_specifications
 from imgforge.image_copy import LEFT, Destination, Ending, check_regions, discard_snapshot
 from imgforge.image_lookup import SELF
@@ -47,11 +47,14 @@ def copy_snapshot(cloud: Cloud, wish: SnapshotCopyWish) -> list[CopiedSnapshot]:
     for destination in wish.destinations:
         there = cloud.in_region(destination.region)
         key = find_key(there, destination.key) if destination.key else None
-        findings = check_key(
-            wish.encrypted or bool(destination.key),
-            destination.key or None,
-            KeyFacts.of_kms(key) if key else None,
-            region=destination.region,
+        findings = (
+            *check_partition(wish.snapshot_id, cloud.region, destination.region),
+            *check_key(
+                wish.encrypted or bool(destination.key),
+                destination.key or None,
+                KeyFacts.of_kms(key) if key else None,
+                region=destination.region,
+            ),
         )
         what = f"Snapshot {wish.snapshot_id} cannot be copied into {destination.region}"
         refuse_before(what, findings)

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from imgforge.catalog.session import AMAZON_ID, Parameters, Session, request_sha
 from imgforge.catalog.sweep import Swept, sweep
 from imgforge.errors import HostError
 from imgforge.files import locked_folder
+from imgforge.partition import partition_of
 
 _DEFAULT_PENDING_S = 1.0
 
@@ -116,7 +117,7 @@ class Account:
             contents=self._contents,
             bundle=bundle,
             source=source,
-            regions=self.regions,
+            regions=_of_partition(self.regions, region),
             find_key=self._find_key,
         )
         with told(self._database):
@@ -182,6 +183,12 @@ def _once(session: Session, name: str, parameters: Parameters) -> Mapping[str, A
     kept = {"request_sha256": digest, "result_json": json.dumps(result)}
     session.insert("request_tokens", {**row, **kept})
     return result
+
+
+def _of_partition(regions: Iterable[str], region: str) -> tuple[str, ...]:
+    """Return the regions that accounts of a region know: those of its partition."""
+    here = partition_of(region)
+    return tuple(name for name in regions if partition_of(name) == here)
 
 
 def _insert_akis(connection: sqlite3.Connection) -> None:

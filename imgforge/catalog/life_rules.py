@@ -19,6 +19,7 @@ from imgforge.catalog.life_facts import (
 )
 from imgforge.catalog.rule_table import Finding
 from imgforge.catalog.rules import check_texts
+from imgforge.partition import partition_of
 
 MOST_COPIES_INTO_REGION = 50
 MOST_COPIES_FROM_REGION = 25
@@ -44,6 +45,7 @@ def check_name_is_free(name: str, taken_by: str) -> Iterator[Finding]:
 def check_copy(source: ImageFacts, wish: CopyWish) -> tuple[Finding, ...]:
     """Return every rule that copying `source` so would break (EC2 API, CopyImage)."""
     return (
+        *check_partition(source.image_id, source.region, wish.region),
         *_check_available(source),
         *_check_foreign(source, wish.owner_id),
         *check_texts(wish.name, wish.description),
@@ -52,6 +54,14 @@ def check_copy(source: ImageFacts, wish: CopyWish) -> tuple[Finding, ...]:
         *check_key(wish.encrypted, wish.kms_key_id, wish.key, region=wish.region),
         *_check_encryption(source, wish),
     )
+
+
+def check_partition(source_id: str, source_region: str, region: str) -> Iterator[Finding]:
+    """Yield that `region` is of another partition of AWS's, of which the source's knows nothing."""
+    there, here = partition_of(source_region)[0], partition_of(region)[0]
+    if there != here:
+        found = f"{source_id} of {source_region}, which {region} does not know"
+        yield Finding("copy-partition", found, f"a region of the partition {there}")
 
 
 def advise_copy(source: ImageFacts) -> Iterator[Finding]:

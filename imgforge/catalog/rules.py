@@ -12,7 +12,7 @@ from imgforge.catalog.registration import Gate, ImageRegistration
 from imgforge.catalog.rule_table import Finding, Severity
 from imgforge.catalog.volume_rules import check_limits
 from imgforge.errors import BadInputError, ImageRejectedError
-from imgforge.image_choice import BootMode, VirtualizationType, VolumeType
+from imgforge.image_choice import Architecture, BootMode, VirtualizationType, VolumeType
 from imgforge.made_tags import no_request_carries
 
 # For their names alone: whoever lists images need not load what boots and judges.
@@ -68,6 +68,10 @@ def advise_registration(registration: ImageRegistration) -> Iterator[Finding]:
     kind = registration.virtualization_type
     if kind is VirtualizationType.PARAVIRTUAL and not registration.kernel_id:
         yield Finding("kernel-missing", "none", "each launch has to name one (an AKI)")
+    arm = registration.architecture is Architecture.ARM64
+    if arm and registration.boot_mode is BootMode.LEGACY_BIOS:
+        needed = "uefi, or none: Graviton's instances start by UEFI"
+        yield Finding("boot-mode-architecture", "legacy-bios with arm64", needed)
 
 
 def check_texts(name: str, description: str) -> Iterator[Finding]:
@@ -139,7 +143,7 @@ def _check_aki(
 ) -> Iterator[Finding]:
     aki = identify(kernel_id)
     if region is not None and (aki is None or aki.region != region):
-        needed = "the region's list has it (imgforge aki list)"
+        needed = "the region's list has it (imgforge aki find)"
         if aki is not None:
             needed = f"that one is of {aki.region}"
         yield Finding("kernel-region", f"{kernel_id} in {region}", needed)

@@ -35,6 +35,7 @@ _MOST_TAGS = 50
 class Session:
     """One request's: the database in a transaction of its own, and who asks.
 
+    `regions` are those of the region's partition, the only ones that its accounts know.
     `pending_s` is how long what is made stays pending, `bundle` what is registered from S3 and
     `source` what is imported from there.
     Without `find_key` there is no KMS, and a key is a name.

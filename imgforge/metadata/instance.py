@@ -24,7 +24,8 @@ from imgforge.metadata.event import (
     TargetLifecycleState,
 )
 from imgforge.metadata.options import Access, MetadataOptions
-from imgforge.metadata.region import is_region, is_zone, partition_of, zone_id
+from imgforge.metadata.region import is_region, is_zone, zone_id
+from imgforge.partition import partition_of
 from imgforge.user_data_limit import excess
 
 # What DHCP hands out (imgforge/machine/subnet.py): EC2's own subnets are smaller, a false mask

@@ -86,6 +86,30 @@ def test_regions_are_kept_apart_and_a_copy_goes_between_them(cloud: Cloud) -> No
     assert {"eu-west-1", cloud.region} <= set(cloud.compute.regions())
 
 
+def test_partitions_know_nothing_of_each_other(cloud: Cloud) -> None:
+    snapshot_id = snapshot_of(cloud).snapshot_id
+    image_id = register(cloud, "one", snapshot_id=snapshot_id)
+    known = cloud.compute.regions()
+    assert {"us-east-1", "af-south-1", "ap-east-1"} <= set(known)
+    assert not [name for name in known if name.startswith(("cn-", "us-gov-", "us-iso", "eu-iso"))]
+    told = cloud.compute.ask("Regions", "DescribeRegions", {})["Regions"]
+    status = {one["RegionName"]: one["OptInStatus"] for one in told}
+    assert (status["us-east-1"], status["af-south-1"]) == ("opt-in-not-required", "opted-in")
+    for region, partition in (
+        ("cn-north-1", ["cn-north-1", "cn-northwest-1"]),
+        ("us-gov-west-1", ["us-gov-east-1", "us-gov-west-1"]),
+    ):
+        away = cloud.in_region(region).compute
+        assert away.regions() == partition
+        for copy, source_id, name in (
+            (away.copy_image, image_id, {"Name": "one"}),
+            (away.copy_snapshot, snapshot_id, {}),
+        ):
+            with pytest.raises(CloudError) as refused:
+                copy(source_id, {"SourceRegion": cloud.region, **name})
+            assert refused.value.code == "InvalidParameterValue"
+
+
 def test_all_pages_are_read(cloud: Cloud) -> None:
     for _ in range(6):
         snapshot_of(cloud)

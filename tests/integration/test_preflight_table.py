@@ -31,6 +31,7 @@ from imgforge.catalog import (
     check_copy,
     check_delete_snapshot,
     check_deregister,
+    check_partition,
     check_product_codes,
     check_registration,
     check_share,
@@ -311,6 +312,26 @@ def test_a_kernel_that_is_missing_is_warned_of() -> None:
     assert list(advise_registration(ImageRegistration("x", *about, kernel_id=X64))) == []
 
 
+@pytest.mark.parametrize(
+    ("architecture", "mode", "told"),
+    [
+        ("arm64", "uefi", []),
+        ("arm64", "legacy-bios", ["boot-mode-architecture"]),
+        ("x86_64", "legacy-bios", []),
+    ],
+)
+def test_a_boot_mode_that_no_instance_type_has_is_warned_of(
+    world: World, architecture: str, mode: str, told: list[str]
+) -> None:
+    """No document says that EC2 refuses it: nothing launches from it."""
+    asked = _put_in(hvm(Architecture=architecture, BootMode=mode), "SNAPSHOT", world.snapshot_id)
+    plain_one = ImageRegistration(
+        "x", Architecture.I386, VirtualizationType.PARAVIRTUAL, "/dev/xvda", ()
+    )
+    assert [one.rule for one in advise_registration(plain_one.asked(asked))] == told
+    assert code_of(world.ec2.register_image, **asked, DryRun=True) == "DryRunOperation"
+
+
 def test_a_snapshot_is_completed_and_of_the_region(world: World, tmp_path: Path) -> None:
     asked = _put_in(hvm(), "SNAPSHOT", world.snapshot_id)
     assert code_of(world.elsewhere.register_image, **asked) == "InvalidSnapshot.NotFound"
@@ -432,6 +453,22 @@ def test_copying(world: World, made: Made, asked: dict[str, Any], code: str) -> 
     request = {"Name": wish.name, "SourceImageId": source, "SourceRegion": REGION, **asked}
     assert code_of_first(check_copy(world.facts(source), wish)) == code
     assert code_of(world.elsewhere.copy_image, **request) == code
+
+
+@pytest.mark.parametrize(
+    ("region", "code"),
+    [(ELSEWHERE, ""), ("af-south-1", ""), ("cn-north-1", VALUE), ("us-gov-west-1", VALUE)],
+)
+def test_a_copy_stays_in_its_partition(world: World, region: str, code: str) -> None:
+    source = plain(world)
+    ec2 = world.serving.client(region=region)
+    wish = CopyWish(f"copy into {region}", region, ACCOUNT)
+    request = {"Name": wish.name, "SourceImageId": source, "SourceRegion": REGION}
+    assert code_of_first(check_copy(world.facts(source), wish)) == code
+    assert code_of(ec2.copy_image, **request) == code
+    asked = {"SourceSnapshotId": world.snapshot_id, "SourceRegion": REGION}
+    assert code_of_first(check_partition(world.snapshot_id, REGION, region)) == code
+    assert code_of(ec2.copy_snapshot, **asked) == code
 
 
 def test_only_so_many_copies_are_made_at_once(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ GROUND = {
     "fstab",
     "pv_way",
     "aki",
+    "partition",
     "bucket_name",
     "made",
     "made_tags",

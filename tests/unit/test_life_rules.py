@@ -55,6 +55,9 @@ def with_snapshot(image: ImageFacts, snapshot: SnapshotFacts) -> ImageFacts:
     [
         (IMAGE, WISH, []),
         (IMAGE, replace(WISH, region="us-east-1"), []),
+        (IMAGE, replace(WISH, region="cn-north-1"), ["copy-partition"]),
+        (IMAGE, replace(WISH, region="us-gov-west-1"), ["copy-partition"]),
+        (replace(IMAGE, region="cn-north-1"), replace(WISH, region="cn-northwest-1"), []),
         (IMAGE, replace(WISH, name="xy"), ["name"]),
         (IMAGE, replace(WISH, description="x" * 255), []),
         (IMAGE, replace(WISH, description="x" * 256), ["description"]),

@@ -4,6 +4,7 @@ from imgforge.catalog.actions.action import Access, action
 from imgforge.catalog.filters import glob_of
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.session import Parameters, Result, Session
+from imgforge.partition import needs_opting_in, partition_of
 
 ZONES = ("a", "b", "c")
 
@@ -15,7 +16,10 @@ def zone_names(region: str) -> tuple[str, ...]:
 
 @action("DescribeRegions", Access.READ)
 def describe_regions(session: Session, parameters: Parameters) -> Result:
-    """Return the regions there are, each open to the caller."""
+    """Return the regions of the caller's partition, each open to the caller.
+
+    Those that an account has to opt into it has: EC2 API, Region: OptInStatus.
+    """
     wanted = parameters.get("RegionNames", [])
     for name in wanted:
         if name not in session.regions:
@@ -23,8 +27,8 @@ def describe_regions(session: Session, parameters: Parameters) -> Result:
     shown = [
         {
             "RegionName": name,
-            "Endpoint": f"ec2.{name}.amazonaws.com",
-            "OptInStatus": "opt-in-not-required",
+            "Endpoint": f"ec2.{name}.{partition_of(name)[1]}",
+            "OptInStatus": "opted-in" if needs_opting_in(name) else "opt-in-not-required",
         }
         for name in session.regions
         if not wanted or name in wanted
