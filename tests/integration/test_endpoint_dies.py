@@ -157,7 +157,7 @@ def named(desk: AmiDesk, said: str) -> set[str]:
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
-    monkeypatch.setattr("imgforge.snapshot_transfer.upload._PATIENCE_S", 0.3)
+    monkeypatch.setattr("imgforge.snapshot_transfer.wish._PATIENCE_S", 0.3)
     monkeypatch.setattr("imgforge.snapshot_transfer.download._PATIENCE_S", 0.3)
 
 

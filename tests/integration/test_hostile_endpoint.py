@@ -113,7 +113,7 @@ def new_stall(
     )
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
     monkeypatch.setattr("imgforge.ec2.cloud._SILENCE_LIMIT_S", 2)
-    monkeypatch.setattr("imgforge.snapshot_transfer.upload._PATIENCE_S", 0.5)
+    monkeypatch.setattr("imgforge.snapshot_transfer.wish._PATIENCE_S", 0.5)
     monkeypatch.setattr("imgforge.ec2.compute._KNOWN_LIMIT_S", 1.0)
     monkeypatch.setattr("imgforge.ec2.compute._IMAGE_LIMIT_S", 1.0)
     monkeypatch.setattr("imgforge.ec2.compute._SNAPSHOT_LIMIT_S", 1.0)
