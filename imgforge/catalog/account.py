@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from imgforge.aki import AKIS
 from imgforge.catalog.actions import ACTIONS
-from imgforge.catalog.actions.action import Access
+from imgforge.catalog.actions.action import Access, Action
 from imgforge.catalog.bundle_facts import BundleFacts
 from imgforge.catalog.contents import Contents
 from imgforge.catalog.image import LOCAL_OWNER_ID
@@ -85,6 +85,16 @@ class Account:
                     connection.close()
             self._opened.clear()
 
+    @staticmethod
+    def require(name: str) -> Action:
+        """Return an action. Raises RefusedError for one of EC2's that is not answered here."""
+        action = ACTIONS.get(name)
+        if action is None:
+            raise RefusedError(
+                "UnsupportedOperation", f"The action {name} is not answered by this endpoint."
+            )
+        return action
+
     def perform(
         self,
         name: str,
@@ -102,11 +112,7 @@ class Account:
 
         Raises RefusedError where EC2 would refuse, HostError where the database fails.
         """
-        action = ACTIONS.get(name)
-        if action is None:
-            raise RefusedError(
-                "UnsupportedOperation", f"The action {name} is not answered by this endpoint."
-            )
+        action = self.require(name)
         session = Session(
             connection=self._connection(),
             folder=self.folder,

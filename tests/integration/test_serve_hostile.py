@@ -89,6 +89,7 @@ def test_a_body_that_is_too_large_is_refused(serving: Serving, service: str) -> 
         ("GET", "/?Action=DescribeRegions&Version=2016-11-15", "ec2", 200),
         ("GET", "/?Action=DescribeNothing", "ec2", 400),
         ("GET", "/?Action=DescribeRegions&Version=1", "ec2", 400),
+        ("GET", "/?Action=DescribeRegions", "ec2", 400),
         ("GET", "/", "ec2", 400),
         ("GET", "/", "ebs", 404),
         ("GET", "/snapshots/snap-1/blocks", "ebs", 400),
@@ -103,6 +104,22 @@ def test_each_service_answers_in_its_own_way(
     got = requests.request(method, serving.url + path, headers=signed(service), timeout=30)
     assert got.status_code == status, got.text
     assert "Traceback" not in got.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ("Action=RunInstances&Version=2016-11-15", "UnsupportedOperation"),
+        ("Action=RunInstances&Version=2016-11-15&MinCount=x&None=1", "UnsupportedOperation"),
+        ("Action=DescribeImages", "MissingParameter"),
+        ("Action=DescribeImages&Version=2016-11-15&None=1", "UnknownParameter"),
+    ],
+)
+def test_action_and_version_are_looked_at_before_parameters(
+    serving: Serving, asked: str, code: str
+) -> None:
+    got = requests.get(f"{serving.url}/?{asked}", headers=signed("ec2"), timeout=30)
+    assert f"<Code>{code}</Code>" in got.text
 
 
 @pytest.mark.parametrize("length", ["-1", "-0", "+1", "1_0", "x", "0x1", ""])

@@ -155,6 +155,10 @@ def test_another_version_of_the_api_is_refused() -> None:
     check_version({"Version": "2016-11-15"})
     with pytest.raises(RefusedError, match="1999-01-01"):
         check_version({"Version": "1999-01-01"})
+    for fields in ({}, {"Version": ""}):
+        with pytest.raises(RefusedError) as refused:
+            check_version(fields)
+        assert refused.value.code == "MissingParameter"
 
 
 @settings(deadline=None)

@@ -141,6 +141,7 @@ class Ec2:
             message = f"The action {name[:100]} is not valid for this web service."
             raise RefusedError("InvalidAction", message)
         check_version(fields)
+        self._desk.account.require(name)
         parameters = parse_query(fields, operation)
         result = self._desk.perform("ec2", name, parameters, caller)
         body = write_xml(operation, result, request_id=request_id)

@@ -50,8 +50,13 @@ def read_fields(body: bytes) -> dict[str, str]:
 
 
 def check_version(fields: dict[str, str]) -> None:
-    """Refuse a request for another version of the API than the one there is."""
-    version = fields.get("Version", API_VERSION)
+    """Refuse a request for another version of the API than the one there is, or for none.
+
+    EC2 API, Common query parameters: Version is required.
+    """
+    version = fields.get("Version", "")
+    if not version:
+        raise RefusedError("MissingParameter", "The request must contain the parameter Version")
     if version != API_VERSION:
         raise RefusedError(
             "NoSuchVersion",
