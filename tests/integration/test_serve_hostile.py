@@ -54,11 +54,11 @@ def test_garbage_on_the_wire_ends_nothing(serving: Serving) -> None:
         with socket.create_connection(address, timeout=10) as end:
             end.sendall(data)
             if chance.random() < 0.5:
-                end.shutdown(socket.SHUT_WR)
                 end.settimeout(5)
                 try:
+                    end.shutdown(socket.SHUT_WR)
                     answer = end.recv(4096)
-                except (TimeoutError, ConnectionError):
+                except OSError:  # it was cut, perhaps before it was shut down
                     answer = b""
                 assert b" 500 " not in answer.partition(b"\r\n")[0], data
     assert serving.process.poll() is None
