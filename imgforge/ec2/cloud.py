@@ -29,6 +29,7 @@ from imgforge.ec2.problem import explained
 from imgforge.ec2.serving import ReadBundle, WholeWish, serving_all
 from imgforge.ec2.storage import Storage
 from imgforge.errors import BadInputError
+from imgforge.partition import partition_of
 from imgforge.progress import report
 
 _CONNECT_LIMIT_S = 10
@@ -151,9 +152,9 @@ def _require_known(region: str) -> None:
     from imgforge.ec2.local.operations import regions
 
     if region not in regions():
+        near = [one for one in regions() if partition_of(one) == partition_of(region)]
         raise BadInputError(
-            f"Region {region!r}: there is none of this name.",
-            hint=alike_regions(region, regions()),
+            f"Region {region!r}: there is none of this name.", hint=alike_regions(region, near)
         )
 
 
