@@ -1,9 +1,9 @@
 """What EC2 would refuse of an image, and what would not boot there, all at once and beforehand."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,6 +35,7 @@ from imgforge.disk import (
 from imgforge.errors import BadInputError
 from imgforge.stored_bundle import read_stored_bundle
 
+_NAME = "name"
 _MOST_MANIFEST_BYTES = 4 * 2**20
 
 _OF_WEIGHT = {
@@ -92,6 +93,15 @@ def preflight(
     )
     advice = (*advise_registration(registration), *_of_platform(disk))
     return (*map(told, (*of_request, *advice)), *_of_disk(registration, disk))
+
+
+def told_nameless(findings: Iterable[PreflightFinding]) -> tuple[PreflightFinding, ...]:
+    """Return the findings of a disk that nothing names, saying that of its name."""
+    found = "no name: no recipe is known of the disk"
+    hint = "Give one with --name."
+    return tuple(
+        replace(one, found=found, hint=hint) if one.rule == _NAME else one for one in findings
+    )
 
 
 def _believed(registration: ImageRegistration) -> KnownSnapshots:

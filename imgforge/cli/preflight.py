@@ -96,10 +96,13 @@ def _of_disk(
     from imgforge.disk import open_disk
     from imgforge.pipeline import registration_of
     from imgforge.preflight import preflight as look
+    from imgforge.preflight import told_nameless
 
     opened = open_disk(disk)
-    registration = registration_of(opened, name=name)
-    return look(registration.asked(asked), disk=opened, region=region)
+    is_nameless = name is None and opened.recipe is None
+    registration = registration_of(opened, name="" if is_nameless else name)
+    findings = look(registration.asked(asked), disk=opened, region=region)
+    return told_nameless(findings) if is_nameless else findings
 
 
 def _show(console: "Console", findings: "Sequence[PreflightFinding]", disk: Path) -> None:

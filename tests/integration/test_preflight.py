@@ -132,3 +132,14 @@ def test_what_it_finds_ec2_refuses_with_the_same_code(
 def test_a_mapping_that_is_none_is_bad_input(disk: Path) -> None:
     for text in ("", "{}", "[1]", '[{"Ebs": 1}]', '[{"Ebs": {"VolumeSize": "8"}}]', "[" * 5000):
         assert preflight(disk, "--block-device-mappings", text, code=2) == []
+
+
+def test_a_disk_that_nothing_names_is_looked_at_all_the_same(disk: Path) -> None:
+    words = [sys.executable, "-m", "imgforge", "preflight", str(disk), "--json", "--ena-support"]
+    ended = subprocess.run(words, capture_output=True, check=False, timeout=60)
+    assert ended.returncode == 1, ended.stderr
+    by_rule = {one["rule"]: one for one in json.loads(ended.stdout)["findings"]}
+    assert by_rule["name"]["found"] == "no name: no recipe is known of the disk"
+    assert "--name" in by_rule["name"]["hint"]
+    assert "ena-support" in by_rule
+    assert any(one["severity"] == "broken" for one in by_rule.values())  # the kernel
