@@ -6,12 +6,15 @@ from enum import StrEnum
 from typing import Any
 
 from imgforge.catalog import (
+    Objection,
     Permission,
     ShareWish,
     SnapshotFacts,
     check_share,
     check_snapshot_share,
+    objections_to,
     refuse_before,
+    refuse_together,
 )
 from imgforge.ec2 import DEFAULT_KEY, Cloud, Snapshot, find_key
 from imgforge.errors import BadInputError
@@ -112,15 +115,33 @@ def check_sharing(
     reach: Reach = Reach.IMAGE,
 ) -> None:
     """Raise BadInputError with every rule that sharing so would break; nothing is changed."""
+    refuse_together(object_to_sharing(cloud, view, audience, change=change, reach=reach))
+
+
+def object_to_sharing(
+    cloud: Cloud,
+    view: ImageView,
+    audience: Sequence[Permission],
+    *,
+    change: Change = Change.ADD,
+    reach: Reach = Reach.IMAGE,
+) -> list[Objection]:
+    """Return every rule that sharing so would break; nothing is changed."""
     wish = _wish(audience, change)
+    objections = []
     default_keys = own_default_keys(cloud) if _is_encrypted(view.snapshots) else ()
     findings = list(check_share(view.facts(default_keys), wish))
     if reach is Reach.SNAPSHOTS:
-        of_snapshots = _wish(_for_snapshots(audience), change)
-        for snapshot in view.snapshots:
-            facts = SnapshotFacts.of_ec2(snapshot.told, default_keys=default_keys)
-            findings += check_snapshot_share(facts, of_snapshots)
-    refuse_before(f"Image {view.image.image_id} cannot be shared so", list(dict.fromkeys(findings)))
+        try:
+            of_snapshots = _wish(_for_snapshots(audience), change)
+        except BadInputError as error:
+            objections.append(Objection.of_error(error))
+        else:
+            for snapshot in view.snapshots:
+                facts = SnapshotFacts.of_ec2(snapshot.told, default_keys=default_keys)
+                findings += check_snapshot_share(facts, of_snapshots)
+    what = f"Image {view.image.image_id} cannot be shared so"
+    return [*objections_to(what, findings), *objections]
 
 
 def apply_sharing(

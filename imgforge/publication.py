@@ -10,28 +10,31 @@ from imgforge.bookmark import launch_bookmark
 from imgforge.catalog import (
     Gate,
     ImageFacts,
+    ImageRegistration,
+    Objection,
     Permission,
     ShareWish,
     check_gate,
     check_share,
-    refuse_before,
+    objections_to,
+    refuse_together,
 )
-from imgforge.deregistration import DeregistrationWish, deregister
-from imgforge.disk import Disk
-from imgforge.ec2 import Cloud
-from imgforge.errors import BadInputError
-from imgforge.image_copy import (
-    LEFT,
+from imgforge.copy_plan import (
     CopyPlan,
     Destination,
     Ending,
     ImageCopyWish,
-    make_copies,
+    PlannedCopies,
     plan_copies,
 )
+from imgforge.deregistration import DeregistrationWish, deregister
+from imgforge.disk import Disk
+from imgforge.ec2 import Cloud, Image
+from imgforge.errors import BadInputError
+from imgforge.image_copy import LEFT, make_copies
 from imgforge.image_disk import read_back
 from imgforge.image_lookup import ImageView, look_at_image, look_at_own_image
-from imgforge.image_sharing import Change, Reach, apply_sharing, check_sharing
+from imgforge.image_sharing import Change, Reach, apply_sharing, object_to_sharing
 from imgforge.made import Made
 from imgforge.made_tags import (
     ACCEPTED,
@@ -44,9 +47,10 @@ from imgforge.made_tags import (
     own_tags,
 )
 from imgforge.progress import about, report
-from imgforge.registering import gate_tags
+from imgforge.registering import DiskWish, find_registered, gate_tags, object_to_disk
 
 PUBLISH = "publish"
+_COMING_SNAPSHOT = "its snapshot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +92,23 @@ def publish(
     ImageRejectedError, CloudError, HostError.
     """
     source = look_at_own_image(cloud, wish.image_id)
+    planned = _plan(cloud, source, wish)
+    objections = [*_object_to_gate(source, wish, verdict), *planned.objections]
+    if cloud.region in {one.region for one in wish.destinations}:
+        objections.append(
+            Objection(
+                f"Region {cloud.region}: has the image {wish.image_id} itself; no copy goes there",
+                hint=f"imgforge images copy {wish.image_id} --to {cloud.region} --name NAME makes "
+                "one, such as one with a key.",
+            )
+        )
+    refuse_together(objections)
     if verdict is None:
         tags = publication_tags(source, wish)
     else:
         tags = _proven_tags(cloud, source, wish, verdict)
-    _check_destinations(cloud, wish)
-    copies = ImageCopyWish(
-        wish.image_id,
-        wish.destinations,
-        name=wish.name,
-        encrypted=wish.encrypted,
-        ending=Ending.AVAILABLE,
-        purpose=PUBLISH,
-    )
-    plans = plan_copies(cloud, source, copies)
-    if wish.audience:
-        _check_audience(cloud, source, wish, plans)
     with Made(left=LEFT) as made:
-        copied = make_copies(plans, made=made, ending=Ending.AVAILABLE)
+        copied = make_copies(planned.plans, made=made, ending=Ending.AVAILABLE)
         for one in copied:
             with about(one.region):
                 _finish(cloud.in_region(one.region), one.image.image_id, wish, tags, made)
@@ -138,11 +141,15 @@ def publish_disk(
 ) -> list[Published]:
     """Register a disk, as its recipe declares or under the wish's name, and publish the image.
 
-    Where publishing fails, an image that this run registered goes again, with its snapshot.
+    All that can be known of the image before there is one is looked at first, here and in each
+    region. Where publishing fails, an image that this run registered goes again, with its snapshot.
     Raises as `publish` and `register_disk` do.
     """
     registration = pipeline.registration_of(disk, name=wish.name or None)
-    before = cloud.compute.own_image_named(registration.name)
+    asked = DiskWish(disk, registration, verdict)
+    before = find_registered(cloud, asked)
+    if before is None:
+        refuse_together(_object_to_publishing(cloud, asked, wish))
     with Made(left=LEFT) as made:
         image = pipeline.register(cloud, disk, verdict=verdict, name=wish.name or None)
         if before is None:
@@ -188,8 +195,6 @@ def _proven_tags(
         raise BadInputError(
             f"Image {wish.image_id}: has no snapshot that a verdict could be compared with."
         )
-    if source.sha256:  # what says of itself that it is another disk need not be read
-        _check_gate(source, source.sha256, verdict)
     found = read_back(cloud, root)
     _check_gate(source, found, verdict)
     known = {**disk_tags(source.image.tags), SHA256: found, **gate_tags(verdict)}
@@ -201,46 +206,117 @@ def _check_gate(source: ImageView, sha256: str, verdict: Verdict) -> None:
     check_gate(disk, verdict=verdict, gate=Gate.VERDICT)
 
 
-def copy_facts(source: ImageFacts, destination: Destination, *, encrypted: bool) -> ImageFacts:
+def copy_facts(
+    source: ImageFacts, destination: Destination, *, encrypted: bool, has_default_key: bool = False
+) -> ImageFacts:
     """Return what the rules ask of a copy that is still to be made.
 
-    A copy that is encrypted without a key has the account's own for EBS, which cannot be shared.
+    A copy that is encrypted without a key has the account's own for EBS, which cannot be shared;
+    with `has_default_key` that is the very key which the destination names.
     """
     anew = encrypted or bool(destination.key)
+    by_default = has_default_key or not destination.key
     snapshots = tuple(
         replace(
             one,
+            snapshot_id=f"the copy of {one.snapshot_id}",
             is_encrypted=anew or one.is_encrypted,
-            has_default_key=(anew or one.is_encrypted) and not destination.key,
+            has_default_key=(anew or one.is_encrypted) and by_default,
         )
         for one in source.snapshots
     )
     return replace(source, region=destination.region, snapshots=snapshots, product_codes=())
 
 
-def _check_destinations(cloud: Cloud, wish: PublicationWish) -> None:
+def _plan(cloud: Cloud, source: ImageView, wish: PublicationWish) -> PlannedCopies:
+    """Return the copies to be made, and what speaks against them or against sharing as wished."""
+    copies = ImageCopyWish(
+        wish.image_id,
+        [one for one in wish.destinations if one.region != cloud.region],
+        name=wish.name,
+        encrypted=wish.encrypted,
+        ending=Ending.AVAILABLE,
+        purpose=PUBLISH,
+    )
+    planned = plan_copies(cloud, source, copies)
+    if not wish.audience:
+        return planned
+    objections = [
+        *planned.objections,
+        *object_to_sharing(cloud, source, wish.audience, reach=wish.reach),
+        *(found for plan in planned.plans for found in _object_to_audience(plan, source, wish)),
+    ]
+    return replace(planned, objections=tuple(objections))
+
+
+def _object_to_audience(
+    plan: CopyPlan, source: ImageView, wish: PublicationWish
+) -> list[Objection]:
+    """Return why a copy, as it is or is to be, cannot be shared with the audience."""
+    if plan.found is not None:
+        there = look_at_image(plan.cloud, plan.found.image_id)
+        return object_to_sharing(plan.cloud, there, wish.audience, reach=wish.reach)
+    facts = copy_facts(
+        source.facts(),
+        plan.destination,
+        encrypted=wish.encrypted,
+        has_default_key=plan.has_default_key,
+    )
+    what = f"A copy of {wish.image_id} in {plan.cloud.region} cannot be shared so"
+    return objections_to(what, check_share(facts, ShareWish(add=wish.audience)))
+
+
+def _object_to_gate(
+    source: ImageView, wish: PublicationWish, verdict: Verdict | None
+) -> list[Objection]:
+    """Return that an image is not accepted, as far as its tags tell."""
+    try:
+        if verdict is None:
+            publication_tags(source, wish)
+        elif source.sha256:  # what says of itself that it is another disk need not be read
+            _check_gate(source, source.sha256, verdict)
+    except BadInputError as error:
+        return [Objection.of_error(error)]
+    return []
+
+
+def _object_to_publishing(cloud: Cloud, asked: DiskWish, wish: PublicationWish) -> list[Objection]:
+    """Return all that speaks against registering a disk and publishing the image."""
+    registration = asked.registration
+    objections = object_to_disk(cloud, asked)
     if cloud.region in {one.region for one in wish.destinations}:
-        raise BadInputError(
-            f"Region {cloud.region}: has the image {wish.image_id} itself; no copy goes there.",
-            hint=f"imgforge images copy {wish.image_id} --to {cloud.region} --name NAME makes one, "
-            "such as one with a key.",
+        objections.append(
+            Objection(
+                f"Region {cloud.region}: is where the image is registered; no copy goes there",
+                hint=f"Leave {cloud.region} out of --to.",
+            )
         )
+    view = _coming_view(cloud, registration)
+    named = replace(wish, image_id=view.image.image_id, name=registration.name)
+    return [*objections, *_plan(cloud, view, named).objections]
 
 
-def _check_audience(
-    cloud: Cloud, source: ImageView, wish: PublicationWish, plans: Sequence[CopyPlan]
-) -> None:
-    """Raise BadInputError for whom the image, or a copy that is to be, cannot be shared with."""
-    check_sharing(cloud, source, wish.audience, reach=wish.reach)
-    for plan, destination in zip(plans, wish.destinations, strict=True):
-        if plan.found is not None:
-            there = look_at_image(plan.cloud, plan.found.image_id)
-            check_sharing(plan.cloud, there, wish.audience, reach=wish.reach)
-        else:
-            facts = copy_facts(source.facts(), destination, encrypted=wish.encrypted)
-            findings = check_share(facts, ShareWish(add=wish.audience))
-            what = f"A copy of {wish.image_id} in {destination.region} cannot be shared so"
-            refuse_before(what, findings)
+def _coming_view(cloud: Cloud, registration: ImageRegistration) -> ImageView:
+    """Return an image that is still to be registered, as it will be; its name is its id."""
+    root = registration.root_device_name
+    volumes = [(one.device_name, one.ebs) for one in registration.block_devices if one.ebs]
+    ids = sorted({ebs.snapshot_id for _, ebs in volumes if ebs.snapshot_id})
+    mapped = [
+        {"DeviceName": name, "Ebs": {"SnapshotId": ebs.snapshot_id or _COMING_SNAPSHOT}}
+        for name, ebs in volumes
+        if ebs.snapshot_id or name == root
+    ]
+    image_id = repr(registration.name)
+    told = {
+        "ImageId": image_id,
+        "Name": registration.name,
+        "Description": registration.description,
+        "KernelId": registration.kernel_id or "",
+        "BlockDeviceMappings": mapped,
+    }
+    image = Image(image_id, registration.name, "available", owner_id="", told=told)
+    snapshots = tuple(cloud.compute.snapshots(ids=ids)) if ids else ()
+    return ImageView(image, cloud.region, is_own=True, snapshots=snapshots, permissions=())
 
 
 def _finish(

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imgforge.catalog import KeyFacts, check_key, check_partition, refuse_before
+from imgforge.catalog import KeyFacts, check_key, check_partition, objections_to, refuse_together
+from imgforge.copy_plan import Destination, Ending, object_to_regions
 from imgforge.ec2 import Cloud, Snapshot, find_key, tag_specifications
-from imgforge.image_copy import LEFT, Destination, Ending, check_regions, discard_snapshot
+from imgforge.image_copy import LEFT, discard_snapshot
 from imgforge.image_lookup import SELF
 from imgforge.made import Made
 from imgforge.made_tags import MADE, WORK, disk_tags, work_digest
@@ -43,8 +44,11 @@ def copy_snapshot(cloud: Cloud, wish: SnapshotCopyWish) -> list[CopiedSnapshot]:
     CloudError, HostError.
     """
     source = cloud.compute.snapshot(wish.snapshot_id)
-    check_regions(cloud, wish.destinations)
+    unknown = object_to_regions(cloud, wish.destinations)
+    objections = list(unknown.values())
     for destination in wish.destinations:
+        if destination.region in unknown:
+            continue
         there = cloud.in_region(destination.region)
         key = find_key(there, destination.key) if destination.key else None
         findings = (
@@ -57,7 +61,8 @@ def copy_snapshot(cloud: Cloud, wish: SnapshotCopyWish) -> list[CopiedSnapshot]:
             ),
         )
         what = f"Snapshot {wish.snapshot_id} cannot be copied into {destination.region}"
-        refuse_before(what, findings)
+        objections += objections_to(what, findings)
+    refuse_together(objections)
     done = []
     with Made(left=LEFT) as made:
         for destination in wish.destinations:

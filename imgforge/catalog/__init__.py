@@ -14,6 +14,7 @@ from imgforge.catalog.life_facts import (
     Permission,
     ShareWish,
     SnapshotFacts,
+    is_default_key,
 )
 from imgforge.catalog.life_rules import (
     NAME_TAKEN,
@@ -31,6 +32,7 @@ from imgforge.catalog.life_rules import (
     check_share,
     check_snapshot_share,
 )
+from imgforge.catalog.objection import Objection, objections_to, refuse_together
 from imgforge.catalog.refusal import RefusedError
 from imgforge.catalog.registration import Gate, ImageRegistration, NameConflict
 from imgforge.catalog.rule_table import Finding, Severity
@@ -64,6 +66,7 @@ __all__ = [
     "ImportTasks",
     "KeyFacts",
     "NameConflict",
+    "Objection",
     "Permission",
     "RefusedError",
     "Severity",
@@ -87,6 +90,9 @@ __all__ = [
     "check_registration",
     "check_share",
     "check_snapshot_share",
+    "is_default_key",
+    "objections_to",
     "refuse_before",
+    "refuse_together",
     "smallest_gib",
 ]

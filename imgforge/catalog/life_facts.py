@@ -122,12 +122,16 @@ def _mapped(shown: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class KeyFacts:
-    """A KMS key (KMS API, KeyMetadata): the region of its ARN, its spec and its state."""
+    """A KMS key (KMS API, KeyMetadata): the region of its ARN, its spec and its state.
+
+    `is_default` is set for the account's own key for EBS, which AWS manages and nobody can share.
+    """
 
     arn: str
     region: str
     spec: str = "SYMMETRIC_DEFAULT"
     state: str = "Enabled"
+    is_default: bool = False
 
     @classmethod
     def of_kms(cls, metadata: Mapping[str, Any]) -> "KeyFacts":
@@ -138,12 +142,14 @@ class KeyFacts:
             region=arn.split(":")[3],
             spec=metadata.get("KeySpec", "SYMMETRIC_DEFAULT"),
             state=metadata.get("KeyState", "Enabled"),
+            is_default=metadata.get("KeyManager") == "AWS" or is_default_key(arn),
         )
 
     @classmethod
     def of_ebs(cls, region: str, account_id: str) -> "KeyFacts":
         """Return an account's own key for EBS, which is used where none is named."""
-        return cls(f"arn:aws:kms:{region}:{account_id}{_LOCAL_DEFAULT_KEY}{account_id}", region)
+        arn = f"arn:aws:kms:{region}:{account_id}{_LOCAL_DEFAULT_KEY}{account_id}"
+        return cls(arn, region, is_default=True)
 
 
 FindKey = Callable[[str, str, str], KeyFacts | None]

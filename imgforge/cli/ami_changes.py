@@ -49,7 +49,8 @@ def copy(
     EC2 copies neither launch permissions nor tags. Run it again after a failure: a copy that is
     there is not made twice. Where one region refuses, what this run made in others is taken back.
     """
-    from imgforge.image_copy import Destination, ImageCopyWish, copy_image
+    from imgforge.copy_plan import Destination, ImageCopyWish
+    from imgforge.image_copy import copy_image
 
     if kms_key and not options.encrypt:
         raise BadInputError(

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from imgforge.catalog import Permission
-    from imgforge.image_copy import Destination, Ending
+    from imgforge.copy_plan import Destination, Ending
     from imgforge.image_sharing import Reach
     from imgforge.removal import Missing
 
@@ -49,7 +49,7 @@ class DestinationOptions:
 
     def destinations(self) -> "tuple[Destination, ...]":
         """Return the regions, each with its key. Raises BadInputError."""
-        from imgforge.image_copy import parse_destinations
+        from imgforge.copy_plan import parse_destinations
 
         return parse_destinations(self.to or ())
 
@@ -67,7 +67,7 @@ class CopyOptions(DestinationOptions):
     @property
     def ending(self) -> "Ending":
         """When copying is over."""
-        from imgforge.image_copy import Ending
+        from imgforge.copy_plan import Ending
 
         return Ending.AVAILABLE if self.wait else Ending.ASKED
 

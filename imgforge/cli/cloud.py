@@ -78,7 +78,7 @@ class RegionsOptions:
 
         Raises BadInputError for a region that is none of the account's, and for both options.
         """
-        from imgforge.image_copy import Destination, check_regions
+        from imgforge.copy_plan import Destination, check_regions
 
         names = list(dict.fromkeys(self.region or ()))
         if names and self.all_regions:

@@ -63,7 +63,11 @@ def find_same(cloud: Cloud, asked: Asked) -> Image | None:
         report(f"{found.image_id}: is registered already")
         return cloud.compute.wait_for_image(_brought_up(cloud, found, asked).image_id)
     if asked.conflict is NameConflict.REFUSE:
-        raise _taken(found, asked)
+        hint = (
+            "Take another name, such as one with a version, or --replace, which deregisters "
+            f"{found.image_id}."
+        )
+        raise BadInputError(f"{taken(found, asked)}.", hint=hint)
     return None
 
 
@@ -79,14 +83,13 @@ def _of_gate(asked: Asked) -> list[str]:
     return [name for name in (VERDICT, VERDICT_SHA256) if name in asked.tags]
 
 
-def _taken(found: Image, asked: Asked) -> BadInputError:
+def taken(found: Image, asked: Asked) -> str:
+    """Say that the name belongs to another image."""
     is_other = found.tags.get(SHA256, "") != asked.tags.get(SHA256, "")
     other = "another disk" if is_other else "other attributes"
-    return BadInputError(
+    return (
         f"Image {asked.name!r}: the name belongs to {found.image_id}, which has {other} "
-        f"(EC2 says {_DUPLICATE}).",
-        hint="Take another name, such as one with a version, or --replace, which deregisters "
-        f"{found.image_id}.",
+        f"(EC2 says {_DUPLICATE})"
     )
 
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from imgforge.acceptance import Verdict
-from imgforge.catalog import Gate, ImageRegistration, NameConflict, check_gate
+from imgforge.catalog import Gate, ImageRegistration, NameConflict, Objection, check_gate
 from imgforge.disk import Disk
 from imgforge.ec2 import Cloud, Image, Snapshot
 from imgforge.errors import BadInputError
-from imgforge.made_tags import LAYOUT, LOCK_SHA256, RECIPE_SHA256, SHA256, SIZE_BYTES
-from imgforge.preflight import KnownSnapshots, preflight
+from imgforge.made_tags import LAYOUT, LOCK_SHA256, RECIPE_SHA256, SHA256, SIZE_BYTES, WORK
+from imgforge.preflight import KnownSnapshots, PreflightFinding, preflight
 from imgforge.registering.asking import (
     MADE_BY,
     Asked,
@@ -16,8 +16,9 @@ from imgforge.registering.asking import (
     gate_tags,
     register,
     staying,
+    taken,
 )
-from imgforge.registering.check import refuse_or_warn
+from imgforge.registering.check import object_to_registering, refuse_or_warn
 from imgforge.registering.snapshot import (
     SnapshotOf,
     ensure_snapshot,
@@ -66,13 +67,9 @@ def register_disk(cloud: Cloud, wish: DiskWish) -> Image:
     """
     name = wish.registration.name
     check_gate(wish.disk, verdict=wish.verdict, gate=wish.gate)
-    if not wish.disk.path.is_file():
-        raise BadInputError(f"Disk {wish.disk.path}: is not there any more.")
-    found = preflight(
-        wish.registration, disk=wish.disk, region=cloud.region, snapshots=_named(cloud, wish)
-    )
+    found = _preflight(cloud, wish)
     refuse_or_warn(name, found, verdict=wish.verdict)
-    asked = Asked(name, wish.work, _tags(wish), wish.conflict)
+    asked = _asked(wish)
     with turn(wish.work, what=f"Image {name!r}"):
         same = find_same(cloud, asked)
         if same is not None:
@@ -85,6 +82,48 @@ def register_disk(cloud: Cloud, wish: DiskWish) -> Image:
         with staying(image.image_id):
             finished(cloud, snapshot)
         return image
+
+
+def find_registered(cloud: Cloud, wish: DiskWish) -> Image | None:
+    """Return the image that an equal registration of the same disk made; None where none did."""
+    found = cloud.compute.own_image_named(wish.registration.name)
+    return found if found is not None and found.tags.get(WORK) == wish.work else None
+
+
+def object_to_disk(cloud: Cloud, wish: DiskWish) -> list[Objection]:
+    """Return all that `register_disk` would refuse of a disk, while nothing is made of it yet.
+
+    Raises ImageRejectedError for a rejection, BadInputError where there is no disk.
+    """
+    objections = []
+    try:
+        check_gate(wish.disk, verdict=wish.verdict, gate=wish.gate)
+    except BadInputError as error:
+        objections.append(Objection.of_error(error))
+    name = wish.registration.name
+    found = _preflight(cloud, wish)
+    objections += object_to_registering(name, found, verdict=wish.verdict)
+    other = cloud.compute.own_image_named(name) if name else None
+    if other is not None and wish.conflict is NameConflict.REFUSE:
+        hint = (
+            "Give another name with --name, such as one with a version; or imgforge images "
+            f"deregister {other.image_id} --region {cloud.region} --with-snapshots, and run this "
+            "again."
+        )
+        objections.append(Objection(taken(other, _asked(wish)), hint=hint))
+    return objections
+
+
+def _preflight(cloud: Cloud, wish: DiskWish) -> tuple[PreflightFinding, ...]:
+    if not wish.disk.path.is_file():
+        raise BadInputError(f"Disk {wish.disk.path}: is not there any more.")
+    return preflight(
+        wish.registration, disk=wish.disk, region=cloud.region, snapshots=_named(cloud, wish)
+    )
+
+
+def _asked(wish: DiskWish) -> Asked:
+    return Asked(wish.registration.name, wish.work, _tags(wish), wish.conflict)
 
 
 def _named(cloud: Cloud, wish: DiskWish) -> KnownSnapshots:

@@ -50,6 +50,7 @@ FLOW = (
     "trial",
     "launch",
     "image_lookup",
+    "copy_plan",
     "image_copy",
     "image_sharing",
     "image_protection",

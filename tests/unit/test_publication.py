@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from imgforge.catalog import Gate, ImageFacts, ShareWish, SnapshotFacts, check_share
+from imgforge.copy_plan import Destination, parse_destinations
 from imgforge.deregistration import Remains, read_remains
 from imgforge.ec2 import Image
 from imgforge.errors import BadInputError
-from imgforge.image_copy import Destination, parse_destinations
 from imgforge.image_lookup import ImageView, parse_filters
 from imgforge.image_protection import read_moment
 from imgforge.image_sharing import read_audience
@@ -134,6 +134,16 @@ def test_whom_a_copy_can_be_shared_with_is_known_before_it_is_made(
         found = check_share(facts, ShareWish(add=[audience]))
         assert {one.rule for one in found} == rules
     assert replace(facts, snapshots=()).region == "eu-west-1"
+
+
+@pytest.mark.parametrize("key", ["alias/aws/ebs", "arn:aws:kms:eu-west-1:1:alias/aws/ebs"])
+def test_a_copy_with_the_accounts_own_key_is_told_apart_from_its_source(key: str) -> None:
+    source = ImageFacts("ami-1", "1" * 12, "us-east-1", snapshots=(SnapshotFacts("snap-1", "1"),))
+    to = Destination("eu-west-1", key)
+    facts = copy_facts(source, to, encrypted=False, has_default_key=True)
+    [found] = check_share(facts, ShareWish(add=[("UserId", "2" * 12)]))
+    assert found.rule == "share-default-key"
+    assert found.found.startswith("the copy of snap-1 is encrypted")
 
 
 @pytest.mark.parametrize(
