@@ -88,6 +88,14 @@ _ALL = (
         version_arguments=("-V",),
     ),
     Program(
+        name="e2fsck",
+        purpose="tells whether an ext file system is sound",
+        debian="e2fsprogs",
+        fedora="e2fsprogs",
+        arch="e2fsprogs",
+        version_arguments=("-V",),
+    ),
+    Program(
         name="sfdisk",
         purpose="partition tables",
         debian="fdisk",
@@ -169,7 +177,7 @@ _ALL = (
     ),
     Program(
         name="xfs_repair",
-        purpose="sets xfs right that has hard links",
+        purpose="tells whether xfs is sound, sets it right",
         debian="xfsprogs",
         fedora="xfsprogs",
         arch="xfsprogs",

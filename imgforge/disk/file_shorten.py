@@ -51,13 +51,6 @@ def _offset(volume: Volume) -> int:
     return volume.partition.start_bytes if volume.partition else 0
 
 
-def replay_journal(disk: Path, volume: Volume) -> None:
-    """Replay an ext file system's journal, in place, as mounting would. Raises CommandError."""
-    with disk.open("rb") as file:
-        stamp_s = _written_s(ExtFilesystem(file, offset=_offset(volume)))
-    _debugfs(disk, ["jr"], offset=_offset(volume), stamp_s=stamp_s)
-
-
 def _shorten_in_ext(disk: Path, volume: Volume, *, path: str, data: bytes) -> None:
     offset = _offset(volume)
     with disk.open("r+b") as file:

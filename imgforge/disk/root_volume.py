@@ -6,11 +6,11 @@ from typing import BinaryIO
 
 from imgforge.disk.ext import ExtFilesystem
 from imgforge.disk.ext_tree import needs_replay, read_ext_tree
-from imgforge.disk.file_shorten import replay_journal
+from imgforge.disk.soundness import make_sound, require_sound
 from imgforge.disk.sparse_copy import copy_data
 from imgforge.disk.volume import Volume, VolumeKind, read_volumes
 from imgforge.disk.xfs_filesystem import XfsFilesystem
-from imgforge.disk.xfs_tree import read_xfs_tree
+from imgforge.disk.xfs_tree import read_xfs_tree, require_unmounted
 from imgforge.errors import BadInputError
 from imgforge.files import scratch_folder
 from imgforge.progress import report
@@ -56,11 +56,14 @@ def read_volume_tree(disk: Path, volume: Volume, reader: Reader, *, aside: Path)
 
     A journal of ext that was not replayed is replayed in a copy of the disk, which stands for the
     time in the folder `aside`; the disk is only read. Raises BadInputError where the file system
-    contradicts itself, or is an xfs that was not unmounted.
+    is damaged, or an xfs that was not unmounted.
     """
     if volume.kind is VolumeKind.XFS:
+        require_unmounted(disk, volume)
+        require_sound(disk, volume, aside=aside)
         yield from read_xfs_tree(disk, volume, reader)
     elif not needs_replay(disk, volume):
+        require_sound(disk, volume, aside=aside)
         yield from read_ext_tree(disk, volume, reader)
     else:
         report(f"disk: {volume.name} was not unmounted: its journal is replayed in a copy")
@@ -69,5 +72,5 @@ def read_volume_tree(disk: Path, volume: Volume, reader: Reader, *, aside: Path)
             with copy.open("xb") as file:
                 file.truncate(disk.stat().st_size)
             copy_data(disk, copy)
-            replay_journal(copy, volume)
+            make_sound(copy, volume, disk=disk)
             yield from read_ext_tree(copy, volume, reader)

@@ -264,17 +264,22 @@ class XfsFilesystem:
         if fork.is_local:
             yield from self._short_folder(inode, fork)
             return
-        size = self.superblock.folder_block_bytes
-        pieces: dict[int, list[tuple[int, int]]] = {}
+        size, end = self.superblock.folder_block_bytes, 0
+        pieces: list[tuple[int, int]] = []
         for run in self.extents(inode, fork):
             for index in range(run.count):
                 at = (run.logical + index) * self._block_bytes
                 if at >= _FOLDER_INDEX_BYTES:
                     break
-                place = run.physical + index * self._block_bytes
-                pieces.setdefault(at // size, []).append((at % size, place))
-        for block in sorted(pieces):
-            yield from self._folder_block(inode.number, pieces[block])
+                if pieces and at // size != end // size:
+                    yield from self._folder_block(inode.number, pieces)
+                    pieces = []
+                pieces.append((at % size, run.physical + index * self._block_bytes))
+                end = at
+        if pieces:
+            yield from self._folder_block(inode.number, pieces)
+        if end // size * size + size != inode.size_bytes or not pieces:
+            raise BadInputError(f"xfs inode {inode.number}: blocks of the folder are missing.")
 
     def _short_folder(self, inode: XfsInode, fork: Fork) -> Iterator[XfsName]:
         body = fork.body[: inode.size_bytes]
@@ -298,7 +303,9 @@ class XfsFilesystem:
         if len(pieces) * unit != size:
             raise BadInputError(f"xfs inode {number}: the folder's blocks are damaged.")
         data = b"".join(self.read_at(place, unit) for _, place in pieces)
-        position = _FOLDER_MAGICS.get(data[:4], size)
+        position = _FOLDER_MAGICS.get(data[:4], 0)
+        if not position:
+            raise BadInputError(f"xfs inode {number}: what stands in the folder is none.")
         end = size
         if data[:4] in _FOLDER_OF_ONE_BLOCK:
             end -= 8 + 8 * struct.unpack_from(">I", data, size - 8)[0]

@@ -21,12 +21,18 @@ _LARGEST_FILE_BYTES = 2**44
 def read_xfs_tree(disk: Path, volume: Volume, reader: Reader) -> Iterator[Found]:
     """Yield what `reader` keeps of a volume's tree, its root first, by the names' bytes.
 
-    Raises BadInputError where the file system contradicts itself, or its log is to be replayed.
+    Raises BadInputError where the file system contradicts itself.
     """
     with disk.open("rb") as file:
         filesystem = XfsFilesystem(file, offset=volume.start_bytes)
-        require_clean_log(filesystem, what=f"Disk {disk}: the xfs file system in {volume.name}")
         yield from walk_tree(_XfsTree(filesystem), reader)
+
+
+def require_unmounted(disk: Path, volume: Volume) -> None:
+    """Raise BadInputError where an xfs was not unmounted: its log is to be replayed."""
+    with disk.open("rb") as file:
+        filesystem = XfsFilesystem(file, offset=volume.start_bytes)
+        require_clean_log(filesystem, what=f"Disk {disk}: the xfs file system in {volume.name}")
 
 
 class _XfsTree:
