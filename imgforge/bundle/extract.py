@@ -7,6 +7,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from imgforge.bundle.keys import PrivateKey
+from imgforge.bundle.manifest import BundledImage
 from imgforge.bundle.manifest_reader import ManifestFile, read_manifest
 from imgforge.bundle.parts import check_sizes
 from imgforge.bundle.place import Existing, tidy_around
@@ -86,6 +87,8 @@ def extract_bundle(
     tidy_around(destination)
     if destination.is_dir():
         raise BadInputError(f"Image {destination}: a folder stands there; name a file.")
+    if _is_of_bundle(destination, folder, image):
+        raise BadInputError(f"Image {destination}: is a file of this bundle; name another.")
     if destination.is_symlink() and existing is Existing.REPLACE:
         raise BadInputError(
             f"Image {destination}: is a symbolic link, and what it leads to is not replaced.",
@@ -113,6 +116,11 @@ def extract_bundle(
     if name != image.name:
         warn(f"the tar in the bundle calls the image {name}, the manifest {image.name}")
     return Extracted(destination, image.size_bytes, image.sha1)
+
+
+def _is_of_bundle(destination: Path, folder: Path, image: BundledImage) -> bool:
+    own = {part.filename for part in image.parts} | {f"{image.name}.manifest.xml"}
+    return destination.name in own and destination.parent.resolve() == folder.resolve()
 
 
 def _write(descriptor: int, offset_bytes: int, piece: memoryview) -> None:

@@ -8,11 +8,18 @@ from imgforge.errors import BadInputError
 
 ARCHITECTURES = ("i386", "x86_64")
 _RULES = {
-    "kernel": re.compile(r"aki-[0-9a-z]{1,32}"),
-    "ramdisk": re.compile(r"ari-[0-9a-z]{1,32}"),
+    "kernel": re.compile(r"aki-([0-9a-f]{8}|[0-9a-f]{17})"),
+    "ramdisk": re.compile(r"ari-([0-9a-f]{8}|[0-9a-f]{17})"),
     "product code": re.compile(r"[A-Za-z0-9]{1,64}"),
     "virtual device": re.compile(r"ami|root|swap|ephemeral[0-9]{1,2}|ebs[A-Za-z0-9]{1,8}"),
     "device": re.compile(r"(?:/dev/)?[a-z][a-z0-9]{1,15}"),
+}
+_WORDS = {
+    "kernel": "those are aki- and 8 or 17 hexadecimal digits",
+    "ramdisk": "those are ari- and 8 or 17 hexadecimal digits",
+    "product code": "those have 1 to 64 letters and digits",
+    "virtual device": "those are ami, root, swap, ephemeral0 and so on, ebs1 and so on",
+    "device": "those are as sdb or /dev/sdb",
 }
 
 
@@ -33,7 +40,7 @@ def machine_problems(machine: MachineConfiguration) -> Iterator[str]:
         found += [("virtual device", mapping.virtual), ("device", mapping.device)]
     for what, text in found:
         if not _RULES[what].fullmatch(text):
-            yield f"{what} {text!r}; it must be {_RULES[what].pattern}"
+            yield f"{what} {text!r}; {_WORDS[what]}"
     virtual = [mapping.virtual for mapping in machine.mappings]
     for name in dict.fromkeys(virtual):
         if virtual.count(name) > 1:

@@ -16,7 +16,7 @@ from typing import IO, Any
 DIRECT_PV = ("--layout", "pv", "--pv-boot", "direct")
 """What `imgforge run` is told where a test is not about Xen: a direct boot is the fastest."""
 _ASIDE = ".imgforge-aside-"
-_LIMIT_S = 240.0
+_LIMIT_S = 480.0
 _GONE_LIMIT_S = 5.0
 
 

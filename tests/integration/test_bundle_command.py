@@ -168,6 +168,19 @@ def test_a_bundle_that_is_there_is_replaced_only_by_force(desk: Desk) -> None:
     assert names == ["image.manifest.xml", "image.part.0", "image.part.1"]
 
 
+@pytest.mark.parametrize("name", ["image.part.0", "image.manifest.xml"])
+def test_a_bundle_is_not_extracted_over_itself(desk: Desk, name: str) -> None:
+    assert desk.create().returncode == 0
+    bundle = desk.folder / "image.bundle"
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    words = ("image.bundle/image.manifest.xml", "--key", "private-key.pem")
+    over = ("-o", f"image.bundle/../image.bundle/{name}", "--force")
+    refused = desk.run("imgforge", "bundle", "extract", *words, *over)
+    assert refused.returncode == 2
+    assert "is a file of this bundle" in refused.stderr
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -342,7 +342,7 @@ def test_a_snapshot_is_registered_through_the_gate(tmp_path: Path) -> None:
     assert ran(tmp_path, *words, *typed, "--verdict", verdict)["ImageId"] == told["ImageId"]
     other = verdict_file(tmp_path / "o", make_disk(tmp_path / "o.raw", seed=b"2"))
     refused = run(
-        tmp_path, "register", "--snapshot", snapshot_id, "--name", "no", *typed,
+        tmp_path, "register", "--snapshot", snapshot_id, "--name", "of another", *typed,
         "--verdict", other, code=2,
     )  # fmt: skip
     assert "of another disk" in refused

@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_folder_without_write_permission_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "catalog"
     folder.mkdir(mode=0o555)
-    with pytest.raises(HostError, match=r"catalog.*cannot be opened"), opened(folder):
+    with pytest.raises(HostError, match=r"catalog.*cannot be written to"), opened(folder):
         pass
     make_old_catalog(tmp_path / "old")
     (tmp_path / "old" / "catalog.sqlite3").chmod(0o444)
