@@ -666,7 +666,8 @@ def test_tags_are_put_found_and_taken(ec2: Any, snapshot_id: str) -> None:
 
 def test_who_signs_nothing_or_wrongly_is_refused(serving: Serving) -> None:
     def ask(**headers: str) -> tuple[int, str]:
-        got = requests.post(serving.url, data={"Action": "DescribeImages"}, headers=headers)
+        form = {"Action": "DescribeImages", "Version": "2016-11-15"}
+        got = requests.post(serving.url, data=form, headers=headers)
         code = got.text.partition("<Code>")[2].partition("</Code>")[0]
         return got.status_code, code
 

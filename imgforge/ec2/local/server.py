@@ -17,6 +17,7 @@ from imgforge.errors import HostError
 _LOG = logging.getLogger("imgforge.ec2.local")
 _THREADS = 16
 _MORE_THREADS = 16
+_SPARE_THREADS = 4
 _MOST_THREADS = 256
 _REQUEST_TIMEOUT_S = 60
 _TICK_S = 0.05  # how long an end is noticed after it was asked for
@@ -51,8 +52,8 @@ class _Server(wsgi.Server):
 
     def process_conn(self, conn: Any) -> None:
         """Hand a connection that something has come on to a thread."""
-        if not self.requests.idle:
-            self.requests.grow(_MORE_THREADS)
+        if self.requests.idle < self.requests.qsize + _SPARE_THREADS:
+            self.requests.grow(self.requests.qsize + _MORE_THREADS)
         super().process_conn(conn)
 
 
